@@ -1,0 +1,177 @@
+"""The errors of the proxy, and the one map from an error to an HTTP answer.
+
+    ProxyError
+    ├── RequestError               the client's request can't be served
+    │   ├── BadRequest             400  not HTTP as it should be
+    │   ├── BadTarget              400  not /<shop>/…, a bad shop name, a path that climbs
+    │   ├── UnknownShop            404
+    │   ├── RequestTooLarge        414 or 431
+    │   ├── BodyTooLarge           413
+    │   ├── ExpectationFailed      417
+    │   ├── MethodNotSupported     501
+    │   └── Loop                   508  the request came from this very proxy
+    ├── TokenError                 no access token for the shop
+    │   ├── TokenRefused           502  the token endpoint refuses the credentials
+    │   └── TokenUnavailable       502 or 504  unreachable, silent, or an answer that can't be read
+    ├── UpstreamError              the shop's API did not answer as it should
+    │   ├── UpstreamUnreachable    502
+    │   ├── UpstreamTimeout        504
+    │   └── UpstreamProtocolError  502
+    └── InternalError              500  our own fault
+
+Rules: `detail` is a sentence written in this project for the client to read; it never holds text of another exception
+and never a secret. What only the operator may see is the `reason`, which goes into the log and never into the answer.
+The answer is a problem document (RFC 9457) with a stable `code`, and carries `Proxy-Status` (RFC 9209), so that a
+caller can tell it from an answer of the platform.
+"""
+
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import ClassVar
+
+PROXY_NAME = b"shop-auth-proxy"
+_TYPE_PREFIX = "urn:problem-type:shop-auth-proxy:"
+
+
+class ProxyError(Exception):
+    """Something the proxy answers itself.
+
+    `detail` is a sentence for the client, `reason` what the log adds for the operator. `proxy_status` is the error type
+    of RFC 9209 §2.3.
+    """
+
+    status: int
+    code: ClassVar[str]
+    title: ClassVar[str]
+    proxy_status: str
+
+    def __init__(self, detail: str, *, reason: str = "", proxy_status: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.reason = reason
+        if proxy_status is not None:
+            self.proxy_status = proxy_status
+
+
+class RequestError(ProxyError):
+    """The client's request can't be served, whatever the platform would say."""
+
+    proxy_status = "http_request_error"
+
+
+class BadRequest(RequestError):
+    status, code, title = 400, "bad_request", "Not a clear HTTP request"
+
+
+class BadTarget(RequestError):
+    status, code, title = 400, "bad_target", "The path does not name a shop"
+
+
+class UnknownShop(RequestError):
+    status, code, title = 404, "unknown_shop", "No such shop"
+    proxy_status = "destination_not_found"
+
+
+class RequestTooLarge(RequestError):
+    """`status` is 414 for the request line, 431 for the header fields (RFC 9110 §15.5.15, RFC 6585 §5)."""
+
+    code, title = "request_too_large", "The request line or the headers are too large"
+
+    def __init__(self, detail: str, *, status: int) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class BodyTooLarge(RequestError):
+    status, code, title = 413, "body_too_large", "The request body is too large"
+
+
+class ExpectationFailed(RequestError):
+    status, code, title = 417, "expectation_failed", "Only 'Expect: 100-continue' can be met"
+
+
+class MethodNotSupported(RequestError):
+    status, code, title = 501, "method_not_supported", "This method is not supported"
+
+
+class Loop(RequestError):
+    status, code, title = 508, "loop", "The request came from this proxy itself"
+    proxy_status = "proxy_loop_detected"
+
+
+class TokenError(ProxyError):
+    """There is no access token for the shop."""
+
+
+class TokenRefused(TokenError):
+    """The token endpoint answered that it does not accept the credentials (RFC 6749 §5.2)."""
+
+    status, code, title = 502, "token_refused", "The platform refuses this shop's API credentials"
+    proxy_status = "proxy_configuration_error"
+
+
+class TokenUnavailable(TokenError):
+    """The token endpoint could not be reached, was silent (`timed_out`), or gave an answer that can't be read."""
+
+    status, code, title = 502, "token_unavailable", "No access token can be had at the moment"
+    proxy_status = "destination_unavailable"
+
+    def __init__(self, detail: str, *, reason: str = "", timed_out: bool = False) -> None:
+        super().__init__(detail, reason=reason)
+        if timed_out:
+            self.status = 504
+            self.proxy_status = "http_response_timeout"
+
+
+class UpstreamError(ProxyError):
+    """The shop's API did not answer as it should."""
+
+
+class UpstreamUnreachable(UpstreamError):
+    status, code, title = 502, "upstream_unreachable", "The shop's API can't be reached"
+    proxy_status = "destination_unavailable"
+
+
+class UpstreamTimeout(UpstreamError):
+    status, code, title = 504, "upstream_timeout", "The shop's API did not answer in time"
+    proxy_status = "http_response_timeout"
+
+
+class UpstreamProtocolError(UpstreamError):
+    status, code, title = 502, "upstream_protocol_error", "The shop's API gave a broken answer"
+    proxy_status = "http_protocol_error"
+
+
+class InternalError(ProxyError):
+    status, code, title = 500, "internal", "The proxy made a mistake"
+    proxy_status = "proxy_internal_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An answer of the proxy itself, ready to be written: status, reason phrase, header fields in order, body."""
+
+    status: int
+    reason: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+def problem(error: ProxyError, *, request_id: str) -> Problem:
+    """Return the HTTP answer for `error`, as a problem document (RFC 9457 §3)."""
+    document = {
+        "type": _TYPE_PREFIX + error.code,
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        "request_id": request_id,
+    }
+    body = json.dumps(document).encode()
+    headers = (
+        (b"Content-Type", b"application/problem+json"),
+        (b"Cache-Control", b"no-store"),
+        (b"Proxy-Status", b"%s; error=%s" % (PROXY_NAME, error.proxy_status.encode())),
+    )
+    return Problem(error.status, HTTPStatus(error.status).phrase.encode(), headers, body)

@@ -1,0 +1,32 @@
+"""Which IP addresses are of the public internet, and which are inside the own network."""
+
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Final
+
+# Addresses that stand for an IPv4 address behind a translator (RFC 6052 §2.1).
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+# What the addresses of the public internet are taken from (IANA's IPv6 address space; RFC 4291 §2.4). `is_global` takes
+# much of the rest for public too: site-local addresses, an IPv4 address in old forms, and more in older Pythons.
+_GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
+
+
+def is_ip_address(host: str) -> bool:
+    """Tell whether a URL's host is an address, not a name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_public(address: str) -> bool:
+    """Tell whether an IP address, given as text, is one of the public internet."""
+    parsed: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
+    if isinstance(parsed, IPv6Address):
+        embedded = parsed.ipv4_mapped or parsed.sixtofour
+        if embedded is None and parsed in _NAT64:
+            embedded = IPv4Address(int(parsed) & 0xFFFFFFFF)
+        if embedded is None and parsed not in _GLOBAL_UNICAST:
+            return False
+        parsed = embedded or parsed
+    return parsed.is_global and not parsed.is_multicast

@@ -1,0 +1,137 @@
+"""What the proxy must know of a platform, as plain values.
+
+A platform is data: nothing elsewhere asks which one it is. The three built-in ones and those of the user's own
+(`[platforms.NAME]`) are values of the same type.
+
+Rules: the shop name becomes part of a host name, so one strict rule decides what a shop name is (`is_shop_name`), and
+a URL is only ever made from a template and a name that passed it. URLs are checked when the `Platform` is made, so
+that everything after can rely on them.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from yarl import URL
+
+from proxy.platforms.addresses import is_ip_address, is_public
+from proxy.secret import Secret
+
+SHOP_PLACEHOLDER: Final = "{shop}"
+
+# A DNS label (RFC 1123 §2.1) in lower case: it becomes part of a host name, where case means nothing; two spellings
+# of one shop would be two entries in the token cache.
+_SHOP_NAME = re.compile(rb"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+# What a resolver takes: labels of up to 63 characters (RFC 1123 §2.1; underscores occur), or an IPv6 address.
+_HOST = re.compile(
+    r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?|[0-9a-f:.]*:[0-9a-f:.]*"
+)
+
+
+def is_shop_name(raw: bytes) -> bool:
+    """Tell whether `raw` is a shop name: 1 to 63 of a-z, 0-9 and hyphen, no hyphen at either end."""
+    return _SHOP_NAME.fullmatch(raw) is not None
+
+
+class TokenRequestForm(StrEnum):
+    """How the token request carries the client's credentials."""
+
+    FORM = "form"  # all in a form body (RFC 6749 §2.3.1, second way)
+    JSON = "json"  # the same fields as a JSON object (Shoprenter)
+    BASIC = "basic"  # HTTP Basic, the rest in a form body (RFC 6749 §2.3.1, first way)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a shop, or an app for all shops, got from the platform to ask for tokens with (RFC 6749 §2.3.1)."""
+
+    client_id: str
+    client_secret: Secret
+
+
+class Origin(NamedTuple):
+    """Where a connection goes."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def host_header(self) -> bytes:
+        """The value of `Host` for this origin: the port only if it is not the scheme's own (RFC 9110 §7.2)."""
+        default_port = 443 if self.scheme == "https" else 80
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (host if self.port == default_port else f"{host}:{self.port}").encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A shop platform with an OAuth 2.0 client-credentials grant (RFC 6749 §4.4).
+
+    `token_url` and `api_url` are templates: `{shop}` stands for the shop's name. Raises `ValueError` with a sentence
+    for the operator if one of them can't be used; its text begins with the field's name.
+    """
+
+    name: str
+    token_url: str
+    api_url: str
+    token_request: TokenRequestForm = TokenRequestForm.FORM
+    scope: str | None = None
+    token_params: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    # Path prefix that all of the platform's calls share, for telling kinds of calls apart.
+    api_prefix: str = ""
+    # Whether the platform is told X-Forwarded-For, -Host and -Proto.
+    forwarded_headers: bool = False
+    # Whether its hosts may resolve to loopback or private addresses.
+    allow_private: bool = False
+
+    def __post_init__(self) -> None:
+        _check_template("token_url", self.token_url, allow_private=self.allow_private)
+        _check_template("api_url", self.api_url, allow_private=self.allow_private)
+
+    def token_url_for(self, shop_name: str) -> str:
+        """Return the URL of the token endpoint for a shop."""
+        return self.token_url.replace(SHOP_PLACEHOLDER, shop_name)
+
+    def api_base_for(self, shop_name: str) -> tuple[Origin, bytes]:
+        """Return where a shop's API is: the origin, and the path that its API calls begin with (ends in `/`)."""
+        url = URL(self.api_url.replace(SHOP_PLACEHOLDER, shop_name), encoded=True)
+        path = url.raw_path if url.raw_path.endswith("/") else url.raw_path + "/"
+        # _check_template has seen to scheme, host and port.
+        assert url.host is not None and url.port is not None  # noqa: S101, PT018 - for the type checker
+        return Origin(url.scheme, url.host, url.port), path.encode()
+
+
+def _check_template(name: str, template: str, *, allow_private: bool) -> None:
+    sample = template.replace(SHOP_PLACEHOLDER, "shop")
+    if "{" in sample or "}" in sample:
+        raise ValueError(f"{name}: the only placeholder is {SHOP_PLACEHOLDER}")
+    if not sample.isascii() or any(character <= " " or character == "\x7f" for character in sample):
+        raise ValueError(f"{name}: write it percent-encoded, without spaces or letters outside ASCII")
+    try:
+        url = URL(sample, encoded=True)
+        other = URL(template.replace(SHOP_PLACEHOLDER, "other"), encoded=True)
+        host, other_host = url.host or "", other.host or ""
+        usable = url.scheme in ("http", "https") and bool(host and url.port)
+    except (ValueError, IndexError):  # IndexError: yarl trips over "https://[]@"
+        raise ValueError(f"{name}: is not a URL") from None
+    if not usable:
+        raise ValueError(f"{name}: must be an absolute URL, such as https://{SHOP_PLACEHOLDER}.example.com/api/")
+    if _HOST.fullmatch(host) is None:
+        raise ValueError(f"{name}: the host must be a DNS name or an IP address")
+    # Else whoever names the shop would choose the host: `localhost`, a neighbour in the cluster, 10.0.0.1.
+    if host.rpartition(".")[2] != other_host.rpartition(".")[2]:
+        raise ValueError(f"{name}: the host name must not end with {SHOP_PLACEHOLDER}")
+    # Names are checked when they are resolved (guards/egress.py); addresses are never resolved.
+    if is_ip_address(host) and not is_public(host) and not allow_private:
+        raise ValueError(f"{name}: is a loopback or private address: set allow_private = true if that is meant")
+    if url.user is not None or url.password is not None:
+        raise ValueError(f"{name}: must not hold a user name or password")
+    if url.raw_query_string or url.raw_fragment or "#" in sample or (name == "api_url" and "?" in sample):
+        raise ValueError(f"{name}: must not hold a query or a fragment")
+    if any(segment in (".", "..") for segment in url.raw_path.lower().replace("%2e", ".").split("/")):
+        raise ValueError(f"{name}: must not hold '.' or '..' segments")

@@ -1,0 +1,46 @@
+"""A shop that the proxy serves, and how one is found by the name in the request.
+
+A shop is named in the configuration, or is served by the wildcard entry (`[shops."*"]`): a platform app's credentials,
+which work for every shop that installed the app.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from proxy.platforms.platform import Credentials, Platform
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A shop as the proxy serves it.
+
+    `key` is what clients write in the path and operators read in the log; `name` is the platform's own name for it,
+    which stands in URLs. They differ where the key is an alias.
+    """
+
+    key: str
+    name: str
+    platform: Platform
+    credentials: Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class Shops:
+    """Every shop that can be reached: the named ones, and what serves the rest, if anything does."""
+
+    named: Mapping[str, Shop]
+    wildcard: tuple[Platform, Credentials] | None = None
+
+    def find(self, key: str) -> Shop | None:
+        """Return the shop for a valid shop name, or `None` if there is none."""
+        shop = self.named.get(key)
+        if shop is None and self.wildcard is not None:
+            platform, credentials = self.wildcard
+            shop = Shop(key, key, platform, credentials)
+        return shop
+
+    def all_credentials(self) -> Iterator[Credentials]:
+        """Yield the credentials of every entry."""
+        yield from (shop.credentials for shop in self.named.values())
+        if self.wildcard is not None:
+            yield self.wildcard[1]

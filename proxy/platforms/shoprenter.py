@@ -1,0 +1,14 @@
+"""Shoprenter (Hungary). Facts from its public API documentation, as of 2026-07.
+
+The token request is a JSON body to a URL that names the shop; each shop's API has a host of its own. Plain `http://`
+calls are answered with a 308 since 2026-09-30, so nothing here is `http`.
+"""
+
+from proxy.platforms.platform import Platform, TokenRequestForm
+
+SHOPRENTER = Platform(
+    name="shoprenter",
+    token_url="https://oauth.app.shoprenter.net/{shop}/app/token",
+    token_request=TokenRequestForm.JSON,
+    api_url="https://{shop}.api2.myshoprenter.hu/api/",
+)

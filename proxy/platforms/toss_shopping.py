@@ -1,0 +1,24 @@
+"""Toss Shopping (Korea), the "ShoppingFep API", and its test environment ("alpha"). Facts as of 2026.
+
+The token request is a form body with a scope; one API host serves all sellers, and the token alone says who calls.
+"""
+
+from dataclasses import replace
+
+from proxy.platforms.platform import Platform, TokenRequestForm
+
+TOSS_SHOPPING = Platform(
+    name="toss-shopping",
+    token_url="https://oauth2.cert.toss.im/token",
+    token_request=TokenRequestForm.FORM,
+    scope="toss-shopping-fep:write",
+    api_url="https://shopping-fep.toss.im/",
+    api_prefix="api/v3/shopping-fep",
+)
+
+TOSS_SHOPPING_ALPHA = replace(
+    TOSS_SHOPPING,
+    name="toss-shopping-alpha",
+    token_url="https://oauth2-alpha.cert.toss.im/token",
+    api_url="https://shopping-fep-alpha.toss.im/",
+)

@@ -1,0 +1,217 @@
+"""What a shop name is, which templates a platform may have, and what is made of the two."""
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.platforms.platform import Origin, Platform, is_shop_name
+
+NOT_ABSOLUTE = "must be an absolute URL, such as https://{shop}.example.com/api/"
+NO_QUERY = "must not hold a query or a fragment"
+NO_USER = "must not hold a user name or password"
+NO_DOTS = "must not hold '.' or '..' segments"
+BAD_HOST = "the host must be a DNS name or an IP address"
+BAD_END = "the host name must not end with {shop}"
+PRIVATE = "is a loopback or private address: set allow_private = true if that is meant"
+
+
+def make(**changed: str) -> Platform:
+    urls = {"token_url": "https://auth.example.com/token", "api_url": "https://{shop}.example.com/api/"} | changed
+    return Platform(name="mine", token_url=urls["token_url"], api_url=urls["api_url"])
+
+
+@pytest.mark.parametrize("name", [b"a", b"0", b"demo", b"my-shop-2", b"a--b", b"a" * 63, b"a" + b"-" * 61 + b"a"])
+def test_a_shop_name_is_a_dns_label_in_lower_case(name: bytes) -> None:
+    assert is_shop_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"",
+        b"a" * 64,
+        b"-",
+        b"-a",
+        b"a-",
+        b"Demo",
+        b"a_b",
+        b"a.b",
+        b".",
+        b"..",
+        b"*",
+        b"a b",
+        b"demo\n",
+        b"\ndemo",
+        b"demo\0",
+        b"demo/",
+        b"evil.com:80%2f",
+        b"169.254.169.254%23",
+        b"evil@demo",
+        b"{shop}",
+        b"\xc3\xa1ruh\xc3\xa1z",
+        b"\xd9\xa3",
+        b"\xff",
+    ],
+)
+def test_anything_else_is_none(name: bytes) -> None:
+    assert not is_shop_name(name)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=70) | st.from_regex(rb"[a-z0-9A-Z.-]{1,70}"))
+def test_a_shop_name_makes_one_label_of_a_host_and_nothing_else(name: bytes) -> None:
+    if is_shop_name(name):
+        origin, path = make().api_base_for(name.decode())
+        assert origin == Origin("https", f"{name.decode()}.example.com", 443)
+        assert path == b"/api/"
+    else:
+        assert not name or len(name) > 63 or re.fullmatch(rb"[a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9]", name) is None
+
+
+@pytest.mark.parametrize(
+    ("api_url", "origin", "path"),
+    [
+        ("https://{shop}.example.com/api/", Origin("https", "demo.example.com", 443), b"/api/"),
+        ("https://{shop}.example.com/api", Origin("https", "demo.example.com", 443), b"/api/"),
+        ("https://api.example.com", Origin("https", "api.example.com", 443), b"/"),
+        ("https://api.example.com/{shop}/v1", Origin("https", "api.example.com", 443), b"/demo/v1/"),
+        ("http://api.example.com:8080/", Origin("http", "api.example.com", 8080), b"/"),
+        ("https://shop-{shop}.example.com/a%20b/", Origin("https", "shop-demo.example.com", 443), b"/a%20b/"),
+        ("https://EXAMPLE.com/", Origin("https", "example.com", 443), b"/"),
+        ("https://8.8.8.8/", Origin("https", "8.8.8.8", 443), b"/"),
+        ("https://[2606:4700::1111]:8443/", Origin("https", "2606:4700::1111", 8443), b"/"),
+    ],
+)
+def test_the_api_of_a_shop_is_where_the_template_says(api_url: str, origin: Origin, path: bytes) -> None:
+    assert make(api_url=api_url).api_base_for("demo") == (origin, path)
+
+
+def test_the_token_url_of_a_shop_is_the_template_with_its_name() -> None:
+    assert make(token_url="https://a.example/{shop}/token").token_url_for("demo") == "https://a.example/demo/token"
+    assert make(token_url="https://a.example/token").token_url_for("demo") == "https://a.example/token"
+
+
+@pytest.mark.parametrize(
+    ("origin", "header"),
+    [
+        (Origin("https", "a.example", 443), b"a.example"),
+        (Origin("http", "a.example", 80), b"a.example"),
+        (Origin("https", "a.example", 80), b"a.example:80"),
+        (Origin("http", "a.example", 443), b"a.example:443"),
+        (Origin("https", "::1", 443), b"[::1]"),
+        (Origin("http", "::1", 8080), b"[::1]:8080"),
+    ],
+)
+def test_the_host_header_has_the_port_only_if_it_is_not_the_schemes_own(origin: Origin, header: bytes) -> None:
+    assert origin.host_header == header
+
+
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        ("", NOT_ABSOLUTE),
+        ("nowhere", NOT_ABSOLUTE),
+        ("//a.example/", NOT_ABSOLUTE),
+        ("/api/", NOT_ABSOLUTE),
+        ("https://", NOT_ABSOLUTE),
+        ("https:///api/", NOT_ABSOLUTE),
+        ("ftp://a.example/", NOT_ABSOLUTE),
+        ("a.example:443", NOT_ABSOLUTE),
+        ("https://a.example:0/", NOT_ABSOLUTE),
+        ("https://a.example:99999/", "is not a URL"),
+        ("https://a.example:{shop}/", "is not a URL"),
+        ("https://[::1/", "is not a URL"),
+        ("https://[]@", "is not a URL"),
+        ("https://{Shop}.example.com/", "the only placeholder is {shop}"),
+        ("https://{shop.example.com/", "the only placeholder is {shop}"),
+        ("https://a.example/}", "the only placeholder is {shop}"),
+        ("https://a.example/é", "write it percent-encoded, without spaces or letters outside ASCII"),
+        ("https://a.example/ ", "write it percent-encoded, without spaces or letters outside ASCII"),
+        ("https://a.example/\n", "write it percent-encoded, without spaces or letters outside ASCII"),
+        ("https://a.example/\x7f", "write it percent-encoded, without spaces or letters outside ASCII"),
+        ("https://a;b/", BAD_HOST),
+        ("https://a%00b/", BAD_HOST),
+        ("https://-a.example/", BAD_HOST),
+        ("https://a..b/", BAD_HOST),
+        ("https://.a/", BAD_HOST),
+        ("https://" + "a" * 64 + ".example/", BAD_HOST),
+        ("https://{shop}/", BAD_END),
+        ("https://10.0.0.{shop}/", BAD_END),
+        ("https://example.{shop}:443/", BAD_END),
+        ("https://example.my-{shop}/", BAD_END),
+        ("https://user@a.example/", NO_USER),
+        ("https://user:password@a.example/", NO_USER),
+        ("https://:@a.example/", NO_USER),
+        ("https://{shop}@a.example/", NO_USER),
+        ("https://a.example/?a=b", NO_QUERY),
+        ("https://a.example/#", NO_QUERY),
+        ("https://a.example/#{shop}", NO_QUERY),
+        ("https://a.example/../b", NO_DOTS),
+        ("https://a.example/./b", NO_DOTS),
+        ("https://a.example/%2E%2e/b", NO_DOTS),
+        ("https://a.example/b/.%2e", NO_DOTS),
+        ("https://127.0.0.1/", PRIVATE),
+        ("https://10.1.2.3/", PRIVATE),
+        ("https://169.254.169.254/", PRIVATE),
+        ("https://[::1]/", PRIVATE),
+    ],
+)
+@pytest.mark.parametrize("name", ["token_url", "api_url"])
+def test_a_template_that_can_not_be_used_is_refused(name: str, template: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(f'{name}: {problem}')}$"):
+        make(**{name: template})
+
+
+def test_not_even_an_empty_query_may_end_the_api_url() -> None:
+    with pytest.raises(ValueError, match=f"^api_url: {NO_QUERY}$"):
+        make(api_url="https://a.example/?")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "192.168.1.2:8080"])
+def test_an_address_in_the_own_network_may_be_allowed(host: str) -> None:
+    platform = Platform(name="mine", token_url=f"http://{host}/token", api_url=f"http://{host}/", allow_private=True)
+
+    assert platform.token_url_for("demo") == f"http://{host}/token"
+
+
+URL_PARTS = st.sampled_from(
+    [
+        "https://",
+        "http:",
+        "/",
+        "{shop}",
+        "{",
+        ".",
+        "..",
+        "%2e",
+        ":",
+        "443",
+        "@",
+        "?",
+        "#",
+        "[",
+        "]",
+        "::1",
+        "a",
+        "\\",
+        "é",
+    ]
+)
+
+
+@settings(deadline=None)
+@given(st.lists(URL_PARTS, max_size=10).map(lambda parts: "https://" + "".join(parts)) | st.text(max_size=20))
+def test_any_text_is_a_template_or_a_sentence_and_a_template_keeps_its_host(template: str) -> None:
+    try:
+        platform = make(api_url=template)
+    except ValueError as error:
+        assert str(error).startswith("api_url: ")  # noqa: PT017 - both ends are right
+        return
+
+    (one, path), (other, _) = platform.api_base_for("demo"), platform.api_base_for("evil-2")
+    assert one.scheme in ("http", "https")
+    assert one.host.rpartition(".")[2] == other.host.rpartition(".")[2]
+    assert path.startswith(b"/")
+    assert path.endswith(b"/")

@@ -1,0 +1,25 @@
+"""The built-in platform is what Shoprenter documents."""
+
+from proxy.platforms.platform import Origin, Platform, TokenRequestForm
+from proxy.platforms.shoprenter import SHOPRENTER
+
+
+def test_shoprenter_is_as_documented() -> None:
+    expected = Platform(
+        name="shoprenter",
+        token_url="https://oauth.app.shoprenter.net/{shop}/app/token",
+        api_url="https://{shop}.api2.myshoprenter.hu/api/",
+        token_request=TokenRequestForm.JSON,
+        scope=None,
+        token_params={},
+        api_prefix="",
+        forwarded_headers=False,
+        allow_private=False,
+    )
+
+    assert expected == SHOPRENTER
+
+
+def test_token_and_api_are_those_of_the_shop() -> None:
+    assert SHOPRENTER.token_url_for("demo") == "https://oauth.app.shoprenter.net/demo/app/token"
+    assert SHOPRENTER.api_base_for("demo") == (Origin("https", "demo.api2.myshoprenter.hu", 443), b"/api/")
