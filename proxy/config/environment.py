@@ -1,0 +1,112 @@
+"""The configuration without a file: one shop, from variables that begin with `SHOP_AUTH_PROXY_`.
+
+    SHOP                                the shop's name
+    CLIENT_ID                           its API client's id
+    CLIENT_SECRET or CLIENT_SECRET_FILE the secret, or the name of a file that holds it; one of the two
+    PLATFORM, HOST, PORT                as in the file, and with the same defaults
+    ALLOW_ANONYMOUS                     true or false
+
+Rules: the form is for a whole configuration. It does not change settings of a file: such a variable beside a file is a
+problem, unless the file itself names it (`{ env = "SHOP_AUTH_PROXY_CLIENT_SECRET" }`). Without a file, unknown
+variables of that prefix are problems; with one they may be the user's own. Those that Kubernetes sets in every pod
+for a Service called `shop-auth-proxy` (`SHOP_AUTH_PROXY_PORT=tcp://10.0.0.1:8080`) are never looked at.
+"""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from proxy.config.problems import Place, Problems, unknown
+
+PREFIX: Final = "SHOP_AUTH_PROXY_"
+SHOP: Final = f"{PREFIX}SHOP"
+CLIENT_ID: Final = f"{PREFIX}CLIENT_ID"
+CLIENT_SECRET: Final = f"{PREFIX}CLIENT_SECRET"
+CLIENT_SECRET_FILE: Final = f"{PREFIX}CLIENT_SECRET_FILE"
+
+# Where in the file each variable would stand; `NAME` stands for the shop's name.
+_NAME: Final = "NAME"
+VARIABLES: Final[Mapping[str, Place]] = MappingProxyType(
+    {
+        SHOP: ("shops", _NAME),
+        CLIENT_ID: ("shops", _NAME, "client_id"),
+        CLIENT_SECRET: ("shops", _NAME, "client_secret"),
+        CLIENT_SECRET_FILE: ("shops", _NAME, "client_secret"),
+        f"{PREFIX}PLATFORM": ("shops", _NAME, "platform"),
+        f"{PREFIX}HOST": ("server", "host"),
+        f"{PREFIX}PORT": ("server", "port"),
+        f"{PREFIX}ALLOW_ANONYMOUS": ("server", "allow_anonymous"),
+    }
+)
+# See schema.NOT_BUILT_YET.
+NOT_BUILT_YET: Final = frozenset(
+    PREFIX + name for name in ("ADMIN_HOST", "ADMIN_PORT", "CLIENT_NAME", "CLIENT_PASSWORD", "CLIENT_PASSWORD_FILE")
+)
+
+_KUBERNETES_NAME = re.compile(
+    r".*_SERVICE_(?:HOST|PORT(?:_.*)?)|.*_PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?"
+)
+_KUBERNETES_VALUE = re.compile(r"(?:tcp|udp|sctp)://")
+
+
+def read_environment(environ: Mapping[str, str], problems: Problems) -> dict[str, Any] | None:
+    """Return the tables that a file of the same meaning would have; `None` if no variable is there to make them from.
+
+    A secret is not in them, only where to find it.
+    """
+    given = _given(environ)
+    if not given:
+        problems.add(
+            (),
+            "there is no configuration: name a file with --config FILE (config.example.toml shows every setting), or,"
+            f" for one shop, set {SHOP}, {CLIENT_ID} and {CLIENT_SECRET} (or {CLIENT_SECRET_FILE})",
+        )
+        return None
+    for variable in given:
+        if variable in NOT_BUILT_YET:
+            problems.add((variable,), "not available in this version yet: remove it")
+        elif variable not in VARIABLES:
+            problems.add((variable,), unknown("variable", variable, VARIABLES))
+
+    shop = given.get(SHOP, "")
+    tables: dict[str, dict[str, Any]] = {"shops": {}, "server": {}}
+    for variable, template in VARIABLES.items():
+        place = tuple(shop if key == _NAME else key for key in template)
+        if variable in given or variable != CLIENT_SECRET_FILE:
+            problems.rename(place, variable)
+        if variable in given and not given[variable]:
+            problems.add(place, "is empty: give it a value, or remove it")
+        elif variable in given and variable != SHOP:
+            tables[place[0]][place[-1]] = _value(variable, given[variable])
+
+    if SHOP not in given:
+        problems.add(("shops", shop), "is missing: set it to the shop's name")
+    elif shop == "*":
+        problems.add(("shops", shop), 'this form serves one shop; for all of them write [shops."*"] into a file')
+    if CLIENT_SECRET in given and CLIENT_SECRET_FILE in given:
+        problems.add(("shops", shop, "client_secret"), f"is set beside {CLIENT_SECRET}: remove one of the two")
+    elif "client_secret" not in tables["shops"]:
+        problems.add(("shops", shop, "client_secret"), f"is missing: set it, or {CLIENT_SECRET_FILE}")
+    return {"shops": {shop: tables["shops"]}, "server": tables["server"]}
+
+
+def refuse_beside_file(environ: Mapping[str, str], named_in_file: set[str], problems: Problems) -> None:
+    """Note a problem for each variable of this form that is set although there is a file, and the file names it not."""
+    for variable in _given(environ):
+        if variable in VARIABLES.keys() | NOT_BUILT_YET and variable not in named_in_file:
+            problems.add((variable,), "has no effect beside a configuration file: remove it, or do without the file")
+
+
+def _given(environ: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in sorted(environ.items())
+        if name.startswith(PREFIX) and not _KUBERNETES_NAME.fullmatch(name) and not _KUBERNETES_VALUE.match(value)
+    }
+
+
+def _value(variable: str, text: str) -> object:
+    if variable == CLIENT_SECRET:
+        return {"env": variable}
+    return {"file": text} if variable == CLIENT_SECRET_FILE else text

@@ -1,0 +1,225 @@
+"""Reads a configuration: takes the tables, checks each setting and what settings mean together, makes the `Config`.
+
+Tables are walked in the order of the file, and so are the problems. What depends on several settings is checked as
+soon as they are known; a setting that has a problem of its own is left out of that.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import fields
+
+from proxy.config.environment import read_environment, refuse_beside_file
+from proxy.config.problems import ConfigError, Place, Problems, unknown
+from proxy.config.schema import (
+    NAMED_SECTIONS,
+    NOT_BUILT_YET,
+    SECTIONS,
+    Config,
+    PlatformSettings,
+    ServerConfig,
+    ShopSettings,
+)
+from proxy.config.values import MAX_FILE, Unusable, ValueReader, expectation, read_text, shown, type_name
+from proxy.platforms.platform import Credentials, Platform, is_shop_name
+from proxy.platforms.shop import Shop, Shops
+from proxy.platforms.shoprenter import SHOPRENTER
+from proxy.platforms.toss_shopping import TOSS_SHOPPING, TOSS_SHOPPING_ALPHA
+
+WILDCARD: Final = "*"
+BUILT_IN: Final[Mapping[str, Platform]] = MappingProxyType(
+    {platform.name: platform for platform in (SHOPRENTER, TOSS_SHOPPING, TOSS_SHOPPING_ALPHA)}
+)
+
+
+def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """Return the configuration in the TOML file at `path`, or, without one, in the variables of `environ`.
+
+    Relative file names in the file begin at the file's directory, those in variables at the working directory. See
+    proxy/config/environment.py for the variables, and for what becomes of them beside a file. Reads the files with
+    secrets and certificates that are named. Raises `ConfigError` with every problem.
+    """
+    problems = Problems()
+    values = ValueReader(path.parent if path else Path(), environ, from_text=path is None)
+    document = _read_toml(path, problems) if path else read_environment(environ, problems)
+    config = None if document is None else Loader(values, problems).load(document)
+    if path:
+        refuse_beside_file(environ, values.variables_used, problems)
+    if problems or config is None:
+        raise ConfigError(problems.lines())
+    return config
+
+
+def _read_toml(path: Path, problems: Problems) -> dict[str, Any] | None:
+    try:
+        # Windows editors like to begin a file with a byte order mark, which TOML does not know.
+        return tomllib.loads(read_text(path, MAX_FILE).removeprefix("\ufeff"))
+    except Unusable as error:
+        problems.add((), f"configuration: {error}")
+    except tomllib.TOMLDecodeError as error:
+        # Its text names keys and single characters, not values.
+        problems.add((), f"configuration: {shown(path)} is not TOML: {error}")
+    except (ValueError, RecursionError):
+        problems.add((), f"configuration: {shown(path)} has a number or a nesting in it that is too large")
+    return None
+
+
+class Loader:
+    """Takes a document to pieces, and notes what is wrong."""
+
+    def __init__(self, values: ValueReader, problems: Problems) -> None:
+        self._values = values
+        self._problems = problems
+
+    def load(self, document: Mapping[str, Any]) -> Config | None:
+        """Return the configuration, or `None` if there were problems."""
+        # A shop may name a platform that stands below it.
+        own = document.get("platforms")
+        known_platforms = BUILT_IN.keys() | (own.keys() if isinstance(own, dict) else ())
+        sections: dict[str, Any] = {name: schema() for name, schema in SECTIONS.items()}
+        platforms = dict(BUILT_IN)
+        shops: dict[str, Mapping[str, Any]] = {}
+        for name, table in document.items():
+            if name in SECTIONS:
+                sections[name] = self._section(name, table)
+            elif name == "platforms":
+                platforms |= {key: self._platform(key, platform) for key, platform in self._tables((name,), table)}
+            elif name == "shops":
+                shops = {key: self._shop(key, shop, known_platforms) for key, shop in self._tables((name,), table)}
+            else:
+                self._not_a_setting((name,), table, {*SECTIONS, *NAMED_SECTIONS})
+        if not shops:
+            self._problems.add(("shops",), "there is no shop: add [shops.NAME] with its client_id and client_secret")
+        if self._problems:
+            return None
+        return Config(**sections, shops=_shops(shops, platforms), platforms=MappingProxyType(platforms))
+
+    def _section(self, name: str, table: object) -> Struct:
+        section = SECTIONS[name](**self._settings((name,), table, SECTIONS[name]))
+        if isinstance(section, ServerConfig):
+            self._check_exposure(section)
+        return section
+
+    def _check_exposure(self, server: ServerConfig) -> None:
+        anonymous = ("server", "allow_anonymous")
+        if not (server.allow_anonymous or anonymous in self._problems or _is_loopback(server.host)):
+            self._problems.add(
+                ("server", "host"),
+                "is not a loopback address, so that whoever reaches it could use every shop with your credentials:"
+                f' write "127.0.0.1", or set {self._problems.name(anonymous)} = true if that is what you want',
+            )
+
+    def _shop(self, key: str, table: object, known_platforms: set[str]) -> Mapping[str, Any]:
+        place = ("shops", key)
+        if key != WILDCARD:
+            self._check_shop_name(place, key)
+        settings = self._settings(place, table, ShopSettings)
+        if "shop_name" in settings and key == WILDCARD:
+            self._problems.add(
+                (*place, "shop_name"), "the wildcard entry serves shops under their own names: remove it"
+            )
+        elif "shop_name" in settings:
+            self._check_shop_name((*place, "shop_name"), settings["shop_name"])
+        if settings.get("platform", SHOPRENTER.name) not in known_platforms:
+            self._problems.add((*place, "platform"), unknown("platform", settings["platform"], known_platforms))
+        return settings
+
+    def _check_shop_name(self, place: Place, name: str) -> None:
+        if is_shop_name(name.encode(errors="replace")):
+            return
+        lower = name.lower()
+        self._problems.add(
+            place,
+            f'shop names are lower case: write "{lower}"'
+            if is_shop_name(lower.encode(errors="replace"))
+            else "a shop name has 1 to 63 of the characters a-z, 0-9 and hyphen, and no hyphen at either end",
+        )
+
+    def _platform(self, name: str, table: object) -> Platform:
+        """Return the platform as far as it can be made, for the built-in ones from what the file leaves as it is."""
+        place = ("platforms", name)
+        base = BUILT_IN.get(name)
+        settings = self._settings(place, table, PlatformSettings, complete=base is None)
+        for key in settings:
+            if key in ("token_url", "api_url"):
+                self._check_url((*place, key), settings)
+        if self._problems:
+            return base or SHOPRENTER
+        return replace(base, **settings) if base else Platform(name=name, **settings)
+
+    def _check_url(self, place: Place, settings: Mapping[str, Any]) -> None:
+        *table, key = place
+        # If that setting has a problem of its own, it is not known whether the URL has one too.
+        allow_private = (*table, "allow_private") in self._problems or settings.get("allow_private", False)
+        try:
+            replace(SHOPRENTER, allow_private=allow_private, **{key: settings[key]})
+        except ValueError as error:
+            self._problems.add(place, str(error).removeprefix(f"{key}: "))
+            return
+        if not allow_private and not settings[key].lower().startswith("https:"):
+            self._problems.add(
+                place,
+                "http:// would send the secret or the token in the clear: write https://, or set allow_private = true"
+                " if the host is in your own network",
+            )
+
+    def _tables(self, place: Place, value: object) -> list[tuple[str, object]]:
+        if not isinstance(value, dict):
+            self._problems.add(place, f"must be tables, such as [{place[0]}.demo], not {type_name(value)}")
+            return []
+        return list(value.items())
+
+    def _settings(self, place: Place, table: object, schema: type[Struct], *, complete: bool = True) -> dict[str, Any]:
+        """Return the settings of a table that are written there and can be used. A `complete` one has what it must."""
+        if not isinstance(table, dict):
+            self._problems.add(place, f"must be a table, [{self._problems.name(place)}], not {type_name(table)}")
+            return {}
+        known = {field.name: field for field in fields(schema)}
+        settings = {}
+        for key, value in table.items():
+            if key not in known:
+                self._not_a_setting((*place, key), value, known)
+                continue
+            try:
+                settings[key] = self._values.read(known[key].type, value)
+            except Unusable as error:
+                self._problems.add((*place, key), str(error))
+        for key, field in known.items():
+            if complete and field.required and key not in table:
+                self._problems.add((*place, key), f"is missing: it {expectation(field.type)}")
+        return settings
+
+    def _not_a_setting(self, place: Place, value: object, known: Any) -> None:
+        sentence = "not available in this version yet: remove it"
+        if place[0] in NOT_BUILT_YET and isinstance(value, dict) and value:
+            for key in value:
+                self._problems.add((*place, key), sentence)
+        elif ".".join(place) in NOT_BUILT_YET:
+            self._problems.add(place, sentence)
+        else:
+            self._problems.add(place, unknown("setting", place[-1], known))
+
+
+def _shops(shops: Mapping[str, Mapping[str, Any]], platforms: Mapping[str, Platform]) -> Shops:
+    """Put shops together from settings that have no problem left."""
+    complete = {key: ShopSettings(**settings) for key, settings in shops.items()}
+    parts = {
+        key: (platforms[shop.platform], Credentials(shop.client_id, shop.client_secret))
+        for key, shop in complete.items()
+    }
+    wildcard = parts.pop(WILDCARD, None)
+    named = {key: Shop(key, complete[key].shop_name or key, *part) for key, part in parts.items()}
+    return Shops(MappingProxyType(named), wildcard)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

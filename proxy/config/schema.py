@@ -1,0 +1,151 @@
+"""Every setting: its name, what it may hold, its default.
+
+A section of the file is a struct here and a setting is a field of it. The field's annotation is its rule, checked by
+msgspec for each value alone; the rule's `description` ends the sentence "must be …". Nothing else lists the settings:
+`setting_names` takes them from here, and the tests hold the example file and the README to that.
+"""
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct, field
+from msgspec.structs import fields
+
+from proxy.platforms.platform import Platform, TokenRequestForm
+from proxy.platforms.shop import Shops
+from proxy.secret import Secret
+
+# Control characters, halves of surrogate pairs (bytes in the environment that are not UTF-8), the byte order mark.
+UNCLEAN: Final = r"\x00-\x1f\x7f-\x9f\ud800-\udfff\ufeff"
+
+Flag = Annotated[bool, Meta(description="true or false")]
+Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535 (0: any free port)")]
+Size = Annotated[int, Meta(ge=0, description="a whole number of bytes, 0 or more")]
+Duration = Annotated[float, Meta(gt=0, description="a number of seconds above 0")]
+DurationOrZero = Annotated[float, Meta(ge=0, description="a number of seconds, 0 or more")]
+Text = Annotated[
+    str,
+    Meta(min_length=1, pattern=rf"\A[^{UNCLEAN}]*\Z", description="a text, not empty and without control characters"),
+]
+# Looks like an IP address or a DNS name; "" is every address. Whether it exists shows itself when listening.
+Host = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(?:|[0-9A-Za-z](?:[0-9A-Za-z._-]*[0-9A-Za-z])?|(?=.*:.*:)[0-9A-Fa-f:.]+(?:%[0-9A-Za-z._-]+)?)\Z",
+        description='an IP address or a host name as a text, such as "127.0.0.1"',
+    ),
+]
+PathPrefix = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(?:[!-.0-~](?:[!-~]*[!-.0-~])?)?\Z",
+        description='a text in printable ASCII without "/" at its ends, such as "api/v1"',
+    ),
+]
+Networks = Annotated[
+    tuple[IPv4Network | IPv6Network, ...],
+    Meta(description='a list of IP addresses and networks (without host bits), each as a text such as "10.0.0.0/8"'),
+]
+CertificateFile = Annotated[Path, Meta(description="the name of a file as a text, not empty")]
+SecretSource = Annotated[
+    Secret, Meta(description='a text, { file = "…" } or { env = "NAME" }, and exactly one of them')
+]
+TokenParams = Annotated[Mapping[str, str], Meta(description="a table of texts, none of them with control characters")]
+
+
+class ServerConfig(Struct, frozen=True, kw_only=True):
+    """`[server]`: where clients reach the proxy. `drain_timeout` in seconds."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 8080
+    trusted_proxies: Networks = ()
+    allow_anonymous: Flag = False
+    drain_timeout: DurationOrZero = 30.0
+
+
+class UpstreamConfig(Struct, frozen=True, kw_only=True):
+    """`[upstream]`: the way to the platforms. Timeouts in seconds, `max_body_size` in bytes.
+
+    `ca_file` holds certificates (PEM) that are trusted besides the usual ones.
+    """
+
+    connect_timeout: Duration = 5.0
+    read_timeout: Duration = 60.0
+    max_body_size: Size = 64 * 1024 * 1024
+    ca_file: CertificateFile | None = None
+
+
+class TokensConfig(Struct, frozen=True, kw_only=True):
+    """`[tokens]`: how long access tokens are used; all in seconds."""
+
+    refresh_margin: DurationOrZero = 60.0
+    max_age: Duration = 86400.0
+    fetch_timeout: Duration = 10.0
+
+
+class LoggingConfig(Struct, frozen=True, kw_only=True):
+    """`[logging]`."""
+
+    format: Annotated[Literal["json", "console"], Meta(description='the text "json" or "console"')] = "json"
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description='the text "debug", "info", "warning" or "error"'),
+    ] = "info"
+
+
+class ShopSettings(Struct, frozen=True, kw_only=True):
+    """`[shops.NAME]`, as written; `Config` has it as a `Shop`."""
+
+    platform: Text = "shoprenter"
+    client_id: Text
+    client_secret: SecretSource
+    shop_name: Text | None = None
+
+
+class PlatformSettings(Struct, frozen=True, kw_only=True):
+    """`[platforms.NAME]`, as written; `Config` has it as a `Platform`, whose defaults are the same."""
+
+    token_url: Text
+    api_url: Text
+    token_request: Annotated[TokenRequestForm, Meta(description='the text "form", "json" or "basic"')] = (
+        TokenRequestForm.FORM
+    )
+    scope: Text | None = None
+    token_params: TokenParams = field(default_factory=dict)
+    api_prefix: PathPrefix = ""
+    forwarded_headers: Flag = False
+    allow_private: Flag = False
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """The whole configuration, checked. `platforms` has the built-in ones too, each as the file changed it."""
+
+    server: ServerConfig
+    upstream: UpstreamConfig
+    tokens: TokensConfig
+    logging: LoggingConfig
+    shops: Shops
+    platforms: Mapping[str, Platform]
+
+
+SECTIONS: Final[Mapping[str, type[Struct]]] = MappingProxyType(
+    {"server": ServerConfig, "upstream": UpstreamConfig, "tokens": TokensConfig, "logging": LoggingConfig}
+)
+# Sections whose tables the user names: [shops.demo].
+NAMED_SECTIONS: Final[Mapping[str, type[Struct]]] = MappingProxyType(
+    {"shops": ShopSettings, "platforms": PlatformSettings}
+)
+
+# Planned settings, refused until their feature is there: a setting without effect would be a lie. A whole section is
+# named alone. The feature that builds one takes it from here (and its variables from environment.NOT_BUILT_YET).
+NOT_BUILT_YET: Final = frozenset({"admin", "clients", "server.public_url", "server.tls", "server.header_timeout"})
+
+
+def setting_names() -> tuple[str, ...]:
+    """Name every setting by its path, such as `server.host`; `NAME` stands for what the user names."""
+    plain = [f"{section}.{field.name}" for section, schema in SECTIONS.items() for field in fields(schema)]
+    named = [f"{section}.NAME.{field.name}" for section, schema in NAMED_SECTIONS.items() for field in fields(schema)]
+    return (*plain, *named)

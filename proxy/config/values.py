@@ -1,0 +1,191 @@
+"""One value as it stands in the file -> what the setting holds.
+
+Whatever can't be used raises `Unusable` with the rest of a sentence that begins with the setting's name. The sentences
+are our own: msgspec's would show values, and Python's could.
+"""
+
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from math import isfinite
+from pathlib import Path
+from types import MappingProxyType, NoneType
+from typing import Any, Final, get_args
+
+import msgspec
+
+from proxy.config.schema import UNCLEAN, CertificateFile, Networks, SecretSource, TokenParams
+from proxy.secret import Secret
+
+MAX_FILE: Final = 16 * 1024 * 1024  # bytes; all public certificate authorities together are below 1 MB
+MAX_SECRET_FILE: Final = 64 * 1024  # bytes; far above any secret, far below what hurts
+
+_UNCLEAN = re.compile(f"[{UNCLEAN}]")
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# bool stands before int, which it is a kind of.
+_TYPE_NAMES: Final = (
+    (bool, "true or false"),
+    (int | float, "a number"),
+    (str, "a text"),
+    (list, "a list"),
+    (dict, "a table"),
+)
+# The token request has these from elsewhere.
+_OWN_TOKEN_PARAMS: Final = ("grant_type", "client_id", "client_secret", "scope")
+
+
+class Unusable(Exception):
+    """A value can't be used; the text says why, and never holds the value."""
+
+
+def type_name(value: object) -> str:
+    """Return what a TOML value is, in plain words."""
+    return next((name for kind, name in _TYPE_NAMES if isinstance(value, kind)), "a date or time")
+
+
+def expectation(annotation: Any) -> str:
+    """Return what a setting with this annotation must be: `must be …`."""
+    return f"must be {get_args(_rule(annotation))[1].description}"
+
+
+def shown(path: Path) -> str:
+    """Return a file's name for a message: on one line, whatever characters are in it."""
+    return str(path) if str(path).isprintable() else ascii(str(path))
+
+
+def read_file(path: Path, max_size: int) -> bytes:
+    """Return what is in a file of at most `max_size` bytes. Raises `Unusable`."""
+    name = shown(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(max_size + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise Unusable(f"the file {name} does not exist") from None
+    except IsADirectoryError:
+        raise Unusable(f"{name} is a directory, not a file") from None
+    except PermissionError:
+        raise Unusable(f"the file {name} may not be read by the user that runs this") from None
+    except (OSError, ValueError):  # ValueError: a NUL in the name, or characters that no file name can have
+        raise Unusable(f"the file {name} can't be read") from None
+    if len(content) > max_size:
+        raise Unusable(f"the file {name} is larger than {max_size} bytes")
+    return content
+
+
+def read_text(path: Path, max_size: int) -> str:
+    """Return the text of a file in UTF-8 of at most `max_size` bytes. Raises `Unusable`."""
+    try:
+        return read_file(path, max_size).decode()
+    except UnicodeDecodeError:
+        raise Unusable(f"the file {shown(path)} is not UTF-8") from None
+
+
+@dataclass(frozen=True, slots=True)
+class ValueReader:
+    """Reads values.
+
+    Relative file names begin at `directory`. With `from_text`, numbers and flags are written as text, as the
+    environment has them. `variables_used` collects the names of variables that were asked for.
+    """
+
+    directory: Path
+    environ: Mapping[str, str]
+    from_text: bool
+    variables_used: set[str] = field(default_factory=set)
+
+    def read(self, annotation: Any, value: object) -> object:
+        """Return what a setting with this annotation holds when `value` stands in the file. Raises `Unusable`."""
+        rule = _rule(annotation)
+        expected = expectation(rule)
+        if rule == SecretSource:
+            return self._secret(value, expected)
+        if rule == CertificateFile:
+            return self._certificate_file(value, expected)
+        if rule == Networks:
+            return _networks(value, expected)
+        if rule == TokenParams:
+            return _token_params(value, expected)
+        try:
+            result = msgspec.convert(value, rule, strict=not self.from_text)
+        except msgspec.ValidationError:
+            raise Unusable(expected if self.from_text else _with_type(expected, value)) from None
+        if isinstance(result, float) and not isfinite(result):
+            raise Unusable(expected)
+        return result
+
+    def _secret(self, value: object, expected: str) -> Secret:
+        match value:
+            case str():
+                source, text = "the text", value
+            case {"file": str(name), **rest} if name and not rest:
+                path = self.directory / name
+                source, text = "the text in the file", read_text(path, MAX_SECRET_FILE)
+                # Editors and `echo` end a file with a newline. One, since a second is no habit but a mistake.
+                text = text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
+            case {"env": str(name), **rest} if not rest:
+                if _VARIABLE_NAME.fullmatch(name) is None:
+                    raise Unusable("env must be the name of a variable: letters, digits and underscores")
+                self.variables_used.add(name)
+                if name not in self.environ:
+                    raise Unusable(f"the environment variable {name} is not set")
+                source, text = f"the environment variable {name}", self.environ[name]
+            case dict():
+                raise Unusable(expected)
+            case _:
+                raise Unusable(_with_type(expected, value))
+        if not text:
+            raise Unusable(f"{source} is empty")
+        if _UNCLEAN.search(text):
+            raise Unusable(f"{source} has control characters in it, such as a second newline at the end")
+        return Secret(text)
+
+    def _certificate_file(self, value: object, expected: str) -> Path:
+        if not isinstance(value, str) or not value:
+            raise Unusable(_with_type(expected, value))
+        path = self.directory / value
+        read_file(path, MAX_FILE)  # says in words why a file can't be read
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        except (OSError, ValueError):
+            raise Unusable("the file has no certificates in PEM form in it, or broken ones") from None
+        return path
+
+
+def _rule(annotation: Any) -> Any:
+    # A setting that may be absent is `rule | None`; TOML has no null.
+    parts = get_args(annotation)
+    return parts[0] if NoneType in parts else annotation
+
+
+def _networks(value: object, expected: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    if not isinstance(value, list):
+        raise Unusable(_with_type(expected, value))
+    networks = []
+    bad = []
+    for number, entry in enumerate(value, 1):
+        try:
+            # ip_network takes numbers too, as addresses.
+            networks.append(ip_network(entry if isinstance(entry, str) else ""))
+        except ValueError:
+            bad.append(str(number))
+    if bad:
+        raise Unusable(f"{expected}; look at entry {', '.join(bad)}")
+    return tuple(networks)
+
+
+def _token_params(value: object, expected: str) -> Mapping[str, str]:
+    if not isinstance(value, dict):
+        raise Unusable(_with_type(expected, value))
+    if own := [name for name in _OWN_TOKEN_PARAMS if name in value]:
+        raise Unusable(f"must not hold {', '.join(own)}: the token request has that from the other settings")
+    if not all(isinstance(entry, str) and not _UNCLEAN.search(key + entry) for key, entry in value.items()):
+        raise Unusable(expected)
+    return MappingProxyType(value)
+
+
+def _with_type(expected: str, value: object) -> str:
+    # "must be a number of seconds above 0, not a number" would help nobody.
+    name = type_name(value)
+    return expected if name.removeprefix("a ") in expected else f"{expected}, not {name}"

@@ -1,0 +1,187 @@
+"""One shop without a file: from variables, whose names the problems bear."""
+
+from pathlib import Path
+
+import pytest
+
+from proxy.config import Config, ConfigError, load_config
+from proxy.config.environment import NOT_BUILT_YET, VARIABLES
+from proxy.config.schema import ServerConfig, setting_names
+from proxy.platforms.platform import Credentials
+from proxy.platforms.shop import Shop, Shops
+from proxy.platforms.shoprenter import SHOPRENTER
+from proxy.platforms.toss_shopping import TOSS_SHOPPING
+from proxy.secret import Secret
+
+MINIMAL = {
+    "SHOP_AUTH_PROXY_SHOP": "demo",
+    "SHOP_AUTH_PROXY_CLIENT_ID": "id",
+    "SHOP_AUTH_PROXY_CLIENT_SECRET": "s3cret",
+}
+NO_FILE = {name: value for name, value in MINIMAL.items() if name != "SHOP_AUTH_PROXY_CLIENT_SECRET"}
+
+
+def problems(environ: dict[str, str]) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, environ)
+    assert "s3cret" not in str(caught.value)
+    return caught.value.problems
+
+
+def test_three_variables_are_enough() -> None:
+    config = load_config(None, {**MINIMAL, "PATH": "/bin"})
+
+    shop = Shop("demo", "demo", SHOPRENTER, Credentials("id", Secret("s3cret")))
+    assert config.shops == Shops({"demo": shop})
+    assert config.server == ServerConfig()
+
+
+def test_every_variable_has_its_effect(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s3cret\n")
+
+    config = load_config(
+        None,
+        {
+            **NO_FILE,
+            "SHOP_AUTH_PROXY_CLIENT_SECRET_FILE": str(tmp_path / "secret"),
+            "SHOP_AUTH_PROXY_PLATFORM": "toss-shopping",
+            "SHOP_AUTH_PROXY_HOST": "0.0.0.0",
+            "SHOP_AUTH_PROXY_PORT": "0",
+            "SHOP_AUTH_PROXY_ALLOW_ANONYMOUS": "true",
+        },
+    )
+
+    assert config.shops.named["demo"].platform == TOSS_SHOPPING
+    assert config.shops.named["demo"].credentials == Credentials("id", Secret("s3cret"))
+    assert config.server == ServerConfig(host="0.0.0.0", port=0, allow_anonymous=True)
+
+
+def test_a_secret_file_is_sought_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret").write_text("s3cret")
+    monkeypatch.chdir(tmp_path)
+
+    config: Config = load_config(None, {**NO_FILE, "SHOP_AUTH_PROXY_CLIENT_SECRET_FILE": "secret"})
+
+    assert config.shops.named["demo"].credentials.client_secret == Secret("s3cret")
+
+
+@pytest.mark.parametrize("environ", [{}, {"PATH": "/bin"}, {"SHOP_AUTH_PROXY_PORT": "tcp://10.0.0.1:8080"}])
+def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str]) -> None:
+    assert problems(environ) == (
+        "there is no configuration: name a file with --config FILE (config.example.toml shows every setting), or, for"
+        " one shop, set SHOP_AUTH_PROXY_SHOP, SHOP_AUTH_PROXY_CLIENT_ID and SHOP_AUTH_PROXY_CLIENT_SECRET (or"
+        " SHOP_AUTH_PROXY_CLIENT_SECRET_FILE)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"SHOP": "Demo"}, 'SHOP_AUTH_PROXY_SHOP: shop names are lower case: write "demo"'),
+        (
+            {"SHOP": "a.b"},
+            "SHOP_AUTH_PROXY_SHOP: a shop name has 1 to 63 of the characters a-z, 0-9 and hyphen, and no hyphen at"
+            " either end",
+        ),
+        (
+            {"SHOP": "*"},
+            'SHOP_AUTH_PROXY_SHOP: this form serves one shop; for all of them write [shops."*"] into a file',
+        ),
+        ({"SHOP": ""}, "SHOP_AUTH_PROXY_SHOP: is empty: give it a value, or remove it"),
+        ({"CLIENT_ID": ""}, "SHOP_AUTH_PROXY_CLIENT_ID: is empty: give it a value, or remove it"),
+        ({"CLIENT_SECRET": ""}, "SHOP_AUTH_PROXY_CLIENT_SECRET: is empty: give it a value, or remove it"),
+        (
+            {"CLIENT_SECRET": "s3cret\n"},
+            "SHOP_AUTH_PROXY_CLIENT_SECRET: the environment variable SHOP_AUTH_PROXY_CLIENT_SECRET has control"
+            " characters in it, such as a second newline at the end",
+        ),
+        (
+            {"CLIENT_SECRET_FILE": "/none"},
+            "SHOP_AUTH_PROXY_CLIENT_SECRET_FILE: is set beside SHOP_AUTH_PROXY_CLIENT_SECRET: remove one of the two",
+        ),
+        ({"HOST": ""}, "SHOP_AUTH_PROXY_HOST: is empty: give it a value, or remove it"),
+        (
+            {"HOST": "::"},
+            "SHOP_AUTH_PROXY_HOST: is not a loopback address, so that whoever reaches it could use every shop with your"
+            ' credentials: write "127.0.0.1", or set SHOP_AUTH_PROXY_ALLOW_ANONYMOUS = true if that is what you want',
+        ),
+        (
+            {"PORT": "http"},
+            "SHOP_AUTH_PROXY_PORT: must be a whole number from 0 to 65535 (0: any free port)",
+        ),
+        ({"ALLOW_ANONYMOUS": "yes"}, "SHOP_AUTH_PROXY_ALLOW_ANONYMOUS: must be true or false"),
+        ({"PLATFORM": "shop-renter"}, "SHOP_AUTH_PROXY_PLATFORM: unknown platform: did you mean shoprenter?"),
+        ({"SHOPS": "demo"}, "SHOP_AUTH_PROXY_SHOPS: unknown variable: did you mean SHOP_AUTH_PROXY_SHOP?"),
+    ],
+)
+def test_a_problem_bears_the_name_of_its_variable(changed: dict[str, str], expected: str) -> None:
+    assert problems(MINIMAL | {f"SHOP_AUTH_PROXY_{name}": value for name, value in changed.items()}) == (expected,)
+
+
+def test_a_secret_file_that_is_missing_is_told_with_its_variable() -> None:
+    assert problems({**NO_FILE, "SHOP_AUTH_PROXY_CLIENT_SECRET_FILE": "/none"}) == (
+        "SHOP_AUTH_PROXY_CLIENT_SECRET_FILE: the file /none does not exist",
+    )
+
+
+def test_all_problems_are_told_at_once() -> None:
+    assert problems({"SHOP_AUTH_PROXY_PORT": "x", "SHOP_AUTH_PROXY_HOTS": "::1"}) == (
+        "SHOP_AUTH_PROXY_HOTS: unknown variable: did you mean SHOP_AUTH_PROXY_HOST?",
+        "SHOP_AUTH_PROXY_SHOP: is missing: set it to the shop's name",
+        "SHOP_AUTH_PROXY_CLIENT_SECRET: is missing: set it, or SHOP_AUTH_PROXY_CLIENT_SECRET_FILE",
+        "SHOP_AUTH_PROXY_CLIENT_ID: is missing: it must be a text, not empty and without control characters",
+        "SHOP_AUTH_PROXY_PORT: must be a whole number from 0 to 65535 (0: any free port)",
+    )
+
+
+@pytest.mark.parametrize("variable", sorted(NOT_BUILT_YET))
+def test_a_variable_whose_feature_is_not_built_refuses(variable: str) -> None:
+    assert problems({**MINIMAL, variable: "s3cret"}) == (f"{variable}: not available in this version yet: remove it",)
+
+
+def test_variables_that_kubernetes_makes_for_a_service_are_not_ours() -> None:
+    service = {
+        "SHOP_AUTH_PROXY_SERVICE_HOST": "10.0.0.1",
+        "SHOP_AUTH_PROXY_SERVICE_PORT": "8080",
+        "SHOP_AUTH_PROXY_SERVICE_PORT_HTTP": "8080",
+        "SHOP_AUTH_PROXY_PORT": "tcp://10.0.0.1:8080",
+        "SHOP_AUTH_PROXY_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+        "SHOP_AUTH_PROXY_PORT_8080_TCP_PROTO": "tcp",
+        "SHOP_AUTH_PROXY_PORT_8080_TCP_PORT": "8080",
+        "SHOP_AUTH_PROXY_PORT_8080_TCP_ADDR": "10.0.0.1",
+        "SHOP_AUTH_PROXY_ADMIN_PORT": "tcp://10.0.0.1:9090",
+        "SHOP_AUTH_PROXY_ADMIN_SERVICE_HOST": "10.0.0.1",
+    }
+
+    assert load_config(None, MINIMAL | service) == load_config(None, MINIMAL)
+
+
+def write_file(directory: Path, secret: str) -> Path:
+    path = directory / "config.toml"
+    path.write_text(f'[shops.demo]\nclient_id = "id"\nclient_secret = {secret}\n')
+    return path
+
+
+def test_a_variable_of_this_form_beside_a_file_is_refused_since_it_would_have_no_effect(tmp_path: Path) -> None:
+    path = write_file(tmp_path, '"s3cret"')
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, {"SHOP_AUTH_PROXY_PORT": "9000", "SHOP_AUTH_PROXY_ADMIN_PORT": "1"})
+
+    sentence = "has no effect beside a configuration file: remove it, or do without the file"
+    assert caught.value.problems == (f"SHOP_AUTH_PROXY_ADMIN_PORT: {sentence}", f"SHOP_AUTH_PROXY_PORT: {sentence}")
+
+
+def test_a_file_may_take_its_secret_from_a_variable_of_any_name(tmp_path: Path) -> None:
+    path = write_file(tmp_path, '{ env = "SHOP_AUTH_PROXY_CLIENT_SECRET" }')
+
+    config = load_config(path, {"SHOP_AUTH_PROXY_CLIENT_SECRET": "s3cret", "SHOP_AUTH_PROXY_OTHER_SECRET": "x"})
+
+    assert config.shops.named["demo"].credentials.client_secret == Secret("s3cret")
+
+
+def test_every_variable_stands_for_a_setting() -> None:
+    names = {*setting_names(), "shops.NAME"}
+
+    assert {".".join(place) for place in VARIABLES.values()} <= names
+    assert not NOT_BUILT_YET & VARIABLES.keys()

@@ -1,0 +1,200 @@
+"""A file becomes a `Config`, or a list of all that is wrong with it, in its order."""
+
+from pathlib import Path
+
+import pytest
+
+from proxy.config import Config, ConfigError, load_config
+from proxy.config.loading import BUILT_IN
+from proxy.config.schema import LoggingConfig, ServerConfig, TokensConfig, UpstreamConfig
+from proxy.platforms.platform import Credentials, Platform, TokenRequestForm
+from proxy.platforms.shop import Shop
+from proxy.platforms.shoprenter import SHOPRENTER
+from proxy.platforms.toss_shopping import TOSS_SHOPPING
+from proxy.secret import Secret
+
+DEMO = '[shops.demo]\nclient_id = "id"\nclient_secret = "s3cret"\n'
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "config.toml"
+
+
+def load(path: Path, text: str) -> Config:
+    path.write_text(text, encoding="utf-8")
+    return load_config(path, {})
+
+
+def test_a_shop_is_enough(path: Path) -> None:
+    config = load(path, DEMO)
+
+    assert config.shops.named == {"demo": Shop("demo", "demo", SHOPRENTER, Credentials("id", Secret("s3cret")))}
+    assert config.shops.wildcard is None
+    assert config.platforms == BUILT_IN
+    assert config.server == ServerConfig()
+    assert config.upstream == UpstreamConfig()
+    assert config.tokens == TokensConfig()
+    assert config.logging == LoggingConfig()
+
+
+def test_every_section_is_taken(path: Path) -> None:
+    config = load(
+        path,
+        """
+        [server]
+        host = "0.0.0.0"
+        port = 80
+        allow_anonymous = true
+        drain_timeout = 1
+        [upstream]
+        connect_timeout = 2
+        read_timeout = 3
+        max_body_size = 4
+        [tokens]
+        refresh_margin = 5
+        max_age = 6
+        fetch_timeout = 7
+        [logging]
+        format = "console"
+        level = "debug"
+        """
+        + DEMO,
+    )
+
+    assert config.server == ServerConfig(host="0.0.0.0", port=80, allow_anonymous=True, drain_timeout=1.0)
+    assert config.upstream == UpstreamConfig(connect_timeout=2.0, read_timeout=3.0, max_body_size=4)
+    assert config.tokens == TokensConfig(refresh_margin=5.0, max_age=6.0, fetch_timeout=7.0)
+    assert config.logging == LoggingConfig(format="console", level="debug")
+
+
+def test_files_are_sought_from_the_directory_of_the_configuration(path: Path) -> None:
+    (path.parent / "secrets").mkdir()
+    (path.parent / "secrets" / "demo").write_text("from a file\n")
+
+    config = load(path, DEMO.replace('"s3cret"', '{ file = "secrets/demo" }'))
+
+    assert config.shops.named["demo"].credentials.client_secret == Secret("from a file")
+
+
+def test_an_alias_keeps_the_platforms_own_name(path: Path) -> None:
+    shop = load(path, DEMO + 'shop_name = "demo-2"\n').shops.named["demo"]
+
+    assert (shop.key, shop.name) == ("demo", "demo-2")
+
+
+def test_the_wildcard_serves_what_has_no_entry(path: Path) -> None:
+    text = DEMO + '[shops."*"]\nplatform = "toss-shopping"\nclient_id = "app"\nclient_secret = "app-s3cret"\n'
+
+    shops = load(path, text).shops
+
+    assert list(shops.named) == ["demo"]
+    assert shops.wildcard == (TOSS_SHOPPING, Credentials("app", Secret("app-s3cret")))
+
+
+def test_a_platform_of_the_users_own_may_stand_below_its_shop(path: Path) -> None:
+    config = load(
+        path,
+        DEMO
+        + """
+        platform = "mine"
+        [platforms.mine]
+        token_url = "https://auth.example.com/{shop}/token"
+        api_url = "https://{shop}.example.com/api/"
+        token_request = "basic"
+        scope = "orders:read"
+        token_params = { audience = "https://api.example.com" }
+        api_prefix = "v1"
+        forwarded_headers = true
+        allow_private = true
+        """,
+    )
+
+    mine = Platform(
+        name="mine",
+        token_url="https://auth.example.com/{shop}/token",
+        api_url="https://{shop}.example.com/api/",
+        token_request=TokenRequestForm.BASIC,
+        scope="orders:read",
+        token_params={"audience": "https://api.example.com"},
+        api_prefix="v1",
+        forwarded_headers=True,
+        allow_private=True,
+    )
+    assert config.platforms == {**BUILT_IN, "mine": mine}
+    assert config.shops.named["demo"].platform == mine
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_a_built_in_platform_keeps_what_the_file_does_not_name(path: Path, name: str) -> None:
+    built_in = BUILT_IN[name]
+
+    config = load(path, DEMO + f'[platforms.{name}]\napi_url = "https://api.example.com/"\n')
+
+    changed = Platform(
+        name=name,
+        token_url=built_in.token_url,
+        api_url="https://api.example.com/",
+        token_request=built_in.token_request,
+        scope=built_in.scope,
+        api_prefix=built_in.api_prefix,
+    )
+    assert config.platforms == {**BUILT_IN, name: changed}
+
+
+def test_a_changed_built_in_platform_is_the_one_that_shops_use(path: Path) -> None:
+    config = load(path, DEMO + "[platforms.shoprenter]\nforwarded_headers = true\n")
+
+    assert config.shops.named["demo"].platform.forwarded_headers is True
+
+
+def test_a_file_that_is_missing_is_told(path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, {})
+
+    assert caught.value.problems == (f"configuration: the file {path} does not exist",)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"client_secret = s3cret", "FILE is not TOML: Invalid value (at line 1, column 17)"),
+        (b'[shops.demo]\nclient_secret = "s3cret', "FILE is not TOML: "),
+        (b"a = 1\na = 2", "FILE is not TOML: Cannot overwrite a value (at end of document)"),
+        (b"\xff", "the file FILE is not UTF-8"),
+        (b"a = " + b"1" * 5000, "FILE has a number or a nesting in it that is too large"),
+        (b"a = " + b"[" * 5000, "FILE has a number or a nesting in it that is too large"),
+    ],
+    ids=["bare", "unclosed", "twice", "not-utf-8", "number", "nesting"],
+)
+def test_a_file_that_is_not_toml_is_told_with_the_line(path: Path, content: bytes, expected: str) -> None:
+    path.write_bytes(content)
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, {})
+
+    [problem] = caught.value.problems
+    assert problem.replace(str(path), "FILE").startswith(f"configuration: {expected}")
+    assert "s3cret" not in problem
+
+
+def test_a_byte_order_mark_before_the_file_is_passed_over(path: Path) -> None:
+    assert load(path, f"\ufeff{DEMO}") == load(path, DEMO)
+
+
+def test_no_repr_shows_a_secret(path: Path) -> None:
+    config = load(path, f'{DEMO}[shops."*"]\nclient_id = "app"\nclient_secret = "s3cret"\n')
+
+    assert "s3cret" not in repr(config)
+    assert "s3cret" not in str(config)
+    assert "s3cret" not in f"{config}"
+
+
+def test_an_error_carries_nothing_that_could_hold_a_secret(path: Path) -> None:
+    (path.parent / "secret").write_bytes(b"s3cret\xff")
+
+    with pytest.raises(ConfigError) as caught:
+        load(path, DEMO.replace('"s3cret"', '{ file = "secret" }'))
+
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None

@@ -1,0 +1,252 @@
+"""What is wrong with a file is told all at once, in its order, with the place and the mend, and without any value."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.config import Config, ConfigError, load_config
+from proxy.config.loading import Loader
+from proxy.config.problems import Problems
+from proxy.config.schema import SECTIONS, setting_names
+from proxy.config.values import ValueReader
+
+DEMO = '[shops.demo]\nclient_id = "id"\nclient_secret = "s3cret"\n'
+MINE = 'token_url = "https://a.example/token"\napi_url = "https://{shop}.a.example/"\n'
+NAME_RULE = "a shop name has 1 to 63 of the characters a-z, 0-9 and hyphen, and no hyphen at either end"
+EXPOSED = (
+    "server.host: is not a loopback address, so that whoever reaches it could use every shop with your credentials:"
+    ' write "127.0.0.1", or set server.allow_anonymous = true if that is what you want'
+)
+NOT_YET = "not available in this version yet: remove it"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "config.toml"
+
+
+def load(path: Path, text: str) -> Config:
+    path.write_text(text, encoding="utf-8")
+    return load_config(path, {})
+
+
+def problems(path: Path, text: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        load(path, text)
+    assert "s3cret" not in str(caught.value) + repr(caught.value)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "shops: there is no shop: add [shops.NAME] with its client_id and client_secret"),
+        ("[shops]", "shops: there is no shop: add [shops.NAME] with its client_id and client_secret"),
+        ("shops = 3", "shops: must be tables, such as [shops.demo], not a number"),
+        ("[[shops]]", "shops: must be tables, such as [shops.demo], not a list"),
+        ('shops.demo = "s3cret"', "shops.demo: must be a table, [shops.demo], not a text"),
+        (f"server = 8080\n{DEMO}", "server: must be a table, [server], not a number"),
+        (f"platforms.mine = []\n{DEMO}", "platforms.mine: must be a table, [platforms.mine], not a list"),
+        (
+            f"{DEMO}[sever]\nport = 1",
+            "sever: unknown setting: did you mean server?",
+        ),
+        (
+            f"port = 8080\n{DEMO}",
+            "port: unknown setting: known are logging, platforms, server, shops, tokens, upstream",
+        ),
+        (f"{DEMO}[server]\nprot = 1", "server.prot: unknown setting: did you mean port?"),
+        (f'{DEMO}secret = "s3cret"', "shops.demo.secret: unknown setting: did you mean client_secret?"),
+        (
+            f'{DEMO}"\\n" = 1',
+            r'shops.demo."\n": unknown setting: known are client_id, client_secret, platform, shop_name',
+        ),
+        (f'{DEMO}platform = "shoprentr"', "shops.demo.platform: unknown platform: did you mean shoprenter?"),
+        (
+            f'{DEMO}platform = "s3cret"\n[platforms.mine]\n{MINE}',
+            "shops.demo.platform: unknown platform: known are mine, shoprenter, toss-shopping, toss-shopping-alpha",
+        ),
+        (f'{DEMO}shop_name = "Demo"', 'shops.demo.shop_name: shop names are lower case: write "demo"'),
+        (f'{DEMO}shop_name = "a_b"', f"shops.demo.shop_name: {NAME_RULE}"),
+        (DEMO.replace("demo", "Demo"), 'shops.Demo: shop names are lower case: write "demo"'),
+        (DEMO.replace("demo", "my_shop"), f"shops.my_shop: {NAME_RULE}"),
+        (DEMO.replace("demo", '"**"'), f'shops."**": {NAME_RULE}'),
+        (DEMO.replace("demo", '""'), f'shops."": {NAME_RULE}'),
+        (
+            DEMO.replace("demo", '"*"') + 'shop_name = "demo"',
+            'shops."*".shop_name: the wildcard entry serves shops under their own names: remove it',
+        ),
+        (
+            '[shops.demo]\nclient_secret = "s3cret"',
+            "shops.demo.client_id: is missing: it must be a text, not empty and without control characters",
+        ),
+        (
+            '[shops.demo]\nclient_id = "id"',
+            'shops.demo.client_secret: is missing: it must be a text, { file = "…" } or { env = "NAME" }, and exactly'
+            " one of them",
+        ),
+        (
+            '[shops.demo]\nclient_id = "id"\nclient_secret = { file = "/run/x" }',
+            "shops.demo.client_secret: the file /run/x does not exist",
+        ),
+        (
+            f'{DEMO}[platforms.mine]\ntoken_url = "https://a.example/"',
+            "platforms.mine.api_url: is missing: it must be a text, not empty and without control characters",
+        ),
+        (
+            f'{DEMO}[platforms.shoprenter]\ntoken_request = "xml"',
+            'platforms.shoprenter.token_request: must be the text "form", "json" or "basic"',
+        ),
+        (
+            f'{DEMO}[platforms.shoprenter]\ntoken_url = "s3cret"',
+            "platforms.shoprenter.token_url: must be an absolute URL, such as https://{shop}.example.com/api/",
+        ),
+        (
+            f'{DEMO}[platforms.shoprenter]\ntoken_url = "http://a.example/"',
+            "platforms.shoprenter.token_url: http:// would send the secret or the token in the clear: write https://,"
+            " or set allow_private = true if the host is in your own network",
+        ),
+        (
+            f'{DEMO}[platforms.shoprenter]\napi_url = "https://10.0.0.1/"',
+            "platforms.shoprenter.api_url: is a loopback or private address: set allow_private = true if that is meant",
+        ),
+    ],
+)
+def test_a_problem_says_where_and_what_to_do(path: Path, text: str, expected: str) -> None:
+    assert problems(path, text) == (expected,)
+
+
+def test_all_problems_come_at_once_in_the_order_of_the_file(path: Path) -> None:
+    text = """
+        [platforms.mine]
+        token_url = "nowhere"
+        api_url = "http://{shop}.example.com/"
+        allow_private = 1
+        [platforms.other]
+        token_url = "https://{shop}/"
+        api_url = "http://other.example.com/"
+        [shops.A]
+        platform = "mini"
+        client_id = ""
+        [logging]
+        level = "trace"
+        [server]
+        tls = { certificate = "s3cret.pem" }
+        trusted_proxies = ["10.0.0.0/8", "x"]
+        port = "80"
+        host = "0.0.0.0"
+        [nothing]
+        """
+
+    assert problems(path, text) == (
+        "platforms.mine.allow_private: must be true or false, not a number",
+        "platforms.mine.token_url: must be an absolute URL, such as https://{shop}.example.com/api/",
+        "platforms.other.token_url: the host name must not end with {shop}",
+        "platforms.other.api_url: http:// would send the secret or the token in the clear: write https://, or set"
+        " allow_private = true if the host is in your own network",
+        'shops.A: shop names are lower case: write "a"',
+        "shops.A.client_id: must be a text, not empty and without control characters",
+        'shops.A.client_secret: is missing: it must be a text, { file = "…" } or { env = "NAME" }, and exactly one of'
+        " them",
+        "shops.A.platform: unknown platform: did you mean mine?",
+        'logging.level: must be the text "debug", "info", "warning" or "error"',
+        f"server.tls: {NOT_YET}",
+        "server.trusted_proxies: must be a list of IP addresses and networks (without host bits), each as a text such"
+        ' as "10.0.0.0/8"; look at entry 2',
+        "server.port: must be a whole number from 0 to 65535 (0: any free port), not a text",
+        EXPOSED,
+        "nothing: unknown setting: known are logging, platforms, server, shops, tokens, upstream",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[admin]", ("admin",)),
+        ('[admin]\nhost = "127.0.0.1"\nport = 9090', ("admin.host", "admin.port")),
+        ("admin = 3", ("admin",)),
+        ('[clients.erp]\nsecret = "s3cret"\n[clients.shop]', ("clients.erp", "clients.shop")),
+        ('[server]\npublic_url = "https://a.example"', ("server.public_url",)),
+        ('[server]\ntls = { certificate = "c", private_key = "s3cret" }', ("server.tls",)),
+        ("[server]\nheader_timeout = 10.0", ("server.header_timeout",)),
+    ],
+)
+def test_a_setting_whose_feature_is_not_built_refuses(path: Path, text: str, expected: tuple[str, ...]) -> None:
+    assert problems(path, f"{text}\n{DEMO}") == tuple(f"{name}: {NOT_YET}" for name in expected)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost", "LocalHost"])
+def test_on_loopback_anybody_may_call(path: Path, host: str) -> None:
+    assert load(path, f'{DEMO}[server]\nhost = "{host}"').server.host == host
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.0.2.1", "proxy.example.com", "localhost.example.com"])
+def test_elsewhere_anybody_may_call_only_if_that_is_written_down(path: Path, host: str) -> None:
+    text = f'{DEMO}[server]\nhost = "{host}"\n'
+
+    assert problems(path, text) == (EXPOSED,)
+    assert problems(path, f"{text}allow_anonymous = false") == (EXPOSED,)
+    assert load(path, f"{text}allow_anonymous = true").server.host == host
+
+
+def test_an_unclear_allow_anonymous_is_the_only_problem(path: Path) -> None:
+    text = f'{DEMO}[server]\nhost = "0.0.0.0"\nallow_anonymous = "yes"'
+
+    assert problems(path, text) == ("server.allow_anonymous: must be true or false, not a text",)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8081/", "http://localhost/", "http://{shop}.intern.example/"])
+def test_plain_http_is_allowed_to_a_platform_in_the_own_network(path: Path, url: str) -> None:
+    text = f'{DEMO}[platforms.mine]\ntoken_url = "{url}"\napi_url = "{url}"\n'
+
+    assert len(problems(path, text)) == 2
+    assert load(path, f"{text}allow_private = true").platforms["mine"].api_url == url
+
+
+# Whatever is written
+
+
+MARKER = "s3cret-marker"
+# Without the settings that name files: those names are the values that are shown.
+KEYS = sorted(
+    {part for name in setting_names() for part in name.split(".")} - {"ca_file"}
+    | {"demo", "*", "env", "", "admin", "tls"}
+)
+LEAVES = st.one_of(
+    st.just(MARKER),
+    st.sampled_from(["demo", "mine", "shoprenter", "0.0.0.0", "https://{shop}.example.com/", "http://[::1/", "json"]),
+    st.text(max_size=5),
+    st.integers(),
+    st.sampled_from([10**4000, -(10**4000), math.inf, -math.inf, math.nan, 0.5]),
+    st.booleans(),
+    st.datetimes(),
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+TABLES = st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=6)
+DOCUMENTS = st.dictionaries(
+    st.sampled_from([*SECTIONS, "shops", "platforms", "admin", "clients", "else"]),
+    TABLES | st.dictionaries(st.sampled_from(["demo", "*", "mine", "shoprenter"]), TABLES) | VALUES,
+)
+
+
+@settings(deadline=None)
+@given(document=DOCUMENTS)
+def test_any_document_is_a_configuration_or_a_config_error_and_shows_no_value(document: dict[str, Any]) -> None:
+    # As load_config does it, past the parser.
+    found = Problems()
+    values = ValueReader(Path(), {"A": MARKER}, from_text=False)
+
+    config = Loader(values, found).load(document)
+
+    assert (config is None) == bool(found)
+    assert all("\n" not in line and MARKER not in line for line in found.lines())
+    if config is not None:
+        assert MARKER not in repr(config.shops)

@@ -1,0 +1,160 @@
+"""Files and variables that settings name: what is taken from them, what is told when it can't be; never a secret."""
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from proxy.config.schema import CertificateFile, SecretSource
+from proxy.config.values import MAX_SECRET_FILE, Unusable, ValueReader
+from proxy.secret import Secret
+
+SECRET = 'must be a text, { file = "…" } or { env = "NAME" }, and exactly one of them'
+
+
+def read(rule: object, value: object, *, directory: Path = Path(), environ: Mapping[str, str] | None = None) -> object:
+    return ValueReader(directory, environ or {}, from_text=False).read(rule, value)
+
+
+def refusal(rule: object, value: object, *, directory: Path = Path(), environ: Mapping[str, str] | None = None) -> str:
+    with pytest.raises(Unusable) as caught:
+        read(rule, value, directory=directory, environ=environ)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "secret"),
+    [
+        (b"s3cret", "s3cret"),
+        (b"s3cret\n", "s3cret"),
+        (b"s3cret\r\n", "s3cret"),
+        (b" s3cret ", " s3cret "),
+        ("titkos jelszó\n".encode(), "titkos jelszó"),
+        pytest.param(b"x" * MAX_SECRET_FILE, "x" * MAX_SECRET_FILE, id="largest"),
+    ],
+)
+def test_a_secret_file_loses_one_newline_at_its_end_and_nothing_else(
+    tmp_path: Path, content: bytes, secret: str
+) -> None:
+    (tmp_path / "secret").write_bytes(content)
+
+    assert read(SecretSource, {"file": "secret"}, directory=tmp_path) == Secret(secret)
+    assert read(SecretSource, {"file": str(tmp_path / "secret")}) == Secret(secret)
+
+
+def test_a_secret_may_stand_in_the_file_or_in_the_environment() -> None:
+    assert read(SecretSource, "s3cret") == Secret("s3cret")
+    assert read(SecretSource, {"env": "NAME"}, environ={"NAME": "s3cret"}) == Secret("s3cret")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "the text in the file is empty"),
+        (b"\n", "the text in the file is empty"),
+        (b"\r\n", "the text in the file is empty"),
+        (b"s3cret\n\n", "the text in the file has control characters in it, such as a second newline at the end"),
+        (b"s3cret\r", "the text in the file has control characters in it, such as a second newline at the end"),
+        (
+            b"\xef\xbb\xbfs3cret",
+            "the text in the file has control characters in it, such as a second newline at the end",
+        ),
+        (b"s3cret\xff", "the file FILE is not UTF-8"),
+        pytest.param(b"s3cret" + b"x" * MAX_SECRET_FILE, "the file FILE is larger than 65536 bytes", id="too-large"),
+    ],
+)
+def test_a_secret_file_that_can_not_be_used_is_refused(tmp_path: Path, content: bytes, sentence: str) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(content)
+
+    assert refusal(SecretSource, {"file": "secret"}, directory=tmp_path).replace(str(path), "FILE") == sentence
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("", "the text is empty"),
+        ("s3cret\n", "the text has control characters in it, such as a second newline at the end"),
+        (["s3cret"], f"{SECRET}, not a list"),
+        (12345, f"{SECRET}, not a number"),
+        (True, f"{SECRET}, not true or false"),
+        (datetime.date(2026, 1, 1), f"{SECRET}, not a date or time"),
+        ({}, SECRET),
+        ({"text": "s3cret"}, SECRET),
+        ({"s3cret": "s3cret"}, SECRET),
+        ({"file": "f", "env": "E"}, SECRET),
+        ({"file": ["s3cret"]}, SECRET),
+        ({"file": ""}, SECRET),
+        ({"env": "s3cret-text"}, "env must be the name of a variable: letters, digits and underscores"),
+        ({"env": ""}, "env must be the name of a variable: letters, digits and underscores"),
+        ({"env": "NONE"}, "the environment variable NONE is not set"),
+        ({"env": "EMPTY"}, "the environment variable EMPTY is empty"),
+        (
+            {"env": "RAW"},
+            "the environment variable RAW has control characters in it, such as a second newline at the end",
+        ),
+        ({"file": "missing"}, "the file missing does not exist"),
+        ({"file": "missing\n"}, r"the file 'missing\n' does not exist"),
+        ({"file": "/dev/null/secret"}, "the file /dev/null/secret does not exist"),
+        ({"file": "/"}, "/ is a directory, not a file"),
+        ({"file": "nul\0"}, r"the file 'nul\x00' can't be read"),
+        pytest.param({"file": "x" * 5000}, f"the file {'x' * 5000} can't be read", id="long-name"),
+    ],
+)
+def test_a_secret_that_can_not_be_used_is_refused_without_being_told(value: object, sentence: str) -> None:
+    told = refusal(SecretSource, value, environ={"EMPTY": "", "RAW": "s3cret\udcff"})
+
+    assert told == sentence
+    assert "s3cret" not in told
+
+
+def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Tests may run as root, for whom no mode forbids anything.
+    def forbidden(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "open", forbidden)
+
+    assert refusal(SecretSource, {"file": "/s"}) == "the file /s may not be read by the user that runs this"
+
+
+def test_the_variables_that_secrets_were_taken_from_are_known() -> None:
+    reader = ValueReader(Path(), {"A": "s3cret"}, from_text=False)
+    reader.read(SecretSource, {"env": "A"})
+
+    assert reader.variables_used == {"A"}
+
+
+# A certificate of a made-up authority, valid to 2126, whose key nobody has.
+CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBejCCASGgAwIBAgIUYSm4DUVdvdPA8r0sJjzcXjGb3NcwCgYIKoZIzj0EAwIw
+EjEQMA4GA1UEAwwHVGVzdCBDQTAgFw0yNjExMjIxMTQxMzVaGA8yMTI2MTAyOTEx
+NDEzNVowEjEQMA4GA1UEAwwHVGVzdCBDQTBZMBMGByqGSM49AgEGCCqGSM49AwEH
+A0IABCSW8hCqrc0GkuoYXHl9rI0ht6usdisUS7QAnRBpaLzx+8+uCo32nWePAvW9
+2+KQ+eNMSGn2ET456KJY9116qB2jUzBRMB0GA1UdDgQWBBQY89ACkTXgt6q1AHkI
+oOAEodbMMTAfBgNVHSMEGDAWgBQY89ACkTXgt6q1AHkIoOAEodbMMTAPBgNVHRMB
+Af8EBTADAQH/MAoGCCqGSM49BAMCA0cAMEQCIBo8QFDG7mEZ3PPT5BQf6j/UnG7L
+Q438L7jm0jvawpCPAiBT1IByAPxKKhwC3gQzGyYthBsqdOQI3XcXWybw5IqgMA==
+-----END CERTIFICATE-----
+"""
+
+
+def test_a_certificate_file_is_named_relative_to_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_bytes(b"Beh\xf6rde:\n" + CERTIFICATE.encode())
+
+    assert read(CertificateFile, "ca.pem", directory=tmp_path) == tmp_path / "ca.pem"
+
+
+@pytest.mark.parametrize("content", ["", "no certificate", "ü", CERTIFICATE[:200], CERTIFICATE.replace("M", "!")])
+def test_a_certificate_file_without_a_certificate_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "ca.pem").write_text(content)
+
+    assert refusal(CertificateFile, "ca.pem", directory=tmp_path) == (
+        "the file has no certificates in PEM form in it, or broken ones"
+    )
+
+
+def test_a_missing_certificate_file_is_refused(tmp_path: Path) -> None:
+    assert refusal(CertificateFile, "/none/ca.pem") == "the file /none/ca.pem does not exist"

@@ -1,0 +1,66 @@
+"""The defaults are those of the plan, and every setting has a rule with words."""
+
+import msgspec
+import pytest
+from msgspec.structs import fields
+
+from proxy.config.schema import (
+    NAMED_SECTIONS,
+    NOT_BUILT_YET,
+    SECTIONS,
+    LoggingConfig,
+    PlatformSettings,
+    ServerConfig,
+    ShopSettings,
+    TokensConfig,
+    UpstreamConfig,
+    setting_names,
+)
+from proxy.config.values import expectation
+from proxy.platforms.platform import Platform
+from proxy.secret import Secret
+
+
+def test_the_defaults() -> None:
+    assert ServerConfig() == ServerConfig(
+        host="127.0.0.1", port=8080, trusted_proxies=(), allow_anonymous=False, drain_timeout=30.0
+    )
+    assert UpstreamConfig() == UpstreamConfig(
+        connect_timeout=5.0, read_timeout=60.0, max_body_size=67108864, ca_file=None
+    )
+    assert TokensConfig() == TokensConfig(refresh_margin=60.0, max_age=86400.0, fetch_timeout=10.0)
+    assert LoggingConfig() == LoggingConfig(format="json", level="info")
+    assert ShopSettings(client_id="a", client_secret=Secret("b")) == ShopSettings(
+        platform="shoprenter", client_id="a", client_secret=Secret("b"), shop_name=None
+    )
+
+
+def test_the_defaults_of_a_platform_are_those_of_the_type_that_is_made_of_it() -> None:
+    platform = Platform(name="mine", token_url="https://a.example/", api_url="https://b.example/")
+    settings = PlatformSettings(token_url="https://a.example/", api_url="https://b.example/")
+
+    assert {field.name for field in fields(settings)} | {"name"} == set(Platform.__dataclass_fields__)
+    for field in fields(settings):
+        assert getattr(settings, field.name) == getattr(platform, field.name), field.name
+
+
+def test_sections_do_not_change() -> None:
+    with pytest.raises(AttributeError):
+        ServerConfig().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("schema", [*SECTIONS.values(), *NAMED_SECTIONS.values()])
+def test_every_setting_says_what_it_must_be(schema: type[msgspec.Struct]) -> None:
+    for field in fields(schema):
+        assert expectation(field.type).startswith("must be "), field.name
+
+
+def test_settings_are_named_by_their_path() -> None:
+    names = list(setting_names())
+
+    assert len(names) == len(set(names))
+    assert {"server.host", "upstream.ca_file", "shops.NAME.client_secret", "platforms.NAME.token_params"} <= set(names)
+
+
+def test_what_is_not_built_yet_is_no_setting() -> None:
+    assert not NOT_BUILT_YET & {*setting_names(), *SECTIONS, *NAMED_SECTIONS}

@@ -1,0 +1,175 @@
+"""A single value: what it becomes, or which sentence says why it can't be used."""
+
+import datetime
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from msgspec.structs import fields
+
+from proxy.config.schema import NAMED_SECTIONS, SECTIONS
+from proxy.config.values import Unusable, ValueReader
+from proxy.platforms.platform import TokenRequestForm
+
+TEXT = "must be a text, not empty and without control characters"
+PORT = "must be a whole number from 0 to 65535 (0: any free port)"
+SECONDS = "must be a number of seconds above 0"
+NETWORKS = 'must be a list of IP addresses and networks (without host bits), each as a text such as "10.0.0.0/8"'
+HUGE = 10**5000
+
+ANNOTATIONS = {
+    f"{section}.{field.name}": field.type
+    for section, schema in [*SECTIONS.items(), *NAMED_SECTIONS.items()]
+    for field in fields(schema)
+}
+
+
+def read(setting: str, value: object, *, from_text: bool = False) -> object:
+    return ValueReader(Path(), {}, from_text=from_text).read(ANNOTATIONS[setting], value)
+
+
+def refusal(setting: str, value: object, *, from_text: bool = False) -> str:
+    with pytest.raises(Unusable) as caught:
+        read(setting, value, from_text=from_text)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "expected"),
+    [
+        ("server.port", 0, 0),
+        ("server.port", 65535, 65535),
+        ("server.allow_anonymous", True, True),
+        ("server.drain_timeout", 0, 0.0),
+        ("upstream.read_timeout", 1, 1.0),
+        ("upstream.read_timeout", 0.001, 0.001),
+        ("upstream.max_body_size", 0, 0),
+        ("logging.format", "console", "console"),
+        ("platforms.token_request", "basic", TokenRequestForm.BASIC),
+        ("platforms.token_params", {"audience": "https://api.example.com", "empty": ""}, None),
+        ("platforms.api_prefix", "", ""),
+        ("platforms.api_prefix", "a", "a"),
+        ("platforms.api_prefix", "api/v3/shopping-fep", "api/v3/shopping-fep"),
+        ("shops.client_id", "ügyfél 1", "ügyfél 1"),
+    ],
+)
+def test_a_usable_value_is_taken_as_it_is(setting: str, value: object, expected: object) -> None:
+    expected = value if expected is None else expected
+
+    result = read(setting, value)
+
+    assert result == expected
+    assert not isinstance(expected, float) or type(result) is float
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "sentence"),
+    [
+        ("server.port", -1, PORT),
+        ("server.port", 65536, PORT),
+        pytest.param("server.port", HUGE, PORT, id="huge-port"),
+        ("server.port", 80.0, PORT),
+        ("server.port", "8080", f"{PORT}, not a text"),
+        ("server.port", True, f"{PORT}, not true or false"),
+        ("server.port", [8080], f"{PORT}, not a list"),
+        ("server.port", {}, f"{PORT}, not a table"),
+        ("server.port", datetime.date(2026, 1, 1), f"{PORT}, not a date or time"),
+        ("server.allow_anonymous", "true", "must be true or false, not a text"),
+        ("server.allow_anonymous", 1, "must be true or false, not a number"),
+        ("server.drain_timeout", -0.1, "must be a number of seconds, 0 or more"),
+        ("upstream.read_timeout", 0, SECONDS),
+        ("upstream.read_timeout", True, f"{SECONDS}, not true or false"),
+        ("upstream.read_timeout", float("inf"), SECONDS),
+        ("upstream.read_timeout", float("nan"), SECONDS),
+        pytest.param("upstream.read_timeout", HUGE, SECONDS, id="huge-timeout"),
+        ("upstream.max_body_size", -1, "must be a whole number of bytes, 0 or more"),
+        ("upstream.max_body_size", 1.5, "must be a whole number of bytes, 0 or more"),
+        ("upstream.ca_file", "", "must be the name of a file as a text, not empty"),
+        ("upstream.ca_file", 3, "must be the name of a file as a text, not empty, not a number"),
+        ("logging.format", "xml", 'must be the text "json" or "console"'),
+        ("logging.level", 3, 'must be the text "debug", "info", "warning" or "error", not a number'),
+        ("shops.client_id", "", TEXT),
+        ("shops.client_id", "a\n", TEXT),
+        ("shops.client_id", "a\x85", TEXT),
+        ("shops.client_id", "\udc80", TEXT),
+        ("shops.client_id", 12, f"{TEXT}, not a number"),
+        ("platforms.token_request", "xml", 'must be the text "form", "json" or "basic"'),
+        ("platforms.api_prefix", "/", 'must be a text in printable ASCII without "/" at its ends, such as "api/v1"'),
+        ("platforms.api_prefix", "/a", 'must be a text in printable ASCII without "/" at its ends, such as "api/v1"'),
+        ("platforms.api_prefix", "a/", 'must be a text in printable ASCII without "/" at its ends, such as "api/v1"'),
+        ("platforms.api_prefix", "a b", 'must be a text in printable ASCII without "/" at its ends, such as "api/v1"'),
+        ("platforms.token_params", {"a": 1}, "must be a table of texts, none of them with control characters"),
+        ("platforms.token_params", {"a": "\n"}, "must be a table of texts, none of them with control characters"),
+        ("platforms.token_params", {"\n": "a"}, "must be a table of texts, none of them with control characters"),
+        ("platforms.token_params", [], "must be a table of texts, none of them with control characters, not a list"),
+        (
+            "platforms.token_params",
+            {"scope": "a", "audience": "b", "client_id": "c"},
+            "must not hold client_id, scope: the token request has that from the other settings",
+        ),
+    ],
+)
+def test_an_unusable_value_is_answered_with_what_it_must_be(setting: str, value: object, sentence: str) -> None:
+    assert refusal(setting, value) == sentence
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "0.0.0.0",
+        "",
+        "::",
+        "::1",
+        "::ffff:1.2.3.4",
+        "fe80::1%eth0",
+        "localhost",
+        "proxy.example.com",
+        "a_b",
+    ],
+)
+def test_a_host_may_be_an_address_or_a_name(host: str) -> None:
+    assert read("server.host", host) == host
+
+
+@pytest.mark.parametrize("host", ["[::1]", "127.0.0.1:80", "a b", "http://a", "a/b", "-a", "a.", "localhost\n", "ä.hu"])
+def test_a_host_that_could_not_be_one_is_refused(host: str) -> None:
+    assert refusal("server.host", host) == 'must be an IP address or a host name as a text, such as "127.0.0.1"'
+
+
+def test_trusted_proxies_may_be_single_addresses() -> None:
+    assert read("server.trusted_proxies", ["10.0.0.0/8", "192.0.2.1", "2001:db8::/32"]) == (
+        ip_network("10.0.0.0/8"),
+        ip_network("192.0.2.1/32"),
+        ip_network("2001:db8::/32"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (["10.0.0.0/8", "10.0.0.1/8", "::1", "proxy", 5], f"{NETWORKS}; look at entry 2, 4, 5"),
+        ([["10.0.0.0/8"], ""], f"{NETWORKS}; look at entry 1, 2"),
+        ("10.0.0.0/8", NETWORKS),
+        (5, f"{NETWORKS}, not a number"),
+    ],
+)
+def test_trusted_proxies_that_are_none_are_counted_out(value: object, sentence: str) -> None:
+    assert refusal("server.trusted_proxies", value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "expected"),
+    [
+        ("server.port", "8080", 8080),
+        ("server.allow_anonymous", "true", True),
+        ("server.allow_anonymous", "false", False),
+    ],
+)
+def test_numbers_and_flags_from_the_environment_are_read_from_text(setting: str, text: str, expected: object) -> None:
+    assert read(setting, text, from_text=True) == expected
+
+
+@pytest.mark.parametrize("text", ["", " 80", "80 ", "0x50", "eighty", "-1", "65536"])
+def test_a_number_from_the_environment_that_is_none_is_refused(text: str) -> None:
+    assert refusal("server.port", text, from_text=True) == PORT
