@@ -131,7 +131,9 @@ def _check_template(name: str, template: str, *, allow_private: bool) -> None:
         raise ValueError(f"{name}: is a loopback or private address: set allow_private = true if that is meant")
     if url.user is not None or url.password is not None:
         raise ValueError(f"{name}: must not hold a user name or password")
-    if url.raw_query_string or url.raw_fragment or "#" in sample or (name == "api_url" and "?" in sample):
-        raise ValueError(f"{name}: must not hold a query or a fragment")
+    if "#" in sample:
+        raise ValueError(f"{name}: must not hold a fragment")
+    if "?" in sample and name == "api_url":  # a token endpoint may have a query (RFC 6749 §3.2)
+        raise ValueError(f"{name}: must not hold a query")
     if any(segment in (".", "..") for segment in url.raw_path.lower().replace("%2e", ".").split("/")):
         raise ValueError(f"{name}: must not hold '.' or '..' segments")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from proxy.platforms.platform import Origin, Platform, is_shop_name
 
 NOT_ABSOLUTE = "must be an absolute URL, such as https://{shop}.example.com/api/"
-NO_QUERY = "must not hold a query or a fragment"
+NO_FRAGMENT = "must not hold a fragment"
 NO_USER = "must not hold a user name or password"
 NO_DOTS = "must not hold '.' or '..' segments"
 BAD_HOST = "the host must be a DNS name or an IP address"
@@ -145,9 +145,8 @@ def test_the_host_header_has_the_port_only_if_it_is_not_the_schemes_own(origin: 
         ("https://user:password@a.example/", NO_USER),
         ("https://:@a.example/", NO_USER),
         ("https://{shop}@a.example/", NO_USER),
-        ("https://a.example/?a=b", NO_QUERY),
-        ("https://a.example/#", NO_QUERY),
-        ("https://a.example/#{shop}", NO_QUERY),
+        ("https://a.example/#", NO_FRAGMENT),
+        ("https://a.example/#{shop}", NO_FRAGMENT),
         ("https://a.example/../b", NO_DOTS),
         ("https://a.example/./b", NO_DOTS),
         ("https://a.example/%2E%2e/b", NO_DOTS),
@@ -164,9 +163,11 @@ def test_a_template_that_can_not_be_used_is_refused(name: str, template: str, pr
         make(**{name: template})
 
 
-def test_not_even_an_empty_query_may_end_the_api_url() -> None:
-    with pytest.raises(ValueError, match=f"^api_url: {NO_QUERY}$"):
-        make(api_url="https://a.example/?")
+@pytest.mark.parametrize("query", ["?", "?a=b"])
+def test_the_token_url_may_have_a_query_but_the_api_url_may_not(query: str) -> None:
+    assert make(token_url=f"https://a.example/{query}").token_url == f"https://a.example/{query}"
+    with pytest.raises(ValueError, match="^api_url: must not hold a query$"):
+        make(api_url=f"https://a.example/{query}")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "192.168.1.2:8080"])
