@@ -1,0 +1,1 @@
+"""The life of one request: read `forwarder.py` from the top."""

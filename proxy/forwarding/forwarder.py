@@ -1,0 +1,279 @@
+"""The life of one request, from top to bottom: route, admit, prepare, authorize, pace, send, retry, relay.
+
+Every request ends here in exactly one of three ways, and in exactly one line of the log: the platform's answer is
+relayed (`request.forwarded`), the proxy answers itself (`request.refused`), or the client leaves before there is an
+answer (`request.abandoned`).
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http import HttpVersion10, HttpVersion11
+from structlog.typing import FilteringBoundLogger
+
+from proxy.errors import (
+    BadRequest,
+    InternalError,
+    MethodNotSupported,
+    ProxyError,
+    TokenError,
+    UnknownShop,
+    UpstreamError,
+    problem,
+)
+from proxy.forwarding.body import RequestBody
+from proxy.forwarding.client import SPEAKS_HTTP_1
+from proxy.forwarding.client_response import ClientResponse, WrittenResponse
+from proxy.forwarding.headers import (
+    ClientConnectionInfo,
+    Hop,
+    check_for_loop,
+    client_response_fields,
+    decrease_max_forwards,
+    expects_continue,
+    fields_named,
+    list_members,
+    request_id,
+    upstream_request_fields,
+)
+from proxy.forwarding.route import Route, Routes
+from proxy.forwarding.target import Target, parse_target, upstream_target
+from proxy.forwarding.upstream import Upstream, UpstreamRequest, UpstreamResponse
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.token import AccessToken
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request on its way, and what its log line will say."""
+
+    request: web.BaseRequest
+    response: ClientResponse
+    request_id: str
+    started_at: float
+    target: Target | None = None
+    body: RequestBody | None = None
+    attempts: int = 0
+    upstream_status: int | None = None
+
+
+class Forwarder:
+    """Serves requests. `upstreams` maps a platform's `allow_private` to the connections to use."""
+
+    def __init__(
+        self,
+        routes: Routes,
+        tokens: TokenCache,
+        upstreams: Mapping[bool, Upstream],
+        log: FilteringBoundLogger,
+        *,
+        hop: Hop,
+        max_body_size: int,
+        clock: Callable[[], float],
+        new_request_id: Callable[[], str],
+    ) -> None:
+        self._routes = routes
+        self._tokens = tokens
+        self._upstreams = upstreams
+        self._log = log
+        self._hop = hop
+        self._max_body_size = max_body_size
+        self._clock = clock
+        self._new_request_id = new_request_id
+        self.in_flight = 0
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Serve one request, to the last byte of its answer."""
+        exchange = self._open(request)
+        self.in_flight += 1
+        try:
+            await self._forward(exchange)
+        except ProxyError as error:
+            self._answer(exchange, error)
+        except ConnectionError:
+            self._abandon(exchange)  # seen here before aiohttp cancels this task
+        except asyncio.CancelledError:
+            self._abandon(exchange)
+            raise
+        except Exception:
+            self._log.exception("request.failed", request_id=exchange.request_id)
+            self._answer(exchange, InternalError("The proxy made a mistake; its log says more."))
+        finally:
+            self.in_flight -= 1
+            if exchange.body is not None:
+                exchange.body.close()
+        await exchange.response.end()
+        return WrittenResponse(keep_alive=exchange.response.keep_alive)
+
+    async def refuse(self, request: web.BaseRequest, error: ProxyError) -> web.StreamResponse:
+        """Answer what could not be read as a request."""
+        exchange = self._open(request)
+        exchange.response.refuse_rest()
+        self._answer(exchange, error)
+        await exchange.response.end()
+        return WrittenResponse(keep_alive=False)
+
+    async def _forward(self, exchange: Exchange) -> None:
+        # 1. route
+        self._check_request(exchange.request)
+        target = exchange.target = parse_target(exchange.request.raw_path.encode("utf-8", "surrogateescape"))
+        # 2. admit; only then is the shop looked up
+        route = self._routes.find(target.shop)
+        if route is None:
+            raise UnknownShop(f"There is no shop '{target.shop}' here.")
+        # 3. prepare
+        upstream_request = await self._prepare(exchange, route, target)
+        if upstream_request is None:
+            self._answer_options(exchange)
+            return
+        # 4. authorize
+        token = await self._tokens.get(route.token_request)
+        # 6. send
+        answer = await self._send(exchange, route, upstream_request, token)
+        try:
+            # 7. retry
+            if answer.status == 401:
+                answer = await self._retried(exchange, route, upstream_request, token, answer)
+            # 8. relay
+            await self._relay(exchange, answer)
+        finally:
+            await answer.close()
+        self._log.info("request.forwarded", **self._fields(exchange))
+
+    def _check_request(self, request: web.BaseRequest) -> None:
+        """Refuse what the parser lets through but can't be forwarded."""
+        if request.version not in (HttpVersion11, HttpVersion10):
+            raise BadRequest(SPEAKS_HTTP_1)
+        if request.method in ("CONNECT", "TRACE"):
+            # An upstream's answer to TRACE would show the client the token (RFC 9110 §9.3.8).
+            raise MethodNotSupported(f"{request.method} is not supported here.")
+        if list_members(request.raw_headers, b"transfer-encoding") not in ([], [b"chunked"]):
+            raise BadRequest("The only transfer coding of a request can be 'chunked'.")
+        check_for_loop(request.raw_headers, self._hop)
+
+    async def _prepare(self, exchange: Exchange, route: Route, target: Target) -> UpstreamRequest | None:
+        """Return the request for the upstream; `None` if it ends here (`Max-Forwards: 0`)."""
+        request = exchange.request
+        fields = upstream_request_fields(
+            request.raw_headers,
+            host=route.host,
+            request_id=exchange.request_id,
+            hop=self._hop,
+            connection=ClientConnectionInfo(
+                request.remote, b"https" if request.secure else b"http", b"%d.%d" % request.version
+            ),
+            forwarded=route.shop.platform.forwarded_headers,
+        )
+        if request.method == "OPTIONS" and not decrease_max_forwards(fields):
+            return None
+        announced = next(fields_named(request.raw_headers, b"content-length"), None)
+        body = exchange.body = RequestBody(
+            request.content, announced=None if announced is None else int(announced), max_size=self._max_body_size
+        )
+        if expects_continue(request.raw_headers) and not body.complete:
+            exchange.response.send_continue()
+        content = await body.read_ahead()
+        path = upstream_target(route.base_path, target.rest)
+        return UpstreamRequest(route.origin, request.method, path, fields, body, content)
+
+    async def _send(
+        self, exchange: Exchange, route: Route, request: UpstreamRequest, token: AccessToken
+    ) -> UpstreamResponse:
+        exchange.attempts += 1
+        upstream = self._upstreams[route.shop.platform.allow_private]
+        answer = await upstream.send(request, token.authorization, exchange.response.send_interim)
+        exchange.upstream_status = answer.status
+        return answer
+
+    async def _retried(
+        self,
+        exchange: Exchange,
+        route: Route,
+        request: UpstreamRequest,
+        token: AccessToken,
+        refused: UpstreamResponse,
+    ) -> UpstreamResponse:
+        """Return the answer to the same request with another token; the 401 itself if there is none to be had."""
+        try:
+            fresh = await self._tokens.replace(route.token_request, token)
+        except TokenError:
+            return refused
+        await refused.close()
+        return await self._send(exchange, route, request, fresh)
+
+    async def _relay(self, exchange: Exchange, answer: UpstreamResponse) -> None:
+        response = exchange.response
+        length = None if answer.chunked else next(fields_named(answer.fields, b"content-length"), None)
+        first = answer.read_nowait()
+        if exchange.body is not None and not exchange.body.complete:
+            response.refuse_rest()  # answered early
+        response.start(
+            answer.status,
+            answer.reason,
+            client_response_fields(answer.fields),
+            length=length,
+            first=first,
+            complete=answer.complete,
+        )
+        if answer.complete:
+            return
+        while chunk := await answer.read():
+            await response.write(chunk)
+        response.finish()
+
+    def _answer_options(self, exchange: Exchange) -> None:
+        """Answer OPTIONS as its last recipient (RFC 9110 §7.6.2)."""
+        exchange.response.start(204, b"No Content", [], length=None, first=b"", complete=True)
+        self._log.info("request.refused", code="max_forwards", **self._fields(exchange))
+
+    def _answer(self, exchange: Exchange, error: ProxyError) -> None:
+        """Answer with an error of the proxy's own; where an answer has begun already, break it off."""
+        response = exchange.response
+        if response.started:
+            response.abort()
+            self._log.warning("request.forwarded", **self._fields(exchange, error))
+            return
+        if isinstance(error, (BadRequest, MethodNotSupported)) or not exchange.request.content.is_eof():
+            response.refuse_rest()  # what follows may belong to no request
+        answer = problem(error, request_id=exchange.request_id)
+        with suppress(ConnectionError):
+            response.start(
+                answer.status,
+                answer.reason,
+                answer.headers,
+                length=b"%d" % len(answer.body),
+                first=b"" if exchange.request.method == "HEAD" else answer.body,
+                complete=True,
+            )
+        level = self._log.warning if isinstance(error, (TokenError, UpstreamError, InternalError)) else self._log.info
+        level("request.refused", **self._fields(exchange, error))
+
+    def _abandon(self, exchange: Exchange) -> None:
+        exchange.response.abort()
+        self._log.info("request.abandoned", **self._fields(exchange))
+
+    def _open(self, request: web.BaseRequest) -> Exchange:
+        return Exchange(
+            request, ClientResponse(request), request_id(request.raw_headers) or self._new_request_id(), self._clock()
+        )
+
+    def _fields(self, exchange: Exchange, error: ProxyError | None = None) -> dict[str, Any]:
+        """Return what a log line says of any request."""
+        target, body = exchange.target, exchange.body
+        return {
+            **({"code": error.code, "detail": error.detail, "reason": error.reason} if error else {}),
+            "shop": target.shop if target else None,
+            "method": exchange.request.method,
+            "path": target.path.decode() if target else None,
+            "status": exchange.response.status,
+            "upstream_status": exchange.upstream_status,
+            "attempts": exchange.attempts,
+            "duration_ms": round((self._clock() - exchange.started_at) * 1000, 1),
+            "bytes_in": body.received if body else 0,
+            "bytes_out": exchange.response.bytes_sent,
+            "request_id": exchange.request_id,
+        }

@@ -1,0 +1,47 @@
+"""What does not change from one request for a shop to the next, worked out once.
+
+Rules: a shop that is served by the wildcard entry is worked out anew when it was not seen for long; the number kept is
+bounded, so that made-up shop names cost nothing that lasts.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.platforms.platform import Origin
+from proxy.platforms.shop import Shop, Shops
+from proxy.tokens.endpoint import TokenRequest, token_request
+
+_MAX_ROUTES: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where the requests for one shop go, and what their tokens are asked for with."""
+
+    shop: Shop
+    origin: Origin
+    base_path: bytes
+    host: bytes
+    token_request: TokenRequest
+
+
+class Routes:
+    """Finds the route to a shop by its key."""
+
+    def __init__(self, shops: Shops) -> None:
+        self._shops = shops
+        self._routes: dict[str, Route] = {}
+
+    def find(self, key: str) -> Route | None:
+        """Return the route to the shop called `key`, a valid shop name; `None` if there is no such shop."""
+        route = self._routes.get(key)
+        if route is None:
+            shop = self._shops.find(key)
+            if shop is None:
+                return None
+            origin, base_path = shop.platform.api_base_for(shop.name)
+            route = Route(shop, origin, base_path, origin.host_header, token_request(shop))
+            if len(self._routes) >= _MAX_ROUTES:
+                del self._routes[next(iter(self._routes))]
+            self._routes[key] = route
+        return route

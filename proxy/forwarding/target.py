@@ -1,0 +1,72 @@
+"""From a raw request target to a shop and the untouched rest.
+
+Rules: everything is decided on the raw bytes, before any decoding. The first path segment is a shop name by one strict
+rule (`is_shop_name`); what follows it goes upstream byte for byte, so nothing here decodes, normalises or re-quotes.
+What could climb out of the API's base path is refused instead: `.` and `..` segments, also encoded, also where some
+servers see a segment's end (an encoded slash, a backslash, a `;` parameter).
+"""
+
+import re
+from typing import Final, NamedTuple
+
+from proxy.errors import BadRequest, BadTarget
+from proxy.platforms.platform import is_shop_name
+
+# RFC 3986 allows still less, but old clients send `[`, `|` or `"` as they are, and platforms take them.
+_NOT_VISIBLE_ASCII: Final = re.compile(rb"[^\x21-\x7e]")
+
+_DOT_SEGMENT: Final = re.compile(
+    rb"""(?: ^ | / | \\ | %2f | %5c )
+         (?: \. | %2e ){1,2}
+         (?: $ | / | \\ | %2f | %5c | ; | %3b )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+class Target(NamedTuple):
+    """A request target, taken apart: the shop's key, and the rest of it as it came (`/products?full=1`, or empty)."""
+
+    shop: str
+    rest: bytes
+
+    @property
+    def path(self) -> bytes:
+        """The rest without its query: what a log line may show."""
+        return self.rest.partition(b"?")[0]
+
+
+def parse_target(raw: bytes) -> Target:
+    """Take the raw request target apart.
+
+    Raises `BadTarget`, or `BadRequest` for bytes that have no place in a request target (RFC 9112 §3.2).
+    """
+    if _NOT_VISIBLE_ASCII.search(raw):
+        raise BadRequest(PERCENT_ENCODE)
+    if b"#" in raw:
+        raise BadTarget("A '#' can't stand in a request target: percent-encode it as %23.")
+    if not raw.startswith(b"/"):
+        raise BadTarget("The request target must be a path: /<shop>/…")
+    path = raw.partition(b"?")[0]
+    name = path[1:].partition(b"/")[0]
+    if not is_shop_name(name):
+        raise BadTarget(
+            "The path must begin with /<shop>/, and a shop name is 1 to 63 of a-z, 0-9 and hyphen, "
+            "with no hyphen at either end."
+        )
+    rest_starts_at = 1 + len(name)
+    if _DOT_SEGMENT.search(path, rest_starts_at):
+        raise BadTarget("The path must not hold '.' or '..' segments, encoded or not.")
+    return Target(name.decode(), raw[rest_starts_at:])
+
+
+PERCENT_ENCODE: Final = (
+    "The request target may hold visible ASCII characters only: percent-encode the rest, a space as %20 and letters "
+    "outside ASCII as their UTF-8 bytes."
+)
+
+
+def upstream_target(base_path: bytes, rest: bytes) -> bytes:
+    """Return the request target for the upstream: the API's base path (ends in `/`), and the rest byte for byte."""
+    if rest.startswith(b"/"):
+        return base_path[:-1] + rest
+    return base_path + rest  # the shop alone, perhaps with a query: the API's root

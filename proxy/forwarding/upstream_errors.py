@@ -1,0 +1,101 @@
+"""From the HTTP client's exceptions to the proxy's own, with the error types of RFC 9209 §2.3."""
+
+from typing import Final, NamedTuple
+
+from aiohttp import (
+    ClientConnectorCertificateError,
+    ClientConnectorDNSError,
+    ClientConnectorError,
+    ClientError,
+    ClientOSError,
+    ClientPayloadError,
+    ClientSSLError,
+    ServerDisconnectedError,
+)
+from aiohttp.http_exceptions import HttpProcessingError
+
+from proxy.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
+from proxy.guards.egress import PrivateAddressError
+
+# The connection ended before a byte of an answer: on a kept connection, the upstream may simply have closed it.
+CONNECTION_LOST: Final = (ServerDisconnectedError, ClientOSError, ConnectionError)
+
+# Everything the HTTP client raises.
+FOREIGN_ERRORS: Final = (ClientError, HttpProcessingError, TimeoutError, OSError)
+
+
+class _Meaning(NamedTuple):
+    error: type[UpstreamError]
+    detail: str
+    proxy_status: str
+
+
+_NO_CONNECTION_IN_TIME: Final = _Meaning(
+    UpstreamTimeout, "No connection to the shop's API in time (upstream.connect_timeout).", "connection_timeout"
+)
+
+# The first row that fits counts: where one exception is a kind of another, it stands above it.
+_MEANINGS: Final[tuple[tuple[type[Exception], _Meaning], ...]] = (
+    (
+        TimeoutError,
+        _Meaning(
+            UpstreamTimeout,
+            "The shop's API was silent for too long (upstream.read_timeout).",
+            "connection_read_timeout",
+        ),
+    ),
+    (
+        PrivateAddressError,
+        _Meaning(
+            UpstreamUnreachable,
+            "The shop's API host resolves to an address inside the own network, which its platform does not allow.",
+            "destination_ip_prohibited",
+        ),
+    ),
+    (
+        ClientConnectorDNSError,
+        _Meaning(UpstreamUnreachable, "The host name of the shop's API can't be resolved.", "dns_error"),
+    ),
+    (
+        ClientConnectorCertificateError,
+        _Meaning(
+            UpstreamUnreachable, "The shop's API showed a certificate that can't be trusted.", "tls_certificate_error"
+        ),
+    ),
+    (
+        ClientSSLError,
+        _Meaning(UpstreamUnreachable, "No TLS connection to the shop's API could be made.", "tls_protocol_error"),
+    ),
+    (
+        ClientConnectorError,
+        _Meaning(UpstreamUnreachable, "No connection to the shop's API could be made.", "connection_refused"),
+    ),
+    (
+        ClientPayloadError,
+        _Meaning(UpstreamProtocolError, "The shop's API ended its answer in the middle.", "http_response_incomplete"),
+    ),
+    (
+        HttpProcessingError,
+        _Meaning(UpstreamProtocolError, "The shop's API did not answer in HTTP.", "http_protocol_error"),
+    ),
+    (
+        Exception,
+        _Meaning(
+            UpstreamUnreachable, "The shop's API closed the connection without an answer.", "connection_terminated"
+        ),
+    ),
+)
+
+
+def translate(error: Exception, *, connecting: bool = False) -> UpstreamError:
+    """Return the `UpstreamError` for an exception of the HTTP client; its own text goes into the `reason` only."""
+    if isinstance(error, ClientConnectorDNSError) and isinstance(error.os_error, PrivateAddressError):
+        error = error.os_error
+    if connecting and isinstance(error, TimeoutError):
+        meaning = _NO_CONNECTION_IN_TIME
+    else:
+        meaning = next(meaning for kind, meaning in _MEANINGS if isinstance(error, kind))
+    # The text of a parser's error quotes what was parsed, which may be the body of an answer.
+    quotes_input = isinstance(error, HttpProcessingError)
+    reason = type(error).__name__ if quotes_input else f"{type(error).__name__}: {error}"
+    return meaning.error(meaning.detail, reason=reason, proxy_status=meaning.proxy_status)

@@ -1,0 +1,182 @@
+"""Asks the token endpoint, and reads its answer (RFC 6749 §4.4, §5).
+
+Rules: the request holds the secret, so redirects are not followed and nothing of it is logged. The answer holds a
+token, or, on an error, whatever a broken server says: it is read up to a bound, taken as JSON or not at all, and only
+the fields that RFC 6749 §5.2 and the platforms name for people are passed on, to the log alone.
+"""
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote_plus, urlencode
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, StreamReader
+
+from proxy.errors import TokenRefused, TokenUnavailable
+from proxy.platforms.platform import TokenRequestForm
+from proxy.platforms.shop import Shop
+
+_MAX_ANSWER: Final = 1 << 16  # bytes
+_MAX_TOKEN: Final = 1 << 14  # characters
+_MAX_TEXT: Final = 200  # characters of an endpoint's own words in the log
+_REFUSALS: Final = frozenset((400, 401, 403))
+
+_REFUSED: Final = "The platform's token endpoint refuses this shop's client_id and client_secret."
+_UNAVAILABLE: Final = "The platform's token endpoint can't be reached or gives no usable answer."
+_SILENT: Final = "The platform's token endpoint did not answer in time (tokens.fetch_timeout)."
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """A token request as it goes on the wire. `key` is a digest of all of it, the secret included."""
+
+    shop: str
+    url: str
+    allow_private: bool
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    key: bytes
+
+
+class TokenGrant(NamedTuple):
+    """What the endpoint granted: the token, its lifetime in seconds (`None` if not said), the scopes if said."""
+
+    access_token: str
+    lifetime: float | None
+    scope: str | None
+
+    def __repr__(self) -> str:
+        return f"TokenGrant(lifetime={self.lifetime}, scope={self.scope!r})"
+
+
+def token_request(shop: Shop) -> TokenRequest:
+    """Return the token request for a shop, in the form its platform wants."""
+    platform, credentials = shop.platform, shop.credentials
+    client_id, client_secret = credentials.client_id, credentials.client_secret.reveal()
+    fields = {"grant_type": "client_credentials"}
+    headers = {"Accept": "application/json"}
+    if platform.token_request is TokenRequestForm.BASIC:
+        # RFC 6749 §2.3.1: both parts are form-encoded before they are joined.
+        pair = f"{quote_plus(client_id)}:{quote_plus(client_secret)}"
+        headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+    else:
+        fields |= {"client_id": client_id, "client_secret": client_secret}
+    if platform.scope is not None:
+        fields["scope"] = platform.scope
+    fields |= platform.token_params
+    if platform.token_request is TokenRequestForm.JSON:
+        headers["Content-Type"] = "application/json"
+        body = json.dumps(fields).encode()
+    else:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        body = urlencode(fields).encode()
+    url = platform.token_url_for(shop.name)
+    key = hashlib.sha256(json.dumps([url, platform.allow_private, headers, body.decode()]).encode()).digest()
+    return TokenRequest(shop.key, url, platform.allow_private, headers, body, key)
+
+
+def read_answer(status: int, body: bytes) -> TokenGrant:
+    """Return what an answer of the endpoint grants.
+
+    Raises `TokenRefused` or `TokenUnavailable`, with the endpoint's own words as the `reason`.
+    """
+    document = _json_object(body)
+    if status in _REFUSALS:
+        raise TokenRefused(_REFUSED, reason=f"status {status}{_own_words(document)}")
+    if status != 200:
+        raise TokenUnavailable(_UNAVAILABLE, reason=f"status {status}{_own_words(document)}")
+    if document is None:
+        raise TokenUnavailable(_UNAVAILABLE, reason="the answer is not a JSON object")
+    token = document.get("access_token")
+    if not isinstance(token, str) or not 0 < len(token) <= _MAX_TOKEN or not _is_visible_ascii(token):
+        raise TokenUnavailable(_UNAVAILABLE, reason="the answer holds no usable access_token")
+    token_type = document.get("token_type", "Bearer")
+    if not isinstance(token_type, str) or token_type.lower() != "bearer":
+        # RFC 6749 §7.1: a token of a type that one does not understand must not be used.
+        raise TokenUnavailable(_UNAVAILABLE, reason="the token is not of the type Bearer")
+    scope = document.get("scope")
+    return TokenGrant(token, _lifetime(document.get("expires_in")), scope if isinstance(scope, str) else None)
+
+
+def _lifetime(expires_in: object) -> float | None:
+    """Return `expires_in` in seconds; some platforms send it as a string, some leave it out."""
+    if expires_in is None:
+        return None
+    try:
+        lifetime = math.nan if isinstance(expires_in, bool) else float(expires_in)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        lifetime = math.nan
+    if not math.isfinite(lifetime) or lifetime <= 0:
+        raise TokenUnavailable(_UNAVAILABLE, reason="expires_in is not a positive number of seconds")
+    return lifetime
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _own_words(document: dict[str, Any] | None) -> str:
+    """Return what the endpoint says for people: RFC 6749 §5.2, and Shoprenter's `hint`."""
+    if document is None:
+        return ", no JSON"
+    words = [(name, document[name]) for name in ("error", "error_description", "hint") if name in document]
+    return "".join(f", {name}: {value[:_MAX_TEXT]!r}" for name, value in words if isinstance(value, str))
+
+
+def _is_visible_ascii(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
+
+
+class TokenEndpoint:
+    """Sends token requests; `sessions` maps `allow_private` to the session to use.
+
+    `conceal` is told each token before anything else sees it, so that no log line can show it.
+    """
+
+    def __init__(
+        self, sessions: dict[bool, ClientSession], *, fetch_timeout: float, conceal: Callable[[str], None]
+    ) -> None:
+        self._sessions = sessions
+        self._timeout = ClientTimeout(total=fetch_timeout)
+        self._conceal = conceal
+
+    async def fetch(self, request: TokenRequest) -> TokenGrant:
+        """Ask once. Raises `TokenRefused` or `TokenUnavailable`."""
+        try:
+            async with self._sessions[request.allow_private].post(
+                request.url,
+                headers=request.headers,
+                data=request.body,
+                allow_redirects=False,
+                timeout=self._timeout,
+                skip_auto_headers=("Accept-Encoding",),
+            ) as response:
+                status = response.status
+                answer = await _read_bounded(response.content)
+        except TimeoutError:
+            raise TokenUnavailable(_SILENT, reason="no answer in time", timed_out=True) from None
+        except (OSError, UnicodeError) as error:  # no connection; a host name that can't be one
+            raise TokenUnavailable(_UNAVAILABLE, reason=str(error) or type(error).__name__) from None
+        except (ClientError, ValueError) as error:
+            # The text of a parser's error quotes what was parsed, which may be the token.
+            raise TokenUnavailable(_UNAVAILABLE, reason=f"no whole HTTP answer ({type(error).__name__})") from None
+        grant = read_answer(status, answer)
+        self._conceal(grant.access_token)
+        return grant
+
+
+async def _read_bounded(content: StreamReader) -> bytes:
+    answer = b""
+    while chunk := await content.readany():
+        answer += chunk
+        if len(answer) > _MAX_ANSWER:
+            raise TokenUnavailable(_UNAVAILABLE, reason=f"the answer is larger than {_MAX_ANSWER} bytes")
+    return answer

@@ -1,0 +1,58 @@
+"""Exceptions of the HTTP client and what they become."""
+
+import socket
+
+import aiohttp
+import pytest
+from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.http_exceptions import BadHttpMessage
+
+from proxy.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
+from proxy.forwarding.upstream_errors import FOREIGN_ERRORS, translate
+from proxy.guards.egress import PrivateAddressError
+
+KEY = ConnectionKey("h", 443, True, True, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "proxy_status"),
+    [
+        (TimeoutError(), UpstreamTimeout, "connection_read_timeout"),
+        (aiohttp.SocketTimeoutError(), UpstreamTimeout, "connection_read_timeout"),
+        (aiohttp.ClientConnectorDNSError(KEY, socket.gaierror()), UpstreamUnreachable, "dns_error"),
+        (
+            aiohttp.ClientConnectorDNSError(KEY, PrivateAddressError("h is private")),
+            UpstreamUnreachable,
+            "destination_ip_prohibited",
+        ),
+        (
+            aiohttp.ClientConnectorCertificateError(KEY, Exception("expired")),
+            UpstreamUnreachable,
+            "tls_certificate_error",
+        ),
+        (aiohttp.ClientConnectorSSLError(KEY, OSError()), UpstreamUnreachable, "tls_protocol_error"),
+        (aiohttp.ClientConnectorError(KEY, OSError(111, "refused")), UpstreamUnreachable, "connection_refused"),
+        (aiohttp.ClientPayloadError(), UpstreamProtocolError, "http_response_incomplete"),
+        (BadHttpMessage("secret"), UpstreamProtocolError, "http_protocol_error"),
+        (aiohttp.ServerDisconnectedError(), UpstreamUnreachable, "connection_terminated"),
+        (aiohttp.ClientOSError(104, "reset"), UpstreamUnreachable, "connection_terminated"),
+        (ConnectionResetError(), UpstreamUnreachable, "connection_terminated"),
+    ],
+)
+def test_each_error_has_its_meaning(error: Exception, expected: type[UpstreamError], proxy_status: str) -> None:
+    assert isinstance(error, FOREIGN_ERRORS)
+    translated = translate(error)
+
+    assert type(translated) is expected
+    assert translated.proxy_status == proxy_status
+    assert type(error).__name__ in translated.reason or "PrivateAddressError" in translated.reason
+
+
+def test_a_timeout_while_connecting_says_so() -> None:
+    assert translate(aiohttp.ConnectionTimeoutError(), connecting=True).proxy_status == "connection_timeout"
+
+
+def test_what_the_parser_quotes_is_not_in_the_reason() -> None:
+    error = BadHttpMessage("Invalid header: b'token=s3cret'")
+
+    assert translate(error).reason == "BadHttpMessage"
