@@ -166,7 +166,7 @@ def test_a_template_that_can_not_be_used_is_refused(name: str, template: str, pr
 @pytest.mark.parametrize("query", ["?", "?a=b"])
 def test_the_token_url_may_have_a_query_but_the_api_url_may_not(query: str) -> None:
     assert make(token_url=f"https://a.example/{query}").token_url == f"https://a.example/{query}"
-    with pytest.raises(ValueError, match="^api_url: must not hold a query$"):
+    with pytest.raises(ValueError, match=r"^api_url: must not hold a query$"):
         make(api_url=f"https://a.example/{query}")
 
 

@@ -1,0 +1,178 @@
+"""Turns a `Config` into a running proxy: starts it, and stops it.
+
+Everything that has to do with the outside (clock, randomness, name resolution, the log) comes in or is made here, and
+is handed to the rooms that need it.
+"""
+
+import asyncio
+import secrets
+import signal
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
+from structlog.typing import FilteringBoundLogger
+
+from proxy import __version__
+from proxy.config import Config, UpstreamConfig
+from proxy.forwarding.client import ClientServer
+from proxy.forwarding.forwarder import Forwarder
+from proxy.forwarding.headers import Hop
+from proxy.forwarding.route import Routes
+from proxy.forwarding.upstream import Upstream
+from proxy.guards.egress import PublicResolver
+from proxy.tasks import BackgroundTasks
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.endpoint import TokenEndpoint
+
+
+class StartError(Exception):
+    """The proxy can't start; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the proxy has from outside: the log, who is told of each token (so that the log hides it), name resolution.
+
+    `resolver` is `None` for the system's own.
+    """
+
+    log: FilteringBoundLogger
+    conceal: Callable[[str], None]
+    resolver: AbstractResolver | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """Connections to the platforms; each is keyed by `allow_private`."""
+
+    connectors: dict[bool, aiohttp.TCPConnector]
+    sessions: dict[bool, aiohttp.ClientSession]
+
+
+@asynccontextmanager
+async def open_connections(
+    config: UpstreamConfig, resolver: AbstractResolver | None = None
+) -> AsyncIterator[Connections]:
+    """Provide the connections to the platforms, and close them at the end."""
+    tls = ssl.create_default_context()
+    if config.ca_file is not None:
+        tls.load_verify_locations(config.ca_file)
+    any_address = resolver or aiohttp.DefaultResolver()
+
+    def connector(*, allow_private: bool, keep_alive: bool) -> aiohttp.TCPConnector:
+        # No limit here: one silent shop would hold the connections of all.
+        addresses = any_address if allow_private else PublicResolver(any_address)
+        return aiohttp.TCPConnector(limit=0, ssl=tls, resolver=addresses, force_close=not keep_alive)
+
+    async with AsyncExitStack() as stack:
+        connectors: dict[bool, aiohttp.TCPConnector] = {}
+        sessions: dict[bool, aiohttp.ClientSession] = {}
+        for allow_private in (False, True):
+            connectors[allow_private] = connector(allow_private=allow_private, keep_alive=True)
+            await stack.enter_async_context(connectors[allow_private])
+            sessions[allow_private] = await stack.enter_async_context(
+                aiohttp.ClientSession(
+                    # A token request is rare and is not sent twice: a kept connection would be a dead one too often.
+                    connector=connector(allow_private=allow_private, keep_alive=False),
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    auto_decompress=False,
+                    headers={"User-Agent": f"shop-auth-proxy/{__version__}"},
+                )
+            )
+        yield Connections(connectors, sessions)
+
+
+@asynccontextmanager
+async def open_token_endpoint(config: Config) -> AsyncIterator[TokenEndpoint]:
+    """Provide the token endpoints alone, for a question from the command line."""
+    async with open_connections(config.upstream) as connections:
+        yield TokenEndpoint(connections.sessions, fetch_timeout=config.tokens.fetch_timeout, conceal=lambda _: None)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningProxy:
+    """A proxy that serves: where it listens, and what it serves with."""
+
+    host: str
+    port: int
+    tokens: TokenCache
+    forwarder: Forwarder
+
+
+@asynccontextmanager
+async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProxy]:
+    """Serve while the context lasts; at its end, requests in flight have `server.drain_timeout` to finish.
+
+    Raises `StartError`.
+    """
+    if HttpRequestParser is HttpRequestParserPy:
+        raise StartError("aiohttp runs without its C parser, which is less strict: install a wheel of aiohttp.")
+    clock = asyncio.get_running_loop().time
+    async with AsyncExitStack() as stack:
+        connections = await stack.enter_async_context(open_connections(config.upstream, outside.resolver))
+        tasks = BackgroundTasks()
+        stack.push_async_callback(tasks.close)
+        tokens = TokenCache(
+            TokenEndpoint(connections.sessions, fetch_timeout=config.tokens.fetch_timeout, conceal=outside.conceal),
+            tasks,
+            outside.log,
+            clock=clock,
+            refresh_margin=config.tokens.refresh_margin,
+            max_age=config.tokens.max_age,
+        )
+        upstreams = {
+            allow_private: Upstream(
+                connector,
+                tasks,
+                connect_timeout=config.upstream.connect_timeout,
+                read_timeout=config.upstream.read_timeout,
+                clock=clock,
+            )
+            for allow_private, connector in connections.connectors.items()
+        }
+        forwarder = Forwarder(
+            Routes(config.shops),
+            tokens,
+            upstreams,
+            outside.log,
+            hop=Hop(b"shop-auth-proxy-" + secrets.token_hex(8).encode(), config.server.trusted_proxies),
+            max_body_size=config.upstream.max_body_size,
+            clock=clock,
+            new_request_id=lambda: secrets.token_hex(16),
+        )
+        server = ClientServer(forwarder.handle, forwarder.refuse)
+        try:
+            listener = await asyncio.get_running_loop().create_server(
+                server, config.server.host, config.server.port, backlog=1024
+            )
+        except OSError as error:
+            raise StartError(
+                f"server.host, server.port: can't listen on {config.server.host} port {config.server.port}: "
+                f"{error.strerror or error}"
+            ) from None
+        host, port = listener.sockets[0].getsockname()[:2]
+        outside.log.info("proxy.started", host=host, port=port, shops=len(config.shops.named), version=__version__)
+        try:
+            yield RunningProxy(host, port, tokens, forwarder)
+        finally:
+            outside.log.info("proxy.stopping", in_flight=forwarder.in_flight)
+            listener.close()
+            await server.shutdown(config.server.drain_timeout)
+            outside.log.info("proxy.stopped")
+
+
+async def serve(config: Config, outside: Outside) -> None:
+    """Serve until SIGTERM or SIGINT; a second signal ends the process at once. Raises `StartError`."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(config, outside):
+        await stop.wait()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,33 @@
+"""What the commands share: loading the configuration, and telling what is wrong."""
+
+import os
+import sys
+from pathlib import Path
+
+from proxy.config import Config, ConfigError, load_config
+from proxy.telemetry.redaction import Redactor
+
+
+def read_config(path: Path | None) -> Config | None:
+    """Return the configuration; if it has problems, print them and return `None`."""
+    try:
+        return load_config(path, os.environ)
+    except ConfigError as error:
+        count = len(error.problems)
+        complain(f"the configuration has {'a problem' if count == 1 else f'{count} problems'}:")
+        for problem in error.problems:
+            print(f"  {problem}", file=sys.stderr)
+        return None
+
+
+def complain(sentence: str) -> None:
+    """Tell the user what is wrong."""
+    print(f"shop-auth-proxy: {sentence}", file=sys.stderr)
+
+
+def redactor_for(config: Config) -> Redactor:
+    """Return what keeps the configured secrets out of the log."""
+    redactor = Redactor()
+    for credentials in config.shops.all_credentials():
+        redactor.add(credentials.client_secret.reveal())
+    return redactor

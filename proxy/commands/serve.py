@@ -1,0 +1,33 @@
+"""`serve`: runs the proxy."""
+
+import os
+import sys
+from pathlib import Path
+
+from proxy import app
+from proxy.commands.common import complain, read_config, redactor_for
+from proxy.telemetry.logs import make_logger, route_library_logs, wants_color
+
+
+async def serve(config_file: Path | None) -> int:
+    """Run the proxy until it is told to stop."""
+    config = read_config(config_file)
+    if config is None:
+        return 2
+    redactor = redactor_for(config)
+    log = make_logger(
+        log_format=config.logging.format,
+        level=config.logging.level,
+        redactor=redactor,
+        stream=sys.stdout,
+        color=wants_color(sys.stdout, os.environ),
+    )
+    undo = route_library_logs(log, level=config.logging.level)
+    try:
+        await app.serve(config, app.Outside(log, conceal=redactor.add_transient))
+    except app.StartError as error:
+        complain(str(error))
+        return 2
+    finally:
+        undo()
+    return 0

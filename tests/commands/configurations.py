@@ -1,0 +1,28 @@
+"""Configuration files for the commands under test."""
+
+from pathlib import Path
+
+SECRET = "s3cret-of-the-shop"
+
+
+def written(path: Path, *, port: int = 0, shops: str = "", token_url: str, api_url: str, level: str = "info") -> Path:
+    """Write a configuration with the shop `demo` on a platform of one's own, and `shops` after it."""
+    path.write_text(
+        f"""
+[server]
+port = {port}
+[logging]
+level = "{level}"
+[shops.demo]
+platform = "mine"
+client_id = "demo-id"
+client_secret = "{SECRET}"
+{shops}
+[platforms.mine]
+token_url = "{token_url}"
+token_request = "json"
+api_url = "{api_url}"
+allow_private = true
+"""
+    )
+    return path

@@ -1,0 +1,32 @@
+"""What the commands share."""
+
+from pathlib import Path
+
+import pytest
+
+from proxy.commands.common import read_config, redactor_for
+from tests.commands.configurations import SECRET, written
+
+
+def test_every_problem_is_told_in_a_line_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('[server]\nprot = 1\n[shops.demo]\nclient_id = "x"\n')
+
+    assert read_config(file) is None
+
+    first, *problems = capsys.readouterr().err.splitlines()
+    assert first == "shop-auth-proxy: the configuration has 2 problems:"
+    assert [problem.split(":")[0].strip() for problem in problems] == ["server.prot", "shops.demo.client_secret"]
+
+
+def test_the_secrets_of_all_shops_are_kept_out_of_the_log(tmp_path: Path) -> None:
+    file = written(
+        tmp_path / "config.toml",
+        shops='[shops."*"]\nclient_id = "app"\nclient_secret = "another-secret"\n',
+        token_url="http://127.0.0.1:9/",
+        api_url="http://127.0.0.1:9/",
+    )
+    config = read_config(file)
+    assert config is not None
+
+    assert redactor_for(config).redact(f"{SECRET} and another-secret") == "[hidden] and [hidden]"

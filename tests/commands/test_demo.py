@@ -1,0 +1,57 @@
+"""`demo`, as a process."""
+
+import asyncio
+import re
+import shlex
+import signal
+
+import pytest
+
+from tests.commands.processes import LIMIT, ran, started
+from tests.peers import answering, serving
+
+
+async def test_demo_once_makes_its_calls_and_shows_what_came_back() -> None:
+    ended = await ran("demo", "--once")
+
+    assert (ended.status, ended.stderr) == (0, "")
+    assert re.findall(r"^  (\d{3}) ", ended.stdout, re.MULTILINE) == ["200", "200", "201", "401", "200", "404"]
+    assert "40101" in ended.stdout
+    assert '"resultType":"SUCCESS"' in ended.stdout
+    assert "secret" not in ended.stdout
+
+
+async def test_the_printed_curl_lines_work_as_they_are() -> None:
+    async with started("demo", "--port", "0") as command:
+        await command.line_with("Try these in another terminal")
+        curl_lines = [await command.line_with("curl ") for _ in range(6)]
+        statuses = []
+        for line in curl_lines:
+            process = await asyncio.create_subprocess_exec(
+                *shlex.split(line), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+            )
+            async with asyncio.timeout(LIMIT):
+                output, _ = await process.communicate()
+            statuses.append(int(output.split(b" ", 2)[1]))
+            await command.line_with("request.")
+        command.send_signal(signal.SIGINT)
+        ended = await command.end()
+
+    assert statuses == [200, 200, 201, 401, 200, 404]
+    assert (ended.status, ended.stderr) == (0, "")
+
+
+async def test_a_port_that_is_taken_is_told_with_the_way_out() -> None:
+    async with serving(answering(b"")) as other:
+        ended = await ran("demo", "--port", str(other.port))
+
+    assert ended.status == 2
+    assert "Another port: shop-auth-proxy demo --port" in ended.stderr
+
+
+@pytest.mark.parametrize("port", ["70000", "-1", "http", "²"])
+async def test_a_port_that_is_none_is_refused_in_plain_words(port: str) -> None:
+    ended = await ran("demo", f"--port={port}")
+
+    assert ended.status == 2
+    assert "is not a port: write a number from 0 to 65535" in ended.stderr

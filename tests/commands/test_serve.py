@@ -1,0 +1,112 @@
+"""`serve`, as a process."""
+
+import asyncio
+import json
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.commands.configurations import SECRET, written
+from tests.commands.processes import Command, ran, started
+from tests.peers import Connection, answering, connected, response, serving, token_response
+
+
+async def port_of(command: Command) -> int:
+    event = json.loads(await command.line_with("proxy.started"))
+    assert event["host"] == "127.0.0.1"
+    return int(event["port"])
+
+
+async def test_it_serves_until_sigterm_and_lets_requests_in_flight_finish(tmp_path: Path) -> None:
+    asked, answer_now = asyncio.Event(), asyncio.Event()
+
+    async def slow(connection: Connection) -> None:
+        await connection.read_request()
+        asked.set()
+        await answer_now.wait()
+        await connection.send(response(b"late but whole"))
+
+    async with serving(answering(token_response())) as tokens, serving(slow) as api:
+        file = written(
+            tmp_path / "config.toml",
+            token_url=f"http://127.0.0.1:{tokens.port}/token",
+            api_url=f"http://127.0.0.1:{api.port}/",
+        )
+        async with started("serve", "--config", str(file)) as command, connected(await port_of(command)) as client:
+            await client.send(b"GET /demo/products HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await asked.wait()
+            command.send_signal(signal.SIGTERM)
+            await command.line_with("proxy.stopping")
+            answer_now.set()
+
+            answer = await client.read_answer()
+            ended = await command.end()
+
+    assert (answer.status, answer.body) == (200, b"late but whole")
+    assert (ended.status, ended.stderr) == (0, "")
+    assert "request.forwarded" in ended.stdout
+    assert SECRET not in ended.stdout
+    assert "token-1" not in ended.stdout
+
+
+async def test_sigint_ends_it_cleanly_too(tmp_path: Path) -> None:
+    file = written(tmp_path / "config.toml", token_url="http://127.0.0.1:9/t", api_url="http://127.0.0.1:9/")
+    async with started("serve", "--config", str(file)) as command:
+        await port_of(command)
+        command.send_signal(signal.SIGINT)
+
+        ended = await command.end()
+
+    assert (ended.status, ended.stderr) == (0, "")
+
+
+async def test_one_shop_from_the_environment_needs_no_file(tmp_path: Path) -> None:
+    secret_file = tmp_path / "secret"
+    secret_file.write_text(SECRET + "\n")
+    environ = {
+        "SHOP_AUTH_PROXY_SHOP": "demo",
+        "SHOP_AUTH_PROXY_CLIENT_ID": "demo-id",
+        "SHOP_AUTH_PROXY_CLIENT_SECRET_FILE": str(secret_file),
+        "SHOP_AUTH_PROXY_PORT": "0",
+    }
+    async with started("serve", environ=environ) as command, connected(await port_of(command)) as client:
+        answer = await client.ask(b"GET /another/products HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+    assert answer.status == 404
+    assert json.loads(answer.body)["code"] == "unknown_shop"
+
+
+async def test_a_port_that_is_taken_is_said_in_one_sentence(tmp_path: Path) -> None:
+    async with serving(answering(b"")) as other:
+        file = written(
+            tmp_path / "config.toml", port=other.port, token_url="http://127.0.0.1:9/t", api_url="http://127.0.0.1:9/"
+        )
+        ended = await ran("serve", "--config", str(file))
+
+    assert ended.status == 2
+    assert re.fullmatch(
+        rf"shop-auth-proxy: server\.host, server\.port: can't listen on 127\.0\.0\.1 port {other.port}: .+\n",
+        ended.stderr,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[shops.demo]\nclient_id = "x"\n', "shops.demo.client_secret"),
+        ("[shops.demo\n", "line 1"),
+        ('[admin]\nport = 1\n[shops.demo]\nclient_id = "x"\nclient_secret = "y"\n', "admin"),
+    ],
+)
+async def test_a_wrong_configuration_ends_with_2_and_its_problems(tmp_path: Path, text: str, problem: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+
+    ended = await ran("serve", "--config", str(file))
+
+    assert (ended.status, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("shop-auth-proxy: the configuration has a problem:\n")
+    assert problem in ended.stderr
+    assert "Traceback" not in ended.stderr

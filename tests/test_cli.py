@@ -1,0 +1,55 @@
+"""The command line."""
+
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from proxy import __version__
+from proxy.cli import main
+from tests.commands.processes import ran
+
+
+async def test_version_is_told() -> None:
+    assert (await ran("--version")).stdout == f"shop-auth-proxy {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [(), ("serv",), ("serve", "--conf", "x"), ("token",), ("check", "--nothing")])
+async def test_wrong_usage_ends_with_2_and_a_usage_line(arguments: tuple[str, ...]) -> None:
+    ended = await ran(*arguments)
+
+    assert (ended.status, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("usage: shop-auth-proxy")
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "token", "demo"])
+async def test_every_command_has_help(command: str) -> None:
+    ended = await ran(command, "--help")
+
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.stdout.startswith(f"usage: shop-auth-proxy {command}")
+
+
+@pytest.mark.parametrize(("raised", "status"), [(KeyboardInterrupt, 130)])
+def test_ctrl_c_ends_a_command_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, raised: type[BaseException], status: int
+) -> None:
+    def interrupted(_command: Coroutine[Any, Any, int]) -> int:
+        _command.close()
+        raise raised
+
+    monkeypatch.setattr("proxy.cli._run", interrupted)
+
+    assert main(["demo", "--once"]) == status
+
+
+def test_without_uvloop_the_loop_of_the_standard_library_serves(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+
+    assert main(["demo", "--once"]) == 0
+
+    assert "40101" in capsys.readouterr().out

@@ -1,0 +1,161 @@
+"""A setting that is not documented fails here; the settings come from the schema, so that none can be forgotten."""
+
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import fields
+
+from proxy.config import load_config
+from proxy.config.environment import NOT_BUILT_YET as VARIABLES_NOT_BUILT_YET
+from proxy.config.environment import PREFIX, VARIABLES
+from proxy.config.schema import NAMED_SECTIONS, SECTIONS, setting_names
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLE = (ROOT / "config.example.toml").read_text(encoding="utf-8")
+# The names that stand for NAME in the example.
+EXAMPLE_NAMES = {"shops": "demo", "platforms": "mine"}
+
+
+def without_comment_signs(text: str) -> str:
+    """The example with every setting switched on: `#port = 8080` -> `port = 8080`; prose begins with `# `."""
+    return re.sub(r"^#(?=[\[a-z])", "", text, flags=re.MULTILINE)
+
+
+def at(document: dict[str, Any], path: str) -> Any:
+    """What stands at a path such as `shops.demo.platform`; a KeyError says that nothing does."""
+    value: Any = document
+    for key in path.split("."):
+        value = value[key]
+    return value
+
+
+def rows(text: str) -> list[tuple[list[str], str]]:
+    """The rows of a text's Markdown tables: what stands between backticks in the first column, and the second one."""
+    cells = [line.split("|") for line in text.splitlines() if line.startswith("|") and line.count("|") > 2]
+    return [(re.findall(r"`([^`]+)`", first), second.strip()) for _, first, second, *_ in cells]
+
+
+def defaults_in_tables(text: str, names: Iterable[str]) -> dict[str, str]:
+    """What the tables say is the default of each setting; any name may stand for NAME. What they lack is left out."""
+    patterns = {name: re.escape(name).replace("NAME", r'(?:[A-Za-z<>-]+|\*|"\*")') for name in names}
+    return {
+        name: default
+        for spans, default in rows(text)
+        for name, pattern in patterns.items()
+        if any(re.fullmatch(pattern, span) for span in spans)
+    }
+
+
+def default_of(name: str) -> Any:
+    """The default of a setting as TOML has it; None if there is none, or if it means that there is nothing."""
+    section, *_, key = name.split(".")
+    [field] = [field for field in fields({**SECTIONS, **NAMED_SECTIONS}[section]) if field.name == key]
+    default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    if default is msgspec.NODEFAULT:
+        return None
+    return list(default) if isinstance(default, tuple) else default
+
+
+def names_variable(text: str, name: str) -> bool:
+    """Whether a text names an environment variable, in full or as in `…_PORT`."""
+    return re.search(rf"\b{name}\b|…_{name.removeprefix(PREFIX)}\b", text) is not None
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    """The example as a file whose secrets are to be found."""
+    (tmp_path / "demo").write_text("s3cret\n", encoding="utf-8")
+    path = tmp_path / "config.toml"
+    path.write_text(EXAMPLE.replace("/run/secrets", str(tmp_path)), encoding="utf-8")
+    return path
+
+
+def test_the_example_is_a_configuration_with_nothing_but_defaults(example: Path, tmp_path: Path) -> None:
+    least = tmp_path / "least.toml"
+    least.write_text(
+        '[shops.demo]\nclient_id = "0123456789abcdef"\nclient_secret = { file = "demo" }\n', encoding="utf-8"
+    )
+
+    assert load_config(example, {}) == load_config(least, {})
+
+
+def test_the_example_with_every_setting_switched_on_is_a_configuration(example: Path) -> None:
+    text = without_comment_signs(example.read_text(encoding="utf-8"))
+    # The one file that would have to be real.
+    text = re.sub(r"^ca_file.*\n", "", text, flags=re.MULTILINE)
+    example.write_text(text, encoding="utf-8")
+
+    config = load_config(example, {"APP_SECRET": "s3cret"})
+
+    assert config.shops.wildcard is not None
+    assert "mine" in config.platforms
+
+
+@pytest.mark.parametrize("name", setting_names())
+def test_a_setting_stands_in_the_example_with_its_default(name: str) -> None:
+    document = tomllib.loads(without_comment_signs(EXAMPLE))
+    default = default_of(name)
+
+    try:
+        shown = at(document, name.replace("NAME", EXAMPLE_NAMES.get(name.partition(".")[0], "")))
+    except KeyError:
+        pytest.fail(f"config.example.toml does not show {name}; add it with its default and a comment")
+
+    if default is not None:
+        assert shown == default, f"config.example.toml shows {shown!r} for {name}, the default is {default!r}"
+
+
+@pytest.mark.parametrize("name", setting_names())
+def test_a_setting_in_the_example_has_a_comment(name: str) -> None:
+    key = name.rpartition(".")[2]
+    lines = [line for line in EXAMPLE.splitlines() if re.match(rf"#?{key} = ", line)]
+
+    assert any(re.search(r"  # \S", line) for line in lines), f"config.example.toml says nothing about {name}"
+
+
+def test_every_setting_stands_in_the_table_of_the_readme() -> None:
+    missing = set(setting_names()) - defaults_in_tables(README, setting_names()).keys()
+
+    assert not missing, f"README.md has no table row that begins with: {', '.join(sorted(missing))}"
+
+
+@pytest.mark.parametrize("name", [name for name in setting_names() if default_of(name) is not None])
+def test_a_default_in_the_table_of_the_readme_is_the_real_one(name: str) -> None:
+    told = defaults_in_tables(README, setting_names()).get(name, "").strip("`")
+
+    assert tomllib.loads(f"default = {told}") == {"default": default_of(name)}, f"README.md: look at {name}"
+
+
+def test_every_variable_stands_in_the_readme() -> None:
+    missing = [name for name in VARIABLES if not names_variable(README, name)]
+
+    assert not missing, f"README.md does not name the environment variables {', '.join(missing)}"
+
+
+def test_the_readme_offers_no_variable_that_would_be_refused() -> None:
+    assert not [name for name in VARIABLES_NOT_BUILT_YET if names_variable(README, name)]
+
+
+def test_a_setting_that_the_table_lacks_is_found() -> None:
+    table = """
+    Not in a table: `server.port`.
+| setting | default | meaning |
+| --- | --- | --- |
+| `server.host` | `"127.0.0.1"` | beside `server.drain_timeout` |
+| `shops.<name>.client_id`, `shops.*.client_secret` | | |
+| `shops."*".platform` | | |
+"""
+    names = ["server.host", "server.port", "server.drain_timeout", "shops.NAME.client_id", "shops.NAME.client_secret"]
+
+    assert defaults_in_tables(table, [*names, "shops.NAME.platform", "shops.NAME.shop_name"]) == {
+        "server.host": '`"127.0.0.1"`',
+        "shops.NAME.client_id": "",
+        "shops.NAME.client_secret": "",
+        "shops.NAME.platform": "",
+    }
