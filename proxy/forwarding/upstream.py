@@ -36,6 +36,7 @@ _FRESH_ENOUGH: Final = 1.0  # seconds
 _BUFFER_SIZE: Final = 1 << 16  # bytes read ahead of a slow client
 _MAX_LINE: Final = 1 << 15  # bytes of a status line or header field
 _MAX_FIELDS: Final = 256
+_MAX_INTERIM: Final = 100  # 1xx answers before the real one
 
 Interim = Callable[[int, bytes, Fields], None]
 
@@ -113,7 +114,7 @@ class Upstream:
             return False  # Something arrived while nothing was asked for; it must not answer the next request.
         if method in _IDEMPOTENT:
             return True
-        # `None`: last used for a token request, nobody knows when.
+        # `None`: it was not given back by `UpstreamResponse.close`, and nobody knows when.
         return protocol.idle_since is not None and self._clock() - protocol.idle_since < _FRESH_ENOUGH
 
     async def _exchange(
@@ -250,7 +251,7 @@ class _ConnectionRequest(ClientRequest):
 
 
 async def _final_response(protocol: UpstreamConnection, on_interim: Interim) -> tuple[RawResponseMessage, StreamReader]:
-    while True:
+    for _ in range(_MAX_INTERIM):
         message, content = await protocol.read()
         _check(message)
         if message.code >= 200:
@@ -259,6 +260,7 @@ async def _final_response(protocol: UpstreamConnection, on_interim: Interim) -> 
             raise UpstreamProtocolError("The shop's API switched protocols without being asked to.")
         if message.code != 100:  # RFC 9110 §15.2: passed on, but for what only this hop could have asked for
             on_interim(message.code, message.reason.encode("utf-8", "surrogateescape"), list(message.raw_headers))
+    raise UpstreamProtocolError("The shop's API sent interim answers without end.")
 
 
 def _check(message: RawResponseMessage) -> None:

@@ -21,7 +21,7 @@ from proxy.guards.egress import PrivateAddressError
 CONNECTION_LOST: Final = (ServerDisconnectedError, ClientOSError, ConnectionError)
 
 # Everything the HTTP client raises.
-FOREIGN_ERRORS: Final = (ClientError, HttpProcessingError, TimeoutError, OSError)
+FOREIGN_ERRORS: Final = (ClientError, HttpProcessingError, TimeoutError, OSError, UnicodeError)
 
 
 class _Meaning(NamedTuple):
@@ -56,6 +56,8 @@ _MEANINGS: Final[tuple[tuple[type[Exception], _Meaning], ...]] = (
         ClientConnectorDNSError,
         _Meaning(UpstreamUnreachable, "The host name of the shop's API can't be resolved.", "dns_error"),
     ),
+    # A template and a shop name that make a label of over 63 characters between them.
+    (UnicodeError, _Meaning(UpstreamUnreachable, "The shop's API has no host name that can exist.", "dns_error")),
     (
         ClientConnectorCertificateError,
         _Meaning(

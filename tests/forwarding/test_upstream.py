@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 
-from proxy.errors import UpstreamTimeout, UpstreamUnreachable
+from proxy.errors import UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
 from proxy.forwarding.body import RequestBody
 from proxy.forwarding.headers import Fields
 from proxy.forwarding.upstream import Upstream, UpstreamRequest
@@ -305,6 +305,17 @@ async def test_interim_answers_are_handed_over_and_100_is_not() -> None:
         assert await caller.send("GET") == b"final"
 
     assert caller.interim == [(103, b"Early Hints", [(b"Link", b"<a>")])]
+
+
+async def test_interim_answers_without_end_are_a_protocol_error() -> None:
+    async def chatty(connection: Connection) -> None:
+        await connection.read_request()
+        while True:
+            await connection.send(b"HTTP/1.1 102 Processing\r\n\r\n")
+
+    async with serving(chatty) as api, calling(api.port) as caller:
+        with pytest.raises(UpstreamProtocolError):
+            await caller.send("GET")
 
 
 async def test_silence_after_an_interim_answer_is_a_timeout() -> None:

@@ -33,6 +33,7 @@ KEY = ConnectionKey("h", 443, True, True, None, None, None)
         (aiohttp.ClientConnectorSSLError(KEY, OSError()), UpstreamUnreachable, "tls_protocol_error"),
         (aiohttp.ClientConnectorError(KEY, OSError(111, "refused")), UpstreamUnreachable, "connection_refused"),
         (aiohttp.ClientPayloadError(), UpstreamProtocolError, "http_response_incomplete"),
+        (UnicodeError("label too long"), UpstreamUnreachable, "dns_error"),
         (BadHttpMessage("secret"), UpstreamProtocolError, "http_protocol_error"),
         (aiohttp.ServerDisconnectedError(), UpstreamUnreachable, "connection_terminated"),
         (aiohttp.ClientOSError(104, "reset"), UpstreamUnreachable, "connection_terminated"),
