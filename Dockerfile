@@ -37,8 +37,8 @@ COPY --from=build /opt/shop-auth-proxy /opt/shop-auth-proxy
 USER 10001:10001
 # Large request bodies are kept in /tmp: with a read-only root, mount something there.
 WORKDIR /tmp
-EXPOSE 8080 9090
+EXPOSE 8080
 STOPSIGNAL SIGTERM
-# No HEALTHCHECK: Kubernetes and compose probe the admin port.
+# No HEALTHCHECK: whoever runs the container probes it from outside.
 ENTRYPOINT ["shop-auth-proxy"]
 CMD ["serve", "--config", "/etc/shop-auth-proxy/config.toml"]

@@ -23,15 +23,31 @@ _CONFIG_HELP = "the configuration file; without it, one shop is taken from SHOP_
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status: 0 done, 1 not done, 2 wrong usage or configuration."""
+    _open_standard_streams()
     options = _parser().parse_args(arguments)
     try:
-        return _run(_command(options))
+        status = _run(_command(options))
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells have it
-    except BrokenPipeError:
-        # Whoever read our output has enough; Python would complain once more at its own end.
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # there, whoever read our output has enough
+            print(f"shop-auth-proxy: {error}", file=sys.stderr)
+        # Python would complain once more at its own end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    return status
+
+
+def _open_standard_streams() -> None:
+    """Open what the caller has closed: else the next file or socket would take its number, and get what is printed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - open as long as the process runs
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,5 +1,7 @@
 """The command line."""
 
+import asyncio
+import shlex
 import sys
 from collections.abc import Coroutine
 from typing import Any
@@ -53,3 +55,25 @@ def test_without_uvloop_the_loop_of_the_standard_library_serves(
     assert main(["demo", "--once"]) == 0
 
     assert "40101" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+async def test_closed_standard_streams_are_no_harm(closed: str) -> None:
+    process = await asyncio.create_subprocess_shell(
+        f"{shlex.quote(sys.executable)} -m proxy demo --once {closed}",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, stderr = await process.communicate()
+
+    assert (process.returncode, stderr) == (0, b"")
+
+
+async def test_output_that_can_not_be_written_is_told_without_a_traceback() -> None:
+    process = await asyncio.create_subprocess_shell(
+        f"{shlex.quote(sys.executable)} -m proxy demo --once >/dev/full", stderr=asyncio.subprocess.PIPE
+    )
+    _, stderr = await process.communicate()
+
+    assert process.returncode == 1
+    assert stderr == b"shop-auth-proxy: [Errno 28] No space left on device\n"

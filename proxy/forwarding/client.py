@@ -15,8 +15,8 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
 
-from proxy.errors import BadRequest, MethodNotSupported, ProxyError, RequestTooLarge
-from proxy.forwarding.target import PERCENT_ENCODE
+from proxy.errors import BadRequest, BadTarget, MethodNotSupported, ProxyError, RequestTooLarge
+from proxy.forwarding.target import MUST_BE_A_PATH, PERCENT_ENCODE
 
 MAX_REQUEST_LINE: Final = 1 << 14  # bytes
 MAX_FIELD: Final = 1 << 15  # bytes of one header field; not the same number, which tells the two errors apart
@@ -26,6 +26,18 @@ _KEEP_ALIVE: Final = 75.0  # seconds a connection may be idle
 _LINGER: Final = 5.0  # seconds a client may take to notice that its request was refused
 
 SPEAKS_HTTP_1: Final = "This proxy speaks HTTP/1.1 and HTTP/1.0."
+_NOT_HTTP: Final = "The request is not HTTP/1.1 as RFC 9112 has it."
+
+# What the parser's words mean to the client.
+_WORDS: Final[tuple[tuple[str, type[BadRequest | BadTarget], str], ...]] = (
+    ("Invalid HTTP version", BadRequest, SPEAKS_HTTP_1),
+    ("Pause on PRI", BadRequest, SPEAKS_HTTP_1),
+    ("Invalid characters in url", BadTarget, MUST_BE_A_PATH),
+    ("Unexpected start char in url", BadTarget, MUST_BE_A_PATH),
+    ("Unexpected char in url schema", BadTarget, MUST_BE_A_PATH),
+    ("in url", BadRequest, PERCENT_ENCODE),
+    ("Expected HTTP/", BadRequest, PERCENT_ENCODE),  # after a raw space
+)
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Refuse = Callable[[web.BaseRequest, ProxyError], Awaitable[web.StreamResponse]]
@@ -162,8 +174,4 @@ def _unreadable(error: BaseException) -> ProxyError:
             return MethodNotSupported("The method is not one that HTTP knows; methods are written in upper case.")
     if "Too many headers" in text:
         return RequestTooLarge(f"The request has more than {_MAX_FIELDS} header fields.", status=431)
-    if "Invalid HTTP version" in text or "Pause on PRI" in text:
-        return BadRequest(SPEAKS_HTTP_1)
-    if "in url" in text or "Expected HTTP/" in text:  # the latter after a raw space
-        return BadRequest(PERCENT_ENCODE)
-    return BadRequest("The request is not HTTP/1.1 as RFC 9112 has it.")
+    return next((kind(sentence) for words, kind, sentence in _WORDS if words in text), BadRequest(_NOT_HTTP))

@@ -57,9 +57,14 @@ class ClientResponse:
         self.bytes_sent = 0
 
     def send_interim(self, status: int, reason: bytes, fields: RawFields) -> None:
-        """Send a 1xx answer, which clients of HTTP/1.0 know nothing of (RFC 9110 §15.2)."""
+        """Send a 1xx answer, unless the client can't take it: in HTTP/1.0 there are none (RFC 9110 §15.2).
+
+        One that has not read those before is spared the rest.
+        """
         transport = self._request.transport
-        if self._modern and not self.started and transport is not None and not transport.is_closing():
+        if not self._modern or self.started or self._request.protocol.writing_paused:
+            return
+        if transport is not None and not transport.is_closing():
             transport.write(serialize(b"HTTP/1.1 %d %s" % (status, reason), client_response_fields(fields)))
 
     def send_continue(self) -> None:

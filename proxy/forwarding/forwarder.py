@@ -1,4 +1,4 @@
-"""The life of one request, from top to bottom: route, admit, prepare, authorize, pace, send, retry, relay.
+"""The life of one request, from top to bottom: route, admit, prepare, authorize, send, retry, relay.
 
 Every request ends here in exactly one of three ways, and in exactly one line of the log: the platform's answer is
 relayed (`request.forwarded`), the proxy answers itself (`request.refused`), or the client leaves before there is an
@@ -17,6 +17,7 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.errors import (
     BadRequest,
+    BodyTooLarge,
     InternalError,
     MethodNotSupported,
     ProxyError,
@@ -32,6 +33,7 @@ from proxy.forwarding.headers import (
     ClientConnectionInfo,
     Hop,
     check_for_loop,
+    check_framing,
     client_response_fields,
     decrease_max_forwards,
     expects_continue,
@@ -42,7 +44,8 @@ from proxy.forwarding.headers import (
 )
 from proxy.forwarding.route import Route, Routes
 from proxy.forwarding.target import Target, parse_target, upstream_target
-from proxy.forwarding.upstream import Upstream, UpstreamRequest, UpstreamResponse
+from proxy.forwarding.upstream import Upstream, UpstreamRequest
+from proxy.forwarding.upstream_response import UpstreamResponse
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.token import AccessToken
 
@@ -132,13 +135,13 @@ class Forwarder:
             return
         # 4. authorize
         token = await self._tokens.get(route.token_request)
-        # 6. send
+        # 5. send
         answer = await self._send(exchange, route, upstream_request, token)
         try:
-            # 7. retry
+            # 6. retry
             if answer.status == 401:
                 answer = await self._retried(exchange, route, upstream_request, token, answer)
-            # 8. relay
+            # 7. relay
             await self._relay(exchange, answer)
         finally:
             await answer.close()
@@ -151,8 +154,7 @@ class Forwarder:
         if request.method in ("CONNECT", "TRACE"):
             # An upstream's answer to TRACE would show the client the token (RFC 9110 §9.3.8).
             raise MethodNotSupported(f"{request.method} is not supported here.")
-        if list_members(request.raw_headers, b"transfer-encoding") not in ([], [b"chunked"]):
-            raise BadRequest("The only transfer coding of a request can be 'chunked'.")
+        check_framing(request.raw_headers, request.version)
         check_for_loop(request.raw_headers, self._hop)
 
     async def _prepare(self, exchange: Exchange, route: Route, target: Target) -> UpstreamRequest | None:
@@ -170,6 +172,9 @@ class Forwarder:
         )
         if request.method == "OPTIONS" and not decrease_max_forwards(fields):
             return None
+        if list_members(request.raw_headers, b"upgrade") not in ([], [b"websocket"]):
+            # Served as an ordinary request, like those; but aiohttp's parser forgets what was sent behind it.
+            exchange.response.keep_alive = False
         announced = next(fields_named(request.raw_headers, b"content-length"), None)
         body = exchange.body = RequestBody(
             request.content, announced=None if announced is None else int(announced), max_size=self._max_body_size
@@ -237,7 +242,7 @@ class Forwarder:
             response.abort()
             self._log.warning("request.forwarded", **self._fields(exchange, error))
             return
-        if isinstance(error, (BadRequest, MethodNotSupported)) or not exchange.request.content.is_eof():
+        if isinstance(error, (BadRequest, BodyTooLarge, MethodNotSupported)) or not exchange.request.content.is_eof():
             response.refuse_rest()  # what follows may belong to no request
         answer = problem(error, request_id=exchange.request_id)
         with suppress(ConnectionError):

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 
+from aiohttp.http import HttpVersion, HttpVersion10
+
 from proxy.errors import BadRequest, ExpectationFailed, Loop
 
 Fields = list[tuple[bytes, bytes]]
@@ -30,6 +32,7 @@ _CREDENTIALS: Final = frozenset((b"authorization", b"proxy-authorization", b"coo
 _DROPPED_FROM_REQUESTS: Final = _HOP_BY_HOP | _FRAMING | _CREDENTIALS | {b"x-request-id", b"forwarded"}
 _DROPPED_FROM_RESPONSES: Final = _HOP_BY_HOP | {b"proxy-authenticate", b"content-length"}
 
+_NOT_IN_A_HOST: Final = re.compile(rb"[^A-Za-z0-9._~%!$&'()*+,;=:\[\]-]")  # RFC 3986 §3.2.2, and the port
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}")
 _MOST_FORWARDS: Final = 10**9  # what a larger Max-Forwards counts as
 _CONTROLS: Final = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
@@ -90,6 +93,17 @@ class ClientConnectionInfo:
     http_version: bytes
 
 
+def check_framing(fields: RawFields, version: HttpVersion) -> None:
+    """Raise `BadRequest` for what the parser lets through, but not every server reads as the same one message."""
+    codings = list_members(fields, b"transfer-encoding")
+    if codings not in ([], [b"chunked"]):
+        raise BadRequest("The only transfer coding of a request can be 'chunked'.")
+    if codings and version == HttpVersion10:
+        raise BadRequest("HTTP/1.0 has no Transfer-Encoding.")  # RFC 9112 §6.1: framed wrongly, whatever it says
+    if any(_NOT_IN_A_HOST.search(host) for host in fields_named(fields, b"host")):
+        raise BadRequest("The Host header names no host.")  # RFC 9112 §3.2
+
+
 def check_for_loop(fields: RawFields, hop: Hop) -> None:
     """Raise `Loop` if the request has passed this very proxy before."""
     for member in list_members(fields, b"via"):
@@ -132,7 +146,7 @@ def _forwarded_fields(fields: RawFields, hop: Hop, connection: ClientConnectionI
     """Return X-Forwarded-* with this hop appended to what a trusted peer said; what others said counts for nothing."""
     believed = [(name, value) for name, value in fields if hop.trusts(connection.remote)]
     remote = (connection.remote or "unknown").encode()
-    chain = [*fields_named(believed, b"x-forwarded-for"), remote]
+    chain = [*filter(None, fields_named(believed, b"x-forwarded-for")), remote]
     added = [(b"X-Forwarded-For", b", ".join(chain))]
     own_host = next(fields_named(fields, b"host"), None)
     host = next(fields_named(believed, b"x-forwarded-host"), own_host)

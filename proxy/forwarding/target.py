@@ -3,7 +3,7 @@
 Rules: everything is decided on the raw bytes, before any decoding. The first path segment is a shop name by one strict
 rule (`is_shop_name`); what follows it goes upstream byte for byte, so nothing here decodes, normalises or re-quotes.
 What could climb out of the API's base path is refused instead: `.` and `..` segments, also encoded, also where some
-servers see a segment's end (an encoded slash, a backslash, a `;` parameter).
+servers see a segment's end (an encoded slash, a backslash, a `;` parameter, an encoded end of the path).
 """
 
 import re
@@ -18,7 +18,7 @@ _NOT_VISIBLE_ASCII: Final = re.compile(rb"[^\x21-\x7e]")
 _DOT_SEGMENT: Final = re.compile(
     rb"""(?: ^ | / | \\ | %2f | %5c )
          (?: \. | %2e ){1,2}
-         (?: $ | / | \\ | %2f | %5c | ; | %3b )""",
+         (?: $ | / | \\ | %2f | %5c | ; | %3b | %00 | %20 | %23 | %3f )""",
     re.IGNORECASE | re.VERBOSE,
 )
 
@@ -45,7 +45,7 @@ def parse_target(raw: bytes) -> Target:
     if b"#" in raw:
         raise BadTarget("A '#' can't stand in a request target: percent-encode it as %23.")
     if not raw.startswith(b"/"):
-        raise BadTarget("The request target must be a path: /<shop>/…")
+        raise BadTarget(MUST_BE_A_PATH)
     path = raw.partition(b"?")[0]
     name = path[1:].partition(b"/")[0]
     if not is_shop_name(name):
@@ -59,6 +59,7 @@ def parse_target(raw: bytes) -> Target:
     return Target(name.decode(), raw[rest_starts_at:])
 
 
+MUST_BE_A_PATH: Final = "The request target must be a path: /<shop>/…"
 PERCENT_ENCODE: Final = (
     "The request target may hold visible ASCII characters only: percent-encode the rest, a space as %20 and letters "
     "outside ASCII as their UTF-8 bytes."

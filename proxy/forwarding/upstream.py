@@ -5,7 +5,7 @@ heads are put on the wire here, since what the client library writes is not what
 drop a bare `?` and bytes outside UTF-8, add fields of its own, unpack bodies and send requests again by itself.
 
 Rules: foreign exceptions become `UpstreamError`s here and nowhere else. A request is written once, with one exception:
-a kept connection that turns out to be dead instead of answering. There an idempotent request is sent again on a
+a kept connection that is lost before the head of an answer has come. There an idempotent request is sent again on a
 new connection (RFC 9110 §9.2.2, RFC 9112 §9.3.1); others avoid the case by using only a connection that was idle for
 less than `_FRESH_ENOUGH`, and are never sent twice. A connection goes back to the pool only after a whole answer to a
 whole request.
@@ -17,17 +17,18 @@ from contextlib import aclosing
 from functools import partial
 from typing import Final, NamedTuple
 
-from aiohttp import ClientTimeout, StreamReader, TCPConnector
+from aiohttp import ClientTimeout, TCPConnector
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
-from aiohttp.http import RawResponseMessage, StreamWriter
+from aiohttp.http import StreamWriter
 from yarl import URL
 
-from proxy.errors import InternalError, ProxyError, UpstreamProtocolError, UpstreamTimeout
+from proxy.errors import InternalError, ProxyError, UpstreamTimeout
 from proxy.forwarding.body import RequestBody
-from proxy.forwarding.headers import Fields, has_control_characters, list_members, serialize
+from proxy.forwarding.headers import Fields, serialize
 from proxy.forwarding.upstream_connection import UpstreamConnection
 from proxy.forwarding.upstream_errors import CONNECTION_LOST, FOREIGN_ERRORS, translate
+from proxy.forwarding.upstream_response import Interim, UpstreamResponse, abandon, final_response
 from proxy.platforms.platform import Origin
 from proxy.tasks import BackgroundTasks
 
@@ -36,9 +37,6 @@ _FRESH_ENOUGH: Final = 1.0  # seconds
 _BUFFER_SIZE: Final = 1 << 16  # bytes read ahead of a slow client
 _MAX_LINE: Final = 1 << 15  # bytes of a status line or header field
 _MAX_FIELDS: Final = 256
-_MAX_INTERIM: Final = 100  # 1xx answers before the real one
-
-Interim = Callable[[int, bytes, Fields], None]
 
 
 class UpstreamRequest(NamedTuple):
@@ -75,7 +73,7 @@ class Upstream:
         # The only way to have connections of one's own kind from aiohttp's pool.
         connector._factory = partial(UpstreamConnection, asyncio.get_running_loop())  # type: ignore[assignment]
 
-    async def send(self, request: UpstreamRequest, authorization: bytes, on_interim: Interim) -> "UpstreamResponse":
+    async def send(self, request: UpstreamRequest, authorization: bytes, on_interim: Interim) -> UpstreamResponse:
         """Send `request` and return the head of its answer, with the body yet to come.
 
         `on_interim` gets the 1xx answers before it. Raises `UpstreamError`, and what the body raises.
@@ -124,7 +122,7 @@ class Upstream:
         request: UpstreamRequest,
         authorization: bytes,
         on_interim: Interim,
-    ) -> "UpstreamResponse":
+    ) -> UpstreamResponse:
         pump: asyncio.Task[None] | None = None
         try:
             protocol.set_response_params(
@@ -138,9 +136,9 @@ class Upstream:
                 max_headers=_MAX_FIELDS,
             )
             pump = self._write(protocol, request, authorization)
-            message, content = await _final_response(protocol, on_interim)
+            message, content = await final_response(protocol, on_interim)
         except BaseException:
-            await _abandon(connection, pump)
+            await abandon(connection, pump)
             raise
         return UpstreamResponse(message, content, connection, protocol, pump, self._clock)
 
@@ -188,58 +186,6 @@ class Upstream:
                 protocol.transport.abort()
 
 
-class UpstreamResponse:
-    """An answer of the upstream: its head, and a body that is read piece by piece.
-
-    Must be read to its end, or closed.
-    """
-
-    def __init__(
-        self,
-        message: RawResponseMessage,
-        content: StreamReader,
-        connection: Connection,
-        protocol: UpstreamConnection,
-        pump: asyncio.Task[None] | None,
-        clock: Callable[[], float],
-    ) -> None:
-        self.status: int = message.code
-        self.reason: bytes = message.reason.encode("utf-8", "surrogateescape")
-        self.fields: tuple[tuple[bytes, bytes], ...] = message.raw_headers
-        self.chunked: bool = message.chunked
-        self._content = content
-        self._connection = connection
-        self._protocol = protocol
-        self._pump = pump
-        self._clock = clock
-
-    def read_nowait(self) -> bytes:
-        """Return what of the body has arrived already; maybe nothing. Raises `UpstreamError`."""
-        if self._content.exception() is not None or self._content.at_eof():
-            return b""
-        return self._content.read_nowait()
-
-    @property
-    def complete(self) -> bool:
-        """Whether the whole body has been read."""
-        return self._content.at_eof() and self._content.exception() is None
-
-    async def read(self) -> bytes:
-        """Return the next piece of the body, empty at its end. Raises `UpstreamError`."""
-        try:
-            return await self._content.readany()
-        except FOREIGN_ERRORS as error:
-            raise translate(error) from None
-
-    async def close(self) -> None:
-        """Give the connection back if the exchange is complete, else end it."""
-        if self._content.is_eof() and self._protocol.request_written:
-            self._protocol.idle_since = self._clock()
-            self._connection.release()  # which closes it all the same if the upstream wants that
-        else:
-            await _abandon(self._connection, self._pump)
-
-
 class _ConnectionRequest(ClientRequest):
     """What the connector must know to find or make a connection; the message itself is written above."""
 
@@ -248,27 +194,6 @@ class _ConnectionRequest(ClientRequest):
         self.url = URL.build(scheme=origin.scheme, host=origin.host, port=origin.port)
         self.proxy = self.proxy_auth = self.proxy_headers = self.server_hostname = None
         self._ssl = True  # verify, with the connector's context
-
-
-async def _final_response(protocol: UpstreamConnection, on_interim: Interim) -> tuple[RawResponseMessage, StreamReader]:
-    for _ in range(_MAX_INTERIM):
-        message, content = await protocol.read()
-        _check(message)
-        if message.code >= 200:
-            return message, content
-        if message.code == 101:
-            raise UpstreamProtocolError("The shop's API switched protocols without being asked to.")
-        if message.code != 100:  # RFC 9110 §15.2: passed on, but for what only this hop could have asked for
-            on_interim(message.code, message.reason.encode("utf-8", "surrogateescape"), list(message.raw_headers))
-    raise UpstreamProtocolError("The shop's API sent interim answers without end.")
-
-
-def _check(message: RawResponseMessage) -> None:
-    if has_control_characters(message.raw_headers):
-        raise UpstreamProtocolError("The shop's API sent a header field with control characters in it.")
-    codings = list_members(message.raw_headers, b"transfer-encoding")
-    if codings not in ([], [b"chunked"]):
-        raise UpstreamProtocolError("The shop's API sent its answer in a transfer coding that was not asked for.")
 
 
 def _wants_length(request: UpstreamRequest) -> bool:
@@ -286,13 +211,3 @@ def _upload_error(error: Exception) -> ProxyError:
             )
         case _:
             return InternalError("The proxy failed to send the request body.", reason=repr(error))
-
-
-async def _abandon(connection: Connection, pump: asyncio.Task[None] | None) -> None:
-    if connection.transport is not None:
-        connection.transport.abort()  # without waiting until the upstream has taken what was written
-    connection.close()
-    if pump is not None:
-        # Waited for, since the body has one reader at a time and the next attempt may begin at once.
-        pump.cancel()
-        await asyncio.wait([pump])

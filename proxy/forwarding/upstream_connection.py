@@ -2,7 +2,8 @@
 
 Rules: whatever breaks a connection reaches who reads the body, at once, since nothing else would end the wait. A body
 that ends with its connection is whole only if that was closed in order; a reset is no end. The read timeout counts
-from when the request is written, or from the last byte that came, until the answer is whole.
+from when the request is written, or from the last byte that came, until the answer is whole. An answer that must not
+have a body, and comes with one all the same, counts; its connection is not used again.
 """
 
 from typing import Any, Final
@@ -14,6 +15,7 @@ from aiohttp.http import RawResponseMessage
 from aiohttp.streams import StreamReader
 
 _SWITCHING_PROTOCOLS: Final = 101
+_END_OF_HEAD: Final = b"\r\n\r\n"
 
 
 class UpstreamConnection(ResponseHandler):
@@ -23,6 +25,7 @@ class UpstreamConnection(ResponseHandler):
     idle_since: float | None = None  # when `Upstream` gave it back to the pool
     request_written = False
     _answered = False
+    _bodiless = False
 
     def set_response_params(self, **params: Any) -> None:
         """Get ready for the next exchange."""
@@ -38,11 +41,26 @@ class UpstreamConnection(ResponseHandler):
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         """Take an answer's head from the parser."""
-        self._answered = data[0].code >= 200 or data[0].code == _SWITCHING_PROTOCOLS
+        status = data[0].code
+        self._answered = status >= 200 or status == _SWITCHING_PROTOCOLS
+        self._bodiless = self._skip_payload or status in (204, 304)
         super().feed_data(data, size)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came in."""
+        # A head at a time: if what follows it is not HTTP, aiohttp forgets the head too.
+        while not self._answered and (end := data.find(_END_OF_HEAD)) >= 0:
+            end += len(_END_OF_HEAD)
+            self._parse(data[:end])
+            data = data[end:]
+            if not data:
+                return
+        if self._answered and self._bodiless:
+            self.force_close()
+        else:
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
         super().data_received(data)
         # aiohttp stops the clock with every head that has no body, an interim one too.
         if self.request_written and not self._answered and self.exception() is None:

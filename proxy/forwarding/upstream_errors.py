@@ -17,7 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from proxy.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
 from proxy.guards.egress import PrivateAddressError
 
-# The connection ended before a byte of an answer: on a kept connection, the upstream may simply have closed it.
+# The connection ended before the head of an answer: on a kept connection, the upstream may simply have closed it.
 CONNECTION_LOST: Final = (ServerDisconnectedError, ClientOSError, ConnectionError)
 
 # Everything the HTTP client raises.
@@ -97,7 +97,7 @@ def translate(error: Exception, *, connecting: bool = False) -> UpstreamError:
         meaning = _NO_CONNECTION_IN_TIME
     else:
         meaning = next(meaning for kind, meaning in _MEANINGS if isinstance(error, kind))
-    # The text of a parser's error quotes what was parsed, which may be the body of an answer.
-    quotes_input = isinstance(error, HttpProcessingError)
+    # These quote what was parsed, which may be the body of an answer, or its head.
+    quotes_input = isinstance(error, (HttpProcessingError, ServerDisconnectedError))
     reason = type(error).__name__ if quotes_input else f"{type(error).__name__}: {error}"
     return meaning.error(meaning.detail, reason=reason, proxy_status=meaning.proxy_status)

@@ -9,7 +9,9 @@ import base64
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote_plus, urlencode
@@ -23,6 +25,7 @@ from proxy.platforms.shop import Shop
 _MAX_ANSWER: Final = 1 << 16  # bytes
 _MAX_TOKEN: Final = 1 << 14  # characters
 _MAX_TEXT: Final = 200  # characters of an endpoint's own words in the log
+_DECIMAL: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 _REFUSALS: Final = frozenset((400, 401, 403))
 
 _REFUSED: Final = "The platform's token endpoint refuses this shop's client_id and client_secret."
@@ -106,10 +109,12 @@ def _lifetime(expires_in: object) -> float | None:
     """Return `expires_in` in seconds; some platforms send it as a string, some leave it out."""
     if expires_in is None:
         return None
-    try:
-        lifetime = math.nan if isinstance(expires_in, bool) else float(expires_in)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        lifetime = math.nan
+    lifetime = math.nan
+    if isinstance(expires_in, str) and not _DECIMAL.fullmatch(expires_in):
+        pass  # Python would take spaces and underscores too
+    elif isinstance(expires_in, int | float | str) and not isinstance(expires_in, bool):
+        with suppress(OverflowError):
+            lifetime = float(expires_in)
     if not math.isfinite(lifetime) or lifetime <= 0:
         raise TokenUnavailable(_UNAVAILABLE, reason="expires_in is not a positive number of seconds")
     return lifetime

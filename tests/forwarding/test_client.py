@@ -38,6 +38,16 @@ async def test_an_upgrade_is_served_as_an_ordinary_request() -> None:
     assert path.api.received[1].request_line == b"GET /api/next HTTP/1.1"
 
 
+async def test_an_upgrade_behind_which_the_parser_forgets_ends_the_connection() -> None:
+    upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+    async with whole_path(OK) as path, path.connect() as client:
+        await client.send(request(fields=upgrade) + request(target=b"/demo/next"))
+        answer = await client.read_answer()
+
+        assert (answer.body, answer.values(b"Connection")) == (b"ok", [b"close"])
+        assert await client.at_end()
+
+
 async def test_garbage_behind_a_request_is_refused_after_its_answer() -> None:
     async with whole_path(OK) as path, path.connect() as client:
         await client.send(request())

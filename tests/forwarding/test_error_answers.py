@@ -72,6 +72,19 @@ def problem(answer: Answer) -> tuple[int, str]:
             (400, "bad_request"),
             "transfer coding",
         ),
+        (
+            request(b"POST", version=b"1.0", fields=b"Connection: keep-alive\r\n" + CHUNKED) + chunked(),
+            (400, "bad_request"),
+            "HTTP/1.0",
+        ),
+        (b"GET /demo/x HTTP/1.1\r\nHost: a b/@\r\n\r\n", (400, "bad_request"), "Host"),
+        (b'GET /demo/x HTTP/1.1\r\nHost: a";for=1\r\n\r\n', (400, "bad_request"), "Host"),
+        (
+            request(b"POST", fields=b"Content-Length: 18446744073709551615\r\n"),
+            (413, "body_too_large"),
+            "max_body_size",
+        ),
+        (request(target=b"demo/x"), (400, "bad_target"), "must be a path"),
         (request(b"OPTIONS", fields=b"Max-Forwards: x\r\n"), (400, "bad_request"), "Max-Forwards"),
         (request(target=b"/demo/" + b"x" * (1 << 14)), (414, "request_too_large"), "16384"),
         (request(fields=b"A: " + b"x" * (1 << 15) + b"x\r\n"), (431, "request_too_large"), "32768"),
@@ -100,7 +113,7 @@ async def test_what_can_not_be_served_is_refused_before_anything_else_happens(
     assert problem(answer) == expected
     assert sentence in json.loads(answer.body)["detail"]
     assert path.api.connections == path.tokens.connections == 0
-    if expected[1] in ("bad_request", "method_not_supported", "request_too_large"):
+    if expected[1] in ("bad_request", "body_too_large", "method_not_supported", "request_too_large"):
         assert answer.values(b"Connection") == [b"close"]
 
 

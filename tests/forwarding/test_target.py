@@ -114,7 +114,23 @@ def test_what_does_not_begin_with_a_shop_name_is_refused(raw: bytes) -> None:
 @pytest.mark.parametrize("dots", [b".", b"..", b"%2e", b"%2E", b"%2e%2e", b"%2E%2e", b".%2e", b"%2e."])
 @pytest.mark.parametrize("before", [b"/", b"/a/", b"//", b"/a%2f", b"/a%2F", b"/a\\", b"/a%5c", b"/a%5C", b"/a;b=1/"])
 def test_a_dot_segment_in_any_encoding_is_refused(before: bytes, dots: bytes) -> None:
-    for after in (b"", b"/", b"/x", b"?q", b"%2f", b"%2Fx", b"\\", b"%5c", b"%5C", b";", b";a=1/x", b"%3b", b"%3B"):
+    for after in (
+        b"",
+        b"/",
+        b"/x",
+        b"?q",
+        b"%2f",
+        b"%2Fx",
+        b"\\",
+        b"%5c",
+        b"%5C",
+        b";",
+        b";a=1/x",
+        b"%3b",
+        b"%00",
+        b"%20",
+        b"%3F",
+    ):
         with pytest.raises(BadTarget, match=r"'\.' or '\.\.' segments"):
             parse_target(b"/demo" + before + dots + after)
 

@@ -303,6 +303,7 @@ def test_a_token_is_granted(body: bytes, granted: TokenGrant) -> None:
     [
         *(b"0", b"-1", b"-0.0", b"true", b"false", b'"x"', b'""', b'"-5"', b'"0"', b"[]", b"[3600]", b'{"a": 1}'),
         *(b"NaN", b"Infinity", b"-Infinity", b"1e400", b"-1e400", b"1" + b"0" * 400, b'"nan"', b'"inf"'),
+        *(b'" 3600 "', b'"36_00"', b'"+3600"', b'"1e3"'),
     ],
 )
 def test_a_lifetime_that_is_no_positive_number_is_not_guessed(lifetime: bytes) -> None:
