@@ -1,6 +1,6 @@
 """Peak memory of the proxy while many large uploads run at once.
 
-    python benchmarks/uploads.py [--uploads 50] [--size 33554432]
+    python -m benchmarks.uploads [--uploads 50] [--size 33554432]
 
 Starts a simulated Shoprenter, the proxy as a process of its own, and the uploading clients; prints the proxy's
 resident memory before, and the peak during the uploads (VmHWM of Linux). The simulator tells size and SHA-256 of what

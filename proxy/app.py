@@ -5,6 +5,7 @@ is handed to the rooms that need it.
 """
 
 import asyncio
+import random
 import secrets
 import signal
 import ssl
@@ -13,6 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import aiohttp
+import msgspec
 from aiohttp.abc import AbstractResolver
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from structlog.typing import FilteringBoundLogger
@@ -26,7 +28,8 @@ from proxy.forwarding.route import Routes
 from proxy.forwarding.upstream import Upstream
 from proxy.guards.egress import PublicResolver
 from proxy.tasks import BackgroundTasks
-from proxy.tokens.cache import TokenCache
+from proxy.telemetry.metrics import TokenMetrics
+from proxy.tokens.cache import TokenCache, TokenPolicy
 from proxy.tokens.endpoint import TokenEndpoint
 
 
@@ -119,11 +122,12 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
         stack.push_async_callback(tasks.close)
         tokens = TokenCache(
             TokenEndpoint(connections.sessions, fetch_timeout=config.tokens.fetch_timeout, conceal=outside.conceal),
+            TokenPolicy(**msgspec.structs.asdict(config.tokens)),
             tasks,
             outside.log,
+            TokenMetrics(),
             clock=clock,
-            refresh_margin=config.tokens.refresh_margin,
-            max_age=config.tokens.max_age,
+            chance=random.random,
         )
         upstreams = {
             allow_private: Upstream(

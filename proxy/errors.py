@@ -17,6 +17,7 @@
     │   ├── UpstreamUnreachable    502
     │   ├── UpstreamTimeout        504
     │   └── UpstreamProtocolError  502
+    ├── Overloaded                 503  more at once than is allowed
     └── InternalError              500  our own fault
 
 Rules: `detail` is a sentence written in this project for the client to read; it never holds text of another exception
@@ -26,6 +27,7 @@ caller can tell it from an answer of the platform.
 """
 
 import json
+import math
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import ClassVar
@@ -38,7 +40,7 @@ class ProxyError(Exception):
     """Something the proxy answers itself.
 
     `detail` is a sentence for the client, `reason` what the log adds for the operator. `proxy_status` is the error type
-    of RFC 9209 §2.3.
+    of RFC 9209 §2.3. `retry_after` says in how many seconds it makes sense to try again, where that is known.
     """
 
     status: int
@@ -46,10 +48,18 @@ class ProxyError(Exception):
     title: ClassVar[str]
     proxy_status: str
 
-    def __init__(self, detail: str, *, reason: str = "", proxy_status: str | None = None) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        reason: str = "",
+        proxy_status: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.reason = reason
+        self.retry_after = retry_after
         if proxy_status is not None:
             self.proxy_status = proxy_status
 
@@ -117,8 +127,10 @@ class TokenUnavailable(TokenError):
     status, code, title = 502, "token_unavailable", "No access token can be had at the moment"
     proxy_status = "destination_unavailable"
 
-    def __init__(self, detail: str, *, reason: str = "", timed_out: bool = False) -> None:
-        super().__init__(detail, reason=reason)
+    def __init__(
+        self, detail: str, *, reason: str = "", timed_out: bool = False, retry_after: float | None = None
+    ) -> None:
+        super().__init__(detail, reason=reason, retry_after=retry_after)
         if timed_out:
             self.status = 504
             self.proxy_status = "http_response_timeout"
@@ -141,6 +153,13 @@ class UpstreamTimeout(UpstreamError):
 class UpstreamProtocolError(UpstreamError):
     status, code, title = 502, "upstream_protocol_error", "The shop's API gave a broken answer"
     proxy_status = "http_protocol_error"
+
+
+class Overloaded(ProxyError):
+    """More is asked for at once than is allowed."""
+
+    status, code, title = 503, "overloaded", "Too much at once"
+    proxy_status = "connection_limit_reached"
 
 
 class InternalError(ProxyError):
@@ -169,9 +188,11 @@ def problem(error: ProxyError, *, request_id: str) -> Problem:
         "request_id": request_id,
     }
     body = json.dumps(document).encode()
-    headers = (
+    headers: tuple[tuple[bytes, bytes], ...] = (
         (b"Content-Type", b"application/problem+json"),
         (b"Cache-Control", b"no-store"),
         (b"Proxy-Status", b"%s; error=%s" % (PROXY_NAME, error.proxy_status.encode())),
     )
+    if error.retry_after is not None:
+        headers += ((b"Retry-After", b"%d" % max(math.ceil(error.retry_after), 1)),)
     return Problem(error.status, HTTPStatus(error.status).phrase.encode(), headers, body)

@@ -9,10 +9,12 @@ import pytest
 from proxy import errors
 from proxy.errors import (
     BadTarget,
+    Overloaded,
     ProxyError,
     RequestError,
     RequestTooLarge,
     TokenError,
+    TokenRefused,
     TokenUnavailable,
     UpstreamError,
     UpstreamTimeout,
@@ -132,6 +134,7 @@ def test_every_error_that_the_proxy_raises_has_been_found() -> None:
         ("upstream_unreachable", [502]),
         ("upstream_timeout", [504]),
         ("upstream_protocol_error", [502]),
+        ("overloaded", [503]),
         ("internal", [500]),
     ],
 )
@@ -153,6 +156,19 @@ def test_one_error_can_name_a_proxy_status_of_its_own_without_changing_the_next(
 
     assert answer.headers[-1] == (b"Proxy-Status", b"shop-auth-proxy; error=connection_timeout")
     assert next_answer.headers[-1] == (b"Proxy-Status", b"shop-auth-proxy; error=http_response_timeout")
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "value"),
+    [(0.0, b"1"), (0.2, b"1"), (1.0, b"1"), (1.001, b"2"), (59.5, b"60"), (60.0, b"60"), (-5.0, b"1")],
+)
+@pytest.mark.parametrize("kind", [Overloaded, TokenRefused, TokenUnavailable])
+def test_an_error_that_passes_says_in_how_many_whole_seconds_to_try_again(
+    kind: type[ProxyError], retry_after: float, value: bytes
+) -> None:
+    answer = problem(kind(DETAIL, retry_after=retry_after), request_id="id-1")
+
+    assert [field for field in answer.headers if field[0] == b"Retry-After"] == [(b"Retry-After", value)]
 
 
 def test_a_token_that_timed_out_does_not_change_the_next_answer() -> None:

@@ -93,7 +93,7 @@ def _describe(grant: TokenGrant) -> str:
 
 def _explanation(shop: Shop, error: TokenError) -> str:
     if isinstance(error, TokenRefused):
-        return f"{error.reason}; compare shops.{shop.key}.client_id and client_secret with the platform's"
+        return f"{error.reason}; {shop.mend}"
     return f"{error.reason}; asked {shop.platform.token_url_for(shop.name)}"
 
 

@@ -24,6 +24,8 @@ UNCLEAN: Final = r"\x00-\x1f\x7f-\x9f\ud800-\udfff\ufeff"
 Flag = Annotated[bool, Meta(description="true or false")]
 Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535 (0: any free port)")]
 Size = Annotated[int, Meta(ge=0, description="a whole number of bytes, 0 or more")]
+Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
+Rate = Annotated[float, Meta(gt=0, description="a number above 0")]
 Duration = Annotated[float, Meta(gt=0, description="a number of seconds above 0")]
 DurationOrZero = Annotated[float, Meta(ge=0, description="a number of seconds, 0 or more")]
 Text = Annotated[
@@ -79,11 +81,14 @@ class UpstreamConfig(Struct, frozen=True, kw_only=True):
 
 
 class TokensConfig(Struct, frozen=True, kw_only=True):
-    """`[tokens]`: how long access tokens are used; all in seconds."""
+    """`[tokens]`: how long access tokens are used, and how the token endpoints are spared. Times in seconds."""
 
     refresh_margin: DurationOrZero = 60.0
     max_age: Duration = 86400.0
     fetch_timeout: Duration = 10.0
+    unauthorized_pause: DurationOrZero = 30.0
+    max_entries: Count = 20_000
+    first_requests_per_second: Rate = 50.0
 
 
 class LoggingConfig(Struct, frozen=True, kw_only=True):

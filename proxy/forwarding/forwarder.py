@@ -8,8 +8,7 @@ answer (`request.abandoned`).
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http import HttpVersion10, HttpVersion11
@@ -29,6 +28,7 @@ from proxy.errors import (
 from proxy.forwarding.body import RequestBody
 from proxy.forwarding.client import SPEAKS_HTTP_1
 from proxy.forwarding.client_response import ClientResponse, WrittenResponse
+from proxy.forwarding.exchange import INNER_CODE_WITHIN, Exchange, inner_code
 from proxy.forwarding.headers import (
     ClientConnectionInfo,
     Hop,
@@ -43,25 +43,16 @@ from proxy.forwarding.headers import (
     upstream_request_fields,
 )
 from proxy.forwarding.route import Route, Routes
-from proxy.forwarding.target import Target, parse_target, upstream_target
+from proxy.forwarding.target import Target, call_segment, parse_target, upstream_target
 from proxy.forwarding.upstream import Upstream, UpstreamRequest
 from proxy.forwarding.upstream_response import UpstreamResponse
 from proxy.tokens.cache import TokenCache
+from proxy.tokens.state import CallKind
 from proxy.tokens.token import AccessToken
 
-
-@dataclass(slots=True)
-class Exchange:
-    """One request on its way, and what its log line will say."""
-
-    request: web.BaseRequest
-    response: ClientResponse
-    request_id: str
-    started_at: float
-    target: Target | None = None
-    body: RequestBody | None = None
-    attempts: int = 0
-    upstream_status: int | None = None
+_NOT_PERMITTED: Final = (
+    "the platform refuses this call although the token is fresh: the API client probably lacks the scope for it"
+)
 
 
 class Forwarder:
@@ -203,12 +194,19 @@ class Forwarder:
         refused: UpstreamResponse,
     ) -> UpstreamResponse:
         """Return the answer to the same request with another token; the 401 itself if there is none to be had."""
-        try:
-            fresh = await self._tokens.replace(route.token_request, token)
-        except TokenError:
+        assert exchange.target is not None  # noqa: S101 - for the type checker
+        kind = CallKind(request.method, call_segment(exchange.target.rest, route.shop.platform.api_prefix))
+        fresh = await self._tokens.after_unauthorized(route.token_request, token, kind)
+        if fresh is None:
             return refused
-        await refused.close()
-        return await self._send(exchange, route, request, fresh)
+        try:
+            await refused.close()
+            answer = await self._send(exchange, route, request, fresh)
+            if answer.status == 401:
+                exchange.newly_not_permitted = self._tokens.refused_again(route.token_request, fresh, kind)
+        finally:
+            self._tokens.repeated(route.token_request, kind)
+        return answer
 
     async def _relay(self, exchange: Exchange, answer: UpstreamResponse) -> None:
         response = exchange.response
@@ -224,11 +222,26 @@ class Forwarder:
             first=first,
             complete=answer.complete,
         )
-        if answer.complete:
-            return
-        while chunk := await answer.read():
-            await response.write(chunk)
-        response.finish()
+        beginning = first
+        if not answer.complete:
+            while chunk := await answer.read():
+                await response.write(chunk)
+                if exchange.newly_not_permitted and len(beginning) < INNER_CODE_WITHIN:
+                    beginning += chunk
+            response.finish()
+        if exchange.newly_not_permitted:
+            self._tell_not_permitted(exchange, beginning)
+
+    def _tell_not_permitted(self, exchange: Exchange, body: bytes) -> None:
+        """Tell the operator of a 401 that no token helps against, once for each kind of call and pause."""
+        self._log.warning(
+            "call.not_permitted",
+            shop=exchange.shop,
+            method=exchange.request.method,
+            path=exchange.path,
+            inner_code=inner_code(body),
+            why=_NOT_PERMITTED,
+        )
 
     def _answer_options(self, exchange: Exchange) -> None:
         """Answer OPTIONS as its last recipient (RFC 9110 §7.6.2)."""
@@ -267,18 +280,4 @@ class Forwarder:
         )
 
     def _fields(self, exchange: Exchange, error: ProxyError | None = None) -> dict[str, Any]:
-        """Return what a log line says of any request."""
-        target, body = exchange.target, exchange.body
-        return {
-            **({"code": error.code, "detail": error.detail, "reason": error.reason} if error else {}),
-            "shop": target.shop if target else None,
-            "method": exchange.request.method,
-            "path": target.path.decode() if target else None,
-            "status": exchange.response.status,
-            "upstream_status": exchange.upstream_status,
-            "attempts": exchange.attempts,
-            "duration_ms": round((self._clock() - exchange.started_at) * 1000, 1),
-            "bytes_in": body.received if body else 0,
-            "bytes_out": exchange.response.bytes_sent,
-            "request_id": exchange.request_id,
-        }
+        return exchange.log_fields(self._clock(), error)

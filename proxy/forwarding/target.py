@@ -71,3 +71,12 @@ def upstream_target(base_path: bytes, rest: bytes) -> bytes:
     if rest.startswith(b"/"):
         return base_path[:-1] + rest
     return base_path + rest  # the shop alone, perhaps with a query: the API's root
+
+
+def call_segment(rest: bytes, api_prefix: str) -> bytes:
+    """Return the first segment of the path after the prefix that all of a platform's calls share."""
+    path = rest.partition(b"?")[0].lstrip(b"/")
+    prefix = api_prefix.encode() + b"/"
+    if api_prefix and path.startswith(prefix):
+        path = path[len(prefix) :].lstrip(b"/")
+    return path.partition(b"/")[0]

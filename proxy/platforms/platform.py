@@ -82,6 +82,8 @@ class Platform:
     token_request: TokenRequestForm = TokenRequestForm.FORM
     scope: str | None = None
     token_params: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    # Where its users find client_id and client_secret; the end of the sentence "compare them with …".
+    credentials_place: str = "what the platform gave you"
     # Path prefix that all of the platform's calls share, for telling kinds of calls apart.
     api_prefix: str = ""
     # Whether the platform is told X-Forwarded-For, -Host and -Proto.

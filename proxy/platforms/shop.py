@@ -6,8 +6,11 @@ which work for every shop that installed the app.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from proxy.platforms.platform import Credentials, Platform
+
+WILDCARD: Final = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +18,25 @@ class Shop:
     """A shop as the proxy serves it.
 
     `key` is what clients write in the path and operators read in the log; `name` is the platform's own name for it,
-    which stands in URLs. They differ where the key is an alias.
+    which stands in URLs. They differ where the key is an alias. `by_wildcard` if no entry names it.
     """
 
     key: str
     name: str
     platform: Platform
     credentials: Credentials
+    by_wildcard: bool = False
+
+    @property
+    def entry(self) -> str:
+        """The entry of the configuration that serves it: its key, or `*`. There are few of these; shops may be many."""
+        return WILDCARD if self.by_wildcard else self.key
+
+    @property
+    def mend(self) -> str:
+        """What to do when the platform refuses the credentials."""
+        place = self.platform.credentials_place
+        return f"compare client_id and client_secret of [shops.{self.entry}] with {place}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +51,7 @@ class Shops:
         shop = self.named.get(key)
         if shop is None and self.wildcard is not None:
             platform, credentials = self.wildcard
-            shop = Shop(key, key, platform, credentials)
+            shop = Shop(key, key, platform, credentials, by_wildcard=True)
         return shop
 
     def all_credentials(self) -> Iterator[Credentials]:

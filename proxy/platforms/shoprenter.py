@@ -10,5 +10,6 @@ SHOPRENTER = Platform(
     name="shoprenter",
     token_url="https://oauth.app.shoprenter.net/{shop}/app/token",
     token_request=TokenRequestForm.JSON,
+    credentials_place="the API client in the shop's admin (or, for a platform app, the app's own)",
     api_url="https://{shop}.api2.myshoprenter.hu/api/",
 )

@@ -11,6 +11,7 @@ TOSS_SHOPPING = Platform(
     name="toss-shopping",
     token_url="https://oauth2.cert.toss.im/token",
     token_request=TokenRequestForm.FORM,
+    credentials_place="the access key and secret key of the seller's API settings",
     scope="toss-shopping-fep:write",
     api_url="https://shopping-fep.toss.im/",
     api_prefix="api/v3/shopping-fep",

@@ -1,97 +1,208 @@
 """The access tokens of this process: one cache for all shops, keyed by everything that makes up the token request.
 
 Rules:
-- One token request at a time for one set of credentials; whoever needs a token meanwhile waits for that one.
-- A request that goes away while it waits does not disturb the others: the fetch belongs to the cache, not to a waiter.
-- A token that was answered 401 is suspect, not gone: it stays in use until a new one has come, and is replaced only if
-  it still is the cached one. So a late 401 for an old token never costs the shop its new one, and a call that is
-  forbidden never costs it the good one.
+- One token request at a time for one set of credentials; whoever needs a token meanwhile waits for that one, and if
+  the endpoint is to be left alone for a while, fails at once.
+- Nobody waits for a refresh: while the token is good it is used, and the next one is fetched beside the traffic.
+- A fetch belongs to the cache, not to a waiter: whoever leaves does not disturb the others.
+- A shop without traffic costs nothing: no timer runs, no token is requested.
+
+What follows from what is decided in `state.py`; this file does the waiting, the fetching and the telling.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from proxy.errors import ProxyError, TokenError, TokenUnavailable
+from proxy.errors import Overloaded, TokenError, TokenRefused, TokenUnavailable
 from proxy.tasks import BackgroundTasks
+from proxy.telemetry.metrics import TokenMetrics
 from proxy.tokens.endpoint import TokenEndpoint, TokenRequest
+from proxy.tokens.first_requests import TOO_MANY, FirstRequests
+from proxy.tokens.state import CallKind, Reaction, TokenState
+from proxy.tokens.store import StateStore
 from proxy.tokens.token import AccessToken, access_token
 
+_TOO_SLOW: Final = "The platform's token endpoint did not answer in time (tokens.fetch_timeout)."
+_ENDED: Final = "The access token had ended before it came."
+_SUSPECTED_TOO_OFTEN: Final = (
+    "the platform answered 401 to many kinds of calls; if they are permitted, the token is dead and will be replaced"
+)
 
-@dataclass(slots=True)
-class _Entry:
-    """What is known for one token request: the token in use, and the fetch under way."""
 
-    token: AccessToken | None = None
-    fetch: asyncio.Task[AccessToken | ProxyError] | None = None
+@dataclass(frozen=True, slots=True)
+class TokenPolicy:
+    """The settings of `[tokens]`; times in seconds."""
+
+    refresh_margin: float
+    max_age: float
+    fetch_timeout: float
+    unauthorized_pause: float
+    max_entries: int
+    first_requests_per_second: float
 
 
 class TokenCache:
-    """Hands out tokens, and fetches them when there is none. `clock` is monotonic, in seconds."""
+    """Hands out tokens. `clock` is monotonic, in seconds; `sleep` waits on it; `chance` returns numbers from 0 to 1."""
 
     def __init__(
         self,
         endpoint: TokenEndpoint,
+        policy: TokenPolicy,
         tasks: BackgroundTasks,
         log: FilteringBoundLogger,
+        metrics: TokenMetrics,
         *,
         clock: Callable[[], float],
-        refresh_margin: float,
-        max_age: float,
+        chance: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._endpoint = endpoint
+        self._policy = policy
         self._tasks = tasks
         self._log = log
+        self._metrics = metrics
         self._clock = clock
-        self._refresh_margin = refresh_margin
-        self._max_age = max_age
-        self._entries: dict[bytes, _Entry] = {}
+        self._chance = chance
+        self._sleep = sleep
+        self._states = StateStore(policy.max_entries)
+        self._first_requests = FirstRequests(policy.first_requests_per_second, longest_wait=policy.fetch_timeout)
+
+    def current(self, request: TokenRequest) -> AccessToken | None:
+        """Return a token that is good now, without waiting; if it is time, its successor is fetched meanwhile."""
+        state = self._states.get(request.key)
+        if state is None:
+            return None
+        now = self._clock()
+        token = state.usable(now)
+        if token is not None and now >= token.refresh_at and state.fetch is None and state.may_ask(now):
+            self._start_fetch(request, state)
+        return token
 
     async def get(self, request: TokenRequest) -> AccessToken:
-        """Return a token for `request`. Raises `TokenError`."""
-        entry = self._entries.get(request.key)
-        if entry is not None and entry.token is not None and entry.token.is_fresh(self._clock()):
-            return entry.token
-        return await self._fetched(request)
+        """Return a token that is good now; wait for it if there is none. Raises `TokenError` or `Overloaded`."""
+        return self.current(request) or await self._fetched(request)
 
-    async def replace(self, request: TokenRequest, suspect: AccessToken) -> AccessToken:
-        """Return another token than `suspect`, which was answered 401. Raises `TokenError`; `suspect` then stays."""
-        entry = self._entries.get(request.key)
-        if entry is not None and entry.token is not None and entry.token is not suspect:
-            return await self.get(request)
-        return await self._fetched(request)
+    async def after_unauthorized(
+        self, request: TokenRequest, rejected: AccessToken, kind: CallKind
+    ) -> AccessToken | None:
+        """Return the token to repeat a call with that was answered 401, or `None` if that would be of no use.
+
+        `rejected` stays in use for other calls until another token has come. Whoever repeats the call says with
+        `repeated` when that is over.
+        """
+        state = self._state(request)
+        reaction = state.react(rejected, kind, self._clock())
+        self._metrics.unauthorized[request.shop.entry, reaction.value] += 1
+        match reaction:
+            case Reaction.USE_CACHED:
+                return self.current(request)
+            case Reaction.REPLACE:
+                if state.fetch is None:
+                    self._log.info("token.suspected", shop=request.shop.key, method=kind.method)
+                try:
+                    token = await self._fetched(request)
+                except (TokenError, Overloaded):
+                    return None
+                if token is rejected:
+                    return None
+                state.repeats(token, kind, self._policy.unauthorized_pause)
+                return token
+            case Reaction.LEAVE if state.tells_of_leaving(self._clock()):
+                self._log.warning("token.not_replaced", shop=request.shop.key, why=_SUSPECTED_TOO_OFTEN)
+        return None
+
+    def refused_again(self, request: TokenRequest, token: AccessToken, kind: CallKind) -> bool:
+        """Take note of a 401 for the second token too; tell whether that is news: the call is not permitted."""
+        return self._state(request).refused_again(token, kind, self._clock(), self._policy.unauthorized_pause)
+
+    def repeated(self, request: TokenRequest, kind: CallKind) -> None:
+        """Take note that the call which `after_unauthorized` gave a token for has been answered, or given up."""
+        self._state(request).repeated(kind)
+
+    def _state(self, request: TokenRequest) -> TokenState:
+        return self._states.get(request.key) or self._states.add(request.key)
 
     async def _fetched(self, request: TokenRequest) -> AccessToken:
-        """Wait for the fetch that is under way, or start one."""
-        entry = self._entries.setdefault(request.key, _Entry())
-        if entry.fetch is None:
-            entry.fetch = self._tasks.start(self._fetch(request, entry), name="token fetch")
-        outcome = await asyncio.shield(entry.fetch)
-        if isinstance(outcome, ProxyError):
-            raise outcome.with_traceback(None)  # one outcome may be raised by many waiters
-        return outcome
-
-    async def _fetch(self, request: TokenRequest, entry: _Entry) -> AccessToken | ProxyError:
-        log = self._log.bind(shop=request.shop)
-        requested_at = self._clock()
+        """Wait for the fetch that is under way, or start one if the endpoint may be asked."""
+        state = self._states.get(request.key)
+        delay = 0.0
+        if state is None or state.fetch is None:
+            now = self._clock()
+            if state is not None and not state.may_ask(now):
+                raise state.failure(now)
+            first = request.shop.by_wildcard and (state is None or state.token is None)
+            if first:
+                delay = self._first_requests.turn(now)
+            state = state or self._states.add(request.key)
+            fetch = self._start_fetch(request, state, delay)
+        else:
+            fetch = state.fetch
+        started = self._clock()
         try:
+            async with asyncio.timeout(self._policy.fetch_timeout):
+                await asyncio.shield(fetch)
+        except TimeoutError:
+            if delay > self._policy.fetch_timeout / 2:  # the endpoint was hardly given a chance
+                raise Overloaded(TOO_MANY, retry_after=0.0) from None
+            raise TokenUnavailable(_TOO_SLOW, timed_out=True) from None
+        finally:
+            self._metrics.waits += 1
+            self._metrics.waited_seconds += self._clock() - started
+        now = self._clock()
+        token = state.usable(now)
+        if token is None:
+            raise state.failure(now)
+        return token
+
+    def _start_fetch(self, request: TokenRequest, state: TokenState, delay: float = 0.0) -> asyncio.Task[None]:
+        state.fetch = self._tasks.start(self._fetch(request, state, delay), name="token fetch")
+        return state.fetch
+
+    async def _fetch(self, request: TokenRequest, state: TokenState, delay: float) -> None:
+        log = self._log.bind(shop=request.shop.key)
+        try:
+            if delay:
+                await self._sleep(delay)
+            requested_at = self._clock()
             grant = await self._endpoint.fetch(request)
+            token = access_token(
+                grant.access_token,
+                requested_at=requested_at,
+                lifetime=grant.lifetime,
+                max_age=self._policy.max_age,
+                refresh_margin=self._policy.refresh_margin,
+                chance=self._chance(),
+            )
+            if self._clock() >= token.expires_at:
+                raise TokenUnavailable(_ENDED, reason=f"lifetime: {grant.lifetime} s")
         except TokenError as error:
-            log.warning(f"token.{error.code.removeprefix('token_')}", detail=error.detail, reason=error.reason)
-            return error
+            self._failed(request, state, error)
         except Exception as mistake:
             log.exception("token.fetch_failed")
-            return TokenUnavailable("The proxy failed to fetch an access token.", reason=repr(mistake))
+            self._failed(request, state, TokenUnavailable("The proxy failed to fetch a token.", reason=repr(mistake)))
+        else:
+            state.granted(token)
+            self._states.granted(request.key, state)
+            self._metrics.granted(request.shop.entry, token.requested_at, token.expires_at)
+            log.info("token.fetched", lifetime=grant.lifetime, scope=grant.scope)
         finally:
-            entry.fetch = None
-        entry.token = access_token(
-            grant.access_token,
-            requested_at=requested_at,
-            lifetime=grant.lifetime,
-            max_age=self._max_age,
-            refresh_margin=self._refresh_margin,
+            state.fetch = None
+
+    def _failed(self, request: TokenRequest, state: TokenState, error: TokenError) -> None:
+        now = self._clock()
+        state.failed(error, now, self._chance())
+        token = state.usable(now)
+        self._metrics.requests[request.shop.entry, error.code.removeprefix("token_")] += 1
+        self._log.warning(
+            f"token.{error.code.removeprefix('token_')}",
+            shop=request.shop.key,
+            detail=error.detail,
+            reason=error.reason,
+            mend=request.shop.mend if isinstance(error, TokenRefused) else None,
+            old_token_serves_for=round(token.expires_at - now) if token else 0,
+            asked_again_after=round(state.ask_not_before - now, 1),
         )
-        log.info("token.fetched", lifetime=grant.lifetime, scope=grant.scope)
-        return entry.token

@@ -12,7 +12,8 @@ import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote_plus, urlencode
 
@@ -35,14 +36,24 @@ _SILENT: Final = "The platform's token endpoint did not answer in time (tokens.f
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """A token request as it goes on the wire. `key` is a digest of all of it, the secret included."""
+    """A token request for a shop. `key` is a digest of all that goes into it, the secret included.
 
-    shop: str
-    url: str
-    allow_private: bool
-    headers: dict[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    What goes on the wire is made when it is sent: there may be thousands of these.
+    """
+
+    shop: Shop
     key: bytes
+
+
+class WireRequest(NamedTuple):
+    """A token request as it goes on the wire."""
+
+    url: str
+    headers: dict[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"WireRequest(url={self.url!r})"
 
 
 class TokenGrant(NamedTuple):
@@ -57,7 +68,14 @@ class TokenGrant(NamedTuple):
 
 
 def token_request(shop: Shop) -> TokenRequest:
-    """Return the token request for a shop, in the form its platform wants."""
+    """Return the token request for a shop."""
+    url, headers, body = wire_request(shop)
+    ingredients = json.dumps([url, shop.platform.allow_private, headers, body.decode()])
+    return TokenRequest(shop, hashlib.sha256(ingredients.encode()).digest())
+
+
+def wire_request(shop: Shop) -> WireRequest:
+    """Return the token request for a shop as it goes on the wire, in the form its platform wants."""
     platform, credentials = shop.platform, shop.credentials
     client_id, client_secret = credentials.client_id, credentials.client_secret.reveal()
     fields = {"grant_type": "client_credentials"}
@@ -77,13 +95,11 @@ def token_request(shop: Shop) -> TokenRequest:
     else:
         headers["Content-Type"] = "application/x-www-form-urlencoded"
         body = urlencode(fields).encode()
-    url = platform.token_url_for(shop.name)
-    key = hashlib.sha256(json.dumps([url, platform.allow_private, headers, body.decode()]).encode()).digest()
-    return TokenRequest(shop.key, url, platform.allow_private, headers, body, key)
+    return WireRequest(platform.token_url_for(shop.name), headers, body)
 
 
-def read_answer(status: int, body: bytes) -> TokenGrant:
-    """Return what an answer of the endpoint grants.
+def read_answer(status: int, body: bytes, *, retry_after: float | None = None) -> TokenGrant:
+    """Return what an answer of the endpoint grants; `retry_after` is what it says of trying again, in seconds.
 
     Raises `TokenRefused` or `TokenUnavailable`, with the endpoint's own words as the `reason`.
     """
@@ -91,7 +107,8 @@ def read_answer(status: int, body: bytes) -> TokenGrant:
     if status in _REFUSALS:
         raise TokenRefused(_REFUSED, reason=f"status {status}{_own_words(document)}")
     if status != 200:
-        raise TokenUnavailable(_UNAVAILABLE, reason=f"status {status}{_own_words(document)}")
+        reason = f"status {status}{_own_words(document)}"
+        raise TokenUnavailable(_UNAVAILABLE, reason=reason, retry_after=retry_after)
     if document is None:
         raise TokenUnavailable(_UNAVAILABLE, reason="the answer is not a JSON object")
     token = document.get("access_token")
@@ -103,6 +120,23 @@ def read_answer(status: int, body: bytes) -> TokenGrant:
         raise TokenUnavailable(_UNAVAILABLE, reason="the token is not of the type Bearer")
     scope = document.get("scope")
     return TokenGrant(token, _lifetime(document.get("expires_in")), scope if isinstance(scope, str) else None)
+
+
+def read_retry_after(value: str | None, date: str | None) -> float | None:
+    """Return in how many seconds to try again, if an answer's `Retry-After` says so (RFC 9110 §10.2.3).
+
+    Where it names a time, that is compared with the `Date` of the same answer: the clock is the endpoint's own.
+    """
+    if value is None:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        then, now = (parsedate_to_datetime(text) for text in (value, date or ""))
+        return max((then - now).total_seconds(), 0.0)
+    except (ValueError, OverflowError, TypeError):  # TypeError: one of the two has a time zone, the other has none
+        return None
 
 
 def _lifetime(expires_in: object) -> float | None:
@@ -155,16 +189,19 @@ class TokenEndpoint:
 
     async def fetch(self, request: TokenRequest) -> TokenGrant:
         """Ask once. Raises `TokenRefused` or `TokenUnavailable`."""
+        url, headers, body = wire_request(request.shop)
+        session = self._sessions[request.shop.platform.allow_private]
         try:
-            async with self._sessions[request.allow_private].post(
-                request.url,
-                headers=request.headers,
-                data=request.body,
+            async with session.post(
+                url,
+                headers=headers,
+                data=body,
                 allow_redirects=False,
                 timeout=self._timeout,
                 skip_auto_headers=("Accept-Encoding",),
             ) as response:
                 status = response.status
+                retry_after = read_retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
                 answer = await _read_bounded(response.content)
         except TimeoutError:
             raise TokenUnavailable(_SILENT, reason="no answer in time", timed_out=True) from None
@@ -173,7 +210,7 @@ class TokenEndpoint:
         except (ClientError, ValueError) as error:
             # The text of a parser's error quotes what was parsed, which may be the token.
             raise TokenUnavailable(_UNAVAILABLE, reason=f"no whole HTTP answer ({type(error).__name__})") from None
-        grant = read_answer(status, answer)
+        grant = read_answer(status, answer, retry_after=retry_after)
         self._conceal(grant.access_token)
         return grant
 

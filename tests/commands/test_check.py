@@ -58,7 +58,7 @@ async def test_each_shop_is_asked_for_and_told_in_a_line(tmp_path: Path) -> None
     assert lines[0].endswith("granted      for 3600 s")
     assert "invalid_client" in lines[1]
     assert "Check the `client_id` parameter" in lines[1]
-    assert "shops.refused.client_id" in lines[1]
+    assert "compare client_id and client_secret of [shops.refused] with what the platform gave you" in lines[1]
     assert lines[2].endswith("no lifetime given, scopes: products orders")
     assert f"127.0.0.1:{closed.port}" in lines[3]
     assert SECRET not in ended.stdout

@@ -55,6 +55,9 @@ def test_every_section_is_taken(path: Path) -> None:
         refresh_margin = 5
         max_age = 6
         fetch_timeout = 7
+        unauthorized_pause = 8
+        max_entries = 9
+        first_requests_per_second = 0.5
         [logging]
         format = "console"
         level = "debug"
@@ -64,7 +67,14 @@ def test_every_section_is_taken(path: Path) -> None:
 
     assert config.server == ServerConfig(host="0.0.0.0", port=80, allow_anonymous=True, drain_timeout=1.0)
     assert config.upstream == UpstreamConfig(connect_timeout=2.0, read_timeout=3.0, max_body_size=4)
-    assert config.tokens == TokensConfig(refresh_margin=5.0, max_age=6.0, fetch_timeout=7.0)
+    assert config.tokens == TokensConfig(
+        refresh_margin=5.0,
+        max_age=6.0,
+        fetch_timeout=7.0,
+        unauthorized_pause=8.0,
+        max_entries=9,
+        first_requests_per_second=0.5,
+    )
     assert config.logging == LoggingConfig(format="console", level="debug")
 
 
@@ -137,6 +147,7 @@ def test_a_built_in_platform_keeps_what_the_file_does_not_name(path: Path, name:
         api_url="https://api.example.com/",
         token_request=built_in.token_request,
         scope=built_in.scope,
+        credentials_place=built_in.credentials_place,
         api_prefix=built_in.api_prefix,
     )
     assert config.platforms == {**BUILT_IN, name: changed}

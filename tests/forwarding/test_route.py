@@ -9,7 +9,7 @@ from proxy.platforms.shop import Shop, Shops
 from proxy.platforms.shoprenter import SHOPRENTER
 from proxy.platforms.toss_shopping import TOSS_SHOPPING
 from proxy.secret import Secret
-from proxy.tokens.endpoint import token_request
+from proxy.tokens.endpoint import token_request, wire_request
 
 CREDENTIALS = Credentials("id", Secret("secret"))
 DEMO = Shop("demo", "demo", SHOPRENTER, CREDENTIALS)
@@ -39,7 +39,7 @@ def test_an_alias_leads_to_the_platforms_own_name() -> None:
 
     assert found is not None
     assert found.host == b"real-name.api2.myshoprenter.hu"
-    assert found.token_request.url == "https://oauth.app.shoprenter.net/real-name/app/token"
+    assert wire_request(found.token_request.shop).url == "https://oauth.app.shoprenter.net/real-name/app/token"
 
 
 def test_a_route_is_worked_out_once() -> None:

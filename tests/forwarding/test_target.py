@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import BadRequest, BadTarget
-from proxy.forwarding.target import Target, parse_target, upstream_target
+from proxy.forwarding.target import Target, call_segment, parse_target, upstream_target
 
 BASES = [b"/", b"/api/", b"/v1/shop/"]
 
@@ -114,23 +114,7 @@ def test_what_does_not_begin_with_a_shop_name_is_refused(raw: bytes) -> None:
 @pytest.mark.parametrize("dots", [b".", b"..", b"%2e", b"%2E", b"%2e%2e", b"%2E%2e", b".%2e", b"%2e."])
 @pytest.mark.parametrize("before", [b"/", b"/a/", b"//", b"/a%2f", b"/a%2F", b"/a\\", b"/a%5c", b"/a%5C", b"/a;b=1/"])
 def test_a_dot_segment_in_any_encoding_is_refused(before: bytes, dots: bytes) -> None:
-    for after in (
-        b"",
-        b"/",
-        b"/x",
-        b"?q",
-        b"%2f",
-        b"%2Fx",
-        b"\\",
-        b"%5c",
-        b"%5C",
-        b";",
-        b";a=1/x",
-        b"%3b",
-        b"%00",
-        b"%20",
-        b"%3F",
-    ):
+    for after in b"|/|/x|?q|%2f|%2Fx|\\|%5c|%5C|;|;a=1/x|%3b|%00|%20|%3F".split(b"|"):
         with pytest.raises(BadTarget, match=r"'\.' or '\.\.' segments"):
             parse_target(b"/demo" + before + dots + after)
 
@@ -191,6 +175,39 @@ def test_the_path_to_be_logged_has_no_query(rest: bytes, path: bytes) -> None:
 )
 def test_the_upstream_gets_the_base_and_the_rest(base: bytes, rest: bytes, expected: bytes) -> None:
     assert upstream_target(base, rest) == expected
+
+
+TOSS = "api/v3/shopping-fep"
+
+
+@pytest.mark.parametrize(
+    ("rest", "prefix", "segment"),
+    [
+        (b"/products", "", b"products"),
+        (b"/products/5/images", "", b"products"),
+        (b"/products?full=1", "", b"products"),
+        (b"/products?of=/orders", "", b"products"),
+        (b"//products//5", "", b"products"),
+        (b"/products/", "", b"products"),
+        (b"/productClasses", "", b"productClasses"),
+        (b"/%70roducts", "", b"%70roducts"),
+        (b"", "", b""),
+        (b"/", "", b""),
+        (b"?full=1", "", b""),
+        (b"/api/v3/shopping-fep/orders/v2", TOSS, b"orders"),
+        (b"/api/v3/shopping-fep/orders?a=/b", TOSS, b"orders"),
+        (b"//api/v3/shopping-fep//orders", TOSS, b"orders"),
+        (b"/api/v3/shopping-fep/", TOSS, b""),
+        pytest.param(b"/api/v3/shopping-fep", TOSS, b"api", id="the prefix is not whole without its slash"),
+        pytest.param(b"/api/v3/shopping-fep-2/orders", TOSS, b"api", id="another prefix that begins alike"),
+        pytest.param(b"/orders", TOSS, b"orders", id="without the prefix"),
+        pytest.param(b"/api/v3/shopping-fep/api/v3/shopping-fep/x", TOSS, b"api", id="the prefix counts once"),
+    ],
+)
+def test_calls_are_of_a_kind_by_their_first_segment_after_the_platforms_prefix(
+    rest: bytes, prefix: str, segment: bytes
+) -> None:
+    assert call_segment(rest, prefix) == segment
 
 
 @given(st.binary(max_size=70))

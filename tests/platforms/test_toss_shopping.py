@@ -26,6 +26,7 @@ def test_toss_shopping_is_as_documented(platform: Platform, name: str, token_url
         token_request=TokenRequestForm.FORM,
         scope="toss-shopping-fep:write",
         token_params={},
+        credentials_place="the access key and secret key of the seller's API settings",
         api_prefix="api/v3/shopping-fep",
         forwarded_headers=False,
         allow_private=False,

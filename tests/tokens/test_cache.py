@@ -1,373 +1,390 @@
-"""One token request for all who wait, and no token given up before there is a better one."""
+"""One token request for all who wait, nobody who waits without need, and the endpoint left alone when it must be."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
-import structlog
 
-from proxy.app import open_connections
-from proxy.config import UpstreamConfig
 from proxy.errors import TokenRefused, TokenUnavailable
-from proxy.platforms.platform import Credentials
-from proxy.platforms.shop import Shop
-from proxy.secret import Secret
-from proxy.tasks import BackgroundTasks
-from proxy.tokens.cache import TokenCache
-from proxy.tokens.endpoint import TokenEndpoint, TokenRequest, token_request
-from proxy.tokens.token import AccessToken
-from tests.peers import Connection, Peer, response, serving, token_response
-from tests.proxies import platform
+from tests.tokens.desk import START, grant, name, office, outage, refusal
 
-MARGIN = 60.0
-REFUSAL = response(b'{"error": "invalid_client"}', status=b"401 Unauthorized")
-OUTAGE = response(b"", status=b"503 Service Unavailable")
+END = START + 3600.0  # of a token that was asked for at the start
+REFRESH = END - 54.0  # the margin of a minute, a tenth of it taken off by chance
+NS = 1e-9
 
 
-class Desk:
-    """What the token endpoint does with the requests that come in: answers `answers` in turn, when the gate is open."""
-
-    def __init__(self, *answers: bytes) -> None:
-        self.answers = list(answers)
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.asked = asyncio.Semaphore(0)
-
-    async def __call__(self, connection: Connection) -> None:
-        while await connection.read_request() is not None:
-            self.asked.release()
-            await self.gate.wait()
-            await connection.send(self.answers.pop(0))
-
-
-@dataclass(slots=True)
-class Office:
-    """A cache, its token endpoint behind real sockets, and a clock that is set by hand."""
-
-    cache: TokenCache
-    desk: Desk
-    peer: Peer
-    now: float = 1000.0
-    events: list[dict[str, Any]] = field(default_factory=list)
-
-    def request(self, key: str = "demo", secret: str = "secret-1") -> TokenRequest:
-        return token_request(Shop(key, key, platform(self.peer.port, 1), Credentials(f"{key}-id", Secret(secret))))
-
-    async def get(self, key: str = "demo") -> bytes:
-        return (await self.cache.get(self.request(key))).authorization
-
-    @property
-    def fetches(self) -> int:
-        return len(self.peer.received)
-
-
-@asynccontextmanager
-async def office(*answers: bytes, max_age: float = 86400.0) -> AsyncIterator[Office]:
-    events: list[dict[str, Any]] = []
-
-    def keep(_: Any, __: str, event: Any) -> str:
-        events.append(dict(event))
-        raise structlog.DropEvent
-
-    log = structlog.wrap_logger(
-        None,
-        processors=[structlog.processors.add_log_level, keep],
-        wrapper_class=structlog.make_filtering_bound_logger("debug"),
-    )
-    desk, tasks = Desk(*answers), BackgroundTasks()
-    async with serving(desk) as peer, open_connections(UpstreamConfig()) as connections:
-        endpoint = TokenEndpoint(connections.sessions, fetch_timeout=20.0, conceal=lambda token: None)
-        cache = TokenCache(endpoint, tasks, log, clock=lambda: result.now, refresh_margin=MARGIN, max_age=max_age)
-        result = Office(cache, desk, peer, events=events)
-        try:
-            yield result
-        finally:
-            await tasks.close()
-
-
-def answers(*tokens: str) -> list[bytes]:
-    return [token_response(token) for token in tokens]
+# One request for all
 
 
 async def test_all_who_wait_get_the_token_of_one_request() -> None:
-    async with office(*answers("one")) as here:
+    async with office() as here:
         here.desk.gate.clear()
-        waiting = [asyncio.create_task(here.get()) for _ in range(50)]
-        await here.desk.asked.acquire()
+        waiting = [asyncio.create_task(here.get()) for _ in range(1000)]
+        await here.desk.until_asked(1)
         here.desk.gate.set()
 
-        assert await asyncio.gather(*waiting) == [b"Bearer one"] * 50
-        assert here.fetches == 1
+        assert await asyncio.gather(*waiting) == ["token-1"] * 1000
+        assert len(here.desk.asked) == 1
 
 
 async def test_a_waiter_that_leaves_does_not_disturb_the_others() -> None:
-    async with office(*answers("one")) as here:
+    async with office() as here:
         here.desk.gate.clear()
         first, second, third = (asyncio.create_task(here.get()) for _ in range(3))
-        await here.desk.asked.acquire()
+        await here.desk.until_asked(1)
         first.cancel()
         third.cancel()
         await asyncio.wait([first, third])
         here.desk.gate.set()
 
-        assert await second == b"Bearer one"
+        assert await second == "token-1"
         assert first.cancelled()
         assert third.cancelled()
-        assert here.fetches == 1
+        assert len(here.desk.asked) == 1
 
 
-async def test_a_token_that_all_waiters_left_is_stored_for_the_next() -> None:
-    async with office(*answers("one", "two")) as here:
+async def test_a_token_that_all_waiters_left_is_kept_for_the_next() -> None:
+    async with office() as here:
         here.desk.gate.clear()
         waiting = [asyncio.create_task(here.get()) for _ in range(3)]
-        await here.desk.asked.acquire()
+        await here.desk.until_asked(1)
         for waiter in waiting:
             waiter.cancel()
         await asyncio.wait(waiting)
         here.desk.gate.set()
 
-        assert await here.get() == b"Bearer one"
-        assert here.fetches == 1
+        assert await here.get() == "token-1"
+        assert len(here.desk.asked) == 1
 
 
-async def test_a_refusal_that_all_waiters_left_does_no_harm() -> None:
-    async with office(REFUSAL, *answers("one")) as here:
+async def test_a_waiter_waits_no_longer_than_the_fetch_timeout_and_the_fetch_goes_on_without_it() -> None:
+    async with office(fetch_timeout=0.02) as here:
         here.desk.gate.clear()
-        waiter = asyncio.create_task(here.get())
-        await here.desk.asked.acquire()
-        waiter.cancel()
-        await asyncio.wait([waiter])
-        late = asyncio.create_task(here.get())
-        here.desk.gate.set()
-
-        with pytest.raises(TokenRefused):
-            await late
-        assert await here.get() == b"Bearer one"
-
-
-@pytest.mark.parametrize(
-    ("lifetime", "max_age", "last_moment", "renewed_at"),
-    [
-        pytest.param(3600, 86400.0, 3539.9, 3540.0, id="the margin before its end"),
-        pytest.param(31535999, 1000.0, 939.9, 940.0, id="max_age"),
-    ],
-)
-async def test_a_token_is_used_until_it_should_be_renewed(
-    lifetime: int, max_age: float, last_moment: float, renewed_at: float
-) -> None:
-    async with office(token_response("one", lifetime), token_response("two"), max_age=max_age) as here:
-        assert await here.get() == b"Bearer one"
-        here.now = 1000.0 + last_moment
-        assert await here.get() == b"Bearer one"
-        assert here.fetches == 1
-        here.now = 1000.0 + renewed_at
-        assert await here.get() == b"Bearer two"
-        assert here.fetches == 2
-
-
-async def test_a_token_ages_from_the_moment_it_was_asked_for() -> None:
-    async with office(token_response("one", 3600), token_response("two")) as here:
-        here.desk.gate.clear()
-        waiter = asyncio.create_task(here.get())
-        await here.desk.asked.acquire()
-        here.now += 600.0
-        here.desk.gate.set()
-
-        assert (await waiter) == b"Bearer one"
-        here.now = 1000.0 + 3540.0
-        assert await here.get() == b"Bearer two"
-
-
-# Suspect tokens
-
-
-async def test_all_late_401s_for_one_token_cost_one_request() -> None:
-    async with office(*answers("one", "two")) as here:
-        request = here.request()
-        suspect = await here.cache.get(request)
-        here.desk.gate.clear()
-        together = [asyncio.create_task(here.cache.replace(request, suspect)) for _ in range(10)]
-        await here.desk.asked.acquire()
-        await here.desk.asked.acquire()
-        here.desk.gate.set()
-        replaced = await asyncio.gather(*together)
-        afterwards = [await here.cache.replace(request, suspect) for _ in range(10)]
-
-        assert {token.authorization for token in [*replaced, *afterwards]} == {b"Bearer two"}
-        assert await here.get() == b"Bearer two"
-        assert here.fetches == 2
-
-
-async def test_a_suspect_token_stays_in_use_until_there_is_another() -> None:
-    async with office(*answers("one", "two")) as here:
-        request = here.request()
-        suspect = await here.cache.get(request)
-        here.desk.gate.clear()
-        replacing = asyncio.create_task(here.cache.replace(request, suspect))
-        await here.desk.asked.acquire()
-        await here.desk.asked.acquire()
-
-        assert await here.cache.get(request) is suspect
-        here.desk.gate.set()
-        assert (await replacing).authorization == b"Bearer two"
-        assert await here.get() == b"Bearer two"
-
-
-@pytest.mark.parametrize("failure", [REFUSAL, OUTAGE])
-async def test_a_suspect_token_stays_if_there_is_no_other_to_be_had(failure: bytes) -> None:
-    async with office(*answers("one"), failure, *answers("two")) as here:
-        request = here.request()
-        suspect = await here.cache.get(request)
-
-        with pytest.raises((TokenRefused, TokenUnavailable)):
-            await here.cache.replace(request, suspect)
-        assert await here.cache.get(request) is suspect
-        assert (await here.cache.replace(request, suspect)).authorization == b"Bearer two"
-
-
-async def test_a_new_token_is_suspect_in_its_turn() -> None:
-    async with office(*answers("one", "two", "three")) as here:
-        request = here.request()
-        first = await here.cache.get(request)
-        second = await here.cache.replace(request, first)
-
-        assert (await here.cache.replace(request, second)).authorization == b"Bearer three"
-        assert (await here.cache.replace(request, first)).authorization == b"Bearer three"
-        assert here.fetches == 3
-
-
-async def test_a_newer_token_that_has_ended_meanwhile_is_not_handed_out() -> None:
-    async with office(*answers("one", "two", "three")) as here:
-        request = here.request()
-        first = await here.cache.get(request)
-        await here.cache.replace(request, first)
-        here.now += 3600.0
-
-        assert (await here.cache.replace(request, first)).authorization == b"Bearer three"
-
-
-async def test_a_suspect_that_the_cache_has_never_seen_is_replaced() -> None:
-    async with office(*answers("one")) as here:
-        stranger = AccessToken(b"Bearer stranger", 2000.0, 2000.0)
-
-        assert (await here.cache.replace(here.request(), stranger)).authorization == b"Bearer one"
-
-
-async def test_one_who_leaves_while_a_suspect_is_replaced_does_not_disturb_the_others() -> None:
-    async with office(*answers("one", "two")) as here:
-        request = here.request()
-        suspect = await here.cache.get(request)
-        here.desk.gate.clear()
-        leaving, staying = (asyncio.create_task(here.cache.replace(request, suspect)) for _ in range(2))
-        await here.desk.asked.acquire()
-        await here.desk.asked.acquire()
-        leaving.cancel()
-        await asyncio.wait([leaving])
-        here.desk.gate.set()
-
-        assert (await staying).authorization == b"Bearer two"
-
-
-# Failures
-
-
-async def test_all_who_wait_are_told_of_a_failure_and_the_next_tries_again() -> None:
-    async with office(REFUSAL, *answers("one")) as here:
-        here.desk.gate.clear()
-        waiting = [asyncio.create_task(here.get()) for _ in range(5)]
-        await here.desk.asked.acquire()
-        here.desk.gate.set()
-        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
-
-        assert [type(outcome) for outcome in outcomes] == [TokenRefused] * 5
-        assert here.fetches == 1
-        assert await here.get() == b"Bearer one"
-
-
-async def test_a_mistake_of_our_own_is_told_as_unavailable_and_is_over_with_the_next_request() -> None:
-    async with office(*answers("one")) as here:
-        request = here.request()
-        broken = replace(request, headers={"X": cast("str", 5)})
-
         with pytest.raises(TokenUnavailable) as caught:
-            await here.cache.get(broken)
-        assert caught.value.detail == "The proxy failed to fetch an access token."
-        assert [event["event"] for event in here.events] == ["token.fetch_failed"]
-        assert (await here.cache.get(request)).authorization == b"Bearer one"
+            await here.get()
+        here.desk.gate.set()
 
-
-# One shop and another
+        assert (caught.value.status, caught.value.proxy_status) == (504, "http_response_timeout")
+        assert "tokens.fetch_timeout" in caught.value.detail
+        assert await here.get() == "token-1"
+        assert len(here.desk.asked) == 1
 
 
 async def test_a_silent_endpoint_of_one_shop_does_not_hold_up_another() -> None:
-    async with office(*answers("of-demo", "of-seoul")) as here:
-        assert await here.get("demo") == b"Bearer of-demo"
+    async with office() as here:
+        assert await here.get("demo") == "token-1"
         here.desk.gate.clear()
         waiting = asyncio.create_task(here.get("seoul"))
-        await here.desk.asked.acquire()
-        await here.desk.asked.acquire()
+        await here.desk.until_asked(2)
 
-        assert await here.get("demo") == b"Bearer of-demo"
+        assert await here.get("demo") == "token-1"
         assert not waiting.done()
         here.desk.gate.set()
-        assert await waiting == b"Bearer of-seoul"
-
-
-async def test_requests_for_two_shops_are_under_way_at_once() -> None:
-    async with office(*answers("one", "two")) as here:
-        here.desk.gate.clear()
-        waiting = [asyncio.create_task(here.get(key)) for key in ("demo", "seoul")]
-        await here.desk.asked.acquire()
-        await here.desk.asked.acquire()
-        here.desk.gate.set()
-
-        assert set(await asyncio.gather(*waiting)) == {b"Bearer one", b"Bearer two"}
+        assert await waiting == "token-2"
 
 
 async def test_another_secret_is_another_token() -> None:
-    async with office(*answers("old", "new")) as here:
-        assert (await here.cache.get(here.request(secret="old"))).authorization == b"Bearer old"
-        assert (await here.cache.get(here.request(secret="new"))).authorization == b"Bearer new"
-        assert (await here.cache.get(here.request(secret="old"))).authorization == b"Bearer old"
+    async with office() as here:
+        old, new = here.request(secret="old"), here.request(secret="new")
+
+        assert [name(await here.cache.get(request)) for request in (old, new, old)] == ["token-1", "token-2", "token-1"]
 
 
-async def test_a_refusal_of_one_shop_leaves_the_others_token() -> None:
-    async with office(*answers("of-demo"), REFUSAL) as here:
-        await here.get("demo")
-        with pytest.raises(TokenRefused):
-            await here.get("seoul")
-
-        assert await here.get("demo") == b"Bearer of-demo"
+# Early refresh
 
 
-# The log
-
-
-async def test_the_log_says_what_became_of_each_token_request() -> None:
-    granted = response(b'{"access_token": "one", "expires_in": 3600, "scope": "a b"}')
-    async with office(REFUSAL, OUTAGE, granted) as here:
-        for expected in (TokenRefused, TokenUnavailable):
-            with pytest.raises(expected):
-                await here.get()
+@pytest.mark.parametrize(
+    ("now", "asked"),
+    [(START, 1), (REFRESH - NS, 1), (REFRESH, 2), (REFRESH + NS, 2), (END - NS, 2), (START - 500.0, 1)],
+    ids=["at once", "just before the margin", "at the margin", "just after", "just before the end", "clock went back"],
+)
+async def test_a_refresh_begins_with_the_first_request_in_the_margin_and_nobody_waits_for_it(
+    now: float, asked: int
+) -> None:
+    async with office() as here:
         await here.get()
+        here.now = now
+        here.desk.gate.clear()
 
-        assert here.events == [
-            {
-                "event": "token.refused",
-                "level": "warning",
-                "shop": "demo",
-                "detail": "The platform's token endpoint refuses this shop's client_id and client_secret.",
-                "reason": "status 401, error: 'invalid_client'",
-            },
-            {
-                "event": "token.unavailable",
-                "level": "warning",
-                "shop": "demo",
-                "detail": "The platform's token endpoint can't be reached or gives no usable answer.",
-                "reason": "status 503, no JSON",
-            },
-            {"event": "token.fetched", "level": "info", "shop": "demo", "lifetime": 3600.0, "scope": "a b"},
-        ]
+        assert [await here.get() for _ in range(100)] == ["token-1"] * 100
+        assert here.metrics.waits == 1
+        here.desk.gate.set()
+        await here.idle()
+        assert len(here.desk.asked) == asked
+        assert await here.get() == f"token-{asked}"
+
+
+async def test_a_token_at_its_end_is_waited_for() -> None:
+    async with office() as here:
+        await here.get()
+        here.now = END
+
+        assert await here.get() == "token-2"
+        assert here.metrics.waits == 2
+
+
+@pytest.mark.parametrize(("chance", "margin"), [(0.0, 60.0), (0.5, 57.0), (1.0, 54.0)])
+async def test_shops_that_started_together_do_not_refresh_together(chance: float, margin: float) -> None:
+    async with office() as here:
+        here.chance = chance
+        await here.get()
+        for before in (margin + 0.001, margin):
+            here.now = END - before
+            await here.get()
+            await here.idle()
+
+            assert len(here.desk.asked) == (1 if before > margin else 2)
+
+
+async def test_a_token_whose_lifetime_is_shorter_than_the_margin_is_used_for_four_fifths_of_it() -> None:
+    async with office(grant("short", 10.0), grant("next", 10.0)) as here:
+        assert await here.get() == "short"
+        here.now = START + 8.19
+        assert await here.get() == "short"
+        await here.idle()
+        assert len(here.desk.asked) == 1
+        here.now = START + 8.2
+        assert await here.get() == "short"
+        await here.idle()
+        assert await here.get() == "next"
+
+
+async def test_a_long_lived_token_is_refreshed_at_its_largest_age() -> None:
+    async with office(grant("year", 31535999.0), max_age=1000.0) as here:
+        await here.get()
+        here.now = START + 999.9
+        assert await here.get() == "year"
+        await here.idle()
+        here.now = START + 1000.0
+        assert await here.get() == "token-2"
+
+
+async def test_a_token_ages_from_the_moment_it_was_asked_for() -> None:
+    async with office() as here:
+        here.desk.gate.clear()
+        waiter = asyncio.create_task(here.get())
+        await here.desk.until_asked(1)
+        here.now += 600.0
+        here.desk.gate.set()
+
+        assert await waiter == "token-1"
+        here.now = END
+        assert await here.get() == "token-2"
+
+
+async def test_a_refresh_that_fails_leaves_the_old_token_and_the_next_one_succeeds() -> None:
+    async with office(grant("old"), outage(), grant("new")) as here:
+        await here.get()
+        here.now = REFRESH
+        assert await here.get() == "old"
+        await here.idle()
+        here.now += 0.499
+        assert await here.get() == "old"
+        await here.idle()
+        assert len(here.desk.asked) == 2
+        here.now = REFRESH + 0.5
+        assert await here.get() == "old"
+        await here.idle()
+
+        assert await here.get() == "new"
+        assert len(here.desk.asked) == 3
+
+
+@pytest.mark.parametrize("failure", [outage(), refusal(), outage(60.0)], ids=["outage", "refusal", "retry-after"])
+async def test_the_old_token_serves_to_its_very_end_and_not_after(failure: Exception) -> None:
+    async with office(grant("old"), *[failure] * 100) as here:
+        await here.get()
+        while here.now < END:
+            assert await here.get() == "old"
+            await here.idle()
+            here.now += 0.75
+        here.now = END - NS
+        assert await here.get() == "old"
+        await here.idle()
+        here.now = END
+
+        with pytest.raises((TokenUnavailable, TokenRefused)):
+            await here.get()
+
+
+async def test_a_pause_does_not_outlast_the_old_token_so_that_a_recovered_endpoint_is_asked_in_time() -> None:
+    async with office(grant("old"), *[outage()] * 6) as here:
+        await here.get()
+        for before_the_end in (50.0, 40.0, 30.0, 20.0, 10.0, 2.0):
+            here.now = END - before_the_end
+            await here.get()
+            await here.idle()
+        here.now = END - NS
+        assert await here.get() == "old"
+        assert len(here.desk.asked) == 7
+        here.now = END
+
+        assert await here.get() == "token-8"
+
+
+async def test_a_refused_refresh_is_tried_again_after_a_minute_only() -> None:
+    async with office(grant("old"), refusal(), refusal(), refresh_margin=300.0) as here:
+        await here.get()
+        here.now = END - 200.0
+        for _ in range(60):
+            assert await here.get() == "old"
+            await here.idle()
+            here.now += 1.0
+
+        assert len(here.desk.asked) == 2
+        await here.get()
+        await here.idle()
+        assert len(here.desk.asked) == 3
+
+
+async def test_a_shop_without_traffic_has_no_task_and_no_timer() -> None:
+    loop: Any = asyncio.get_running_loop()
+    async with office(grant("short", 0.05)) as here:
+        await here.get()
+        await here.idle()
+        here.now = START + 1000.0
+
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        guard = 1  # the test's own time-out
+        assert len([timer for timer in loop._scheduled if not timer.cancelled()]) == guard
+        assert len(here.desk.asked) == 1
+
+
+# Outage
+
+
+async def test_all_who_wait_are_told_of_a_failure_and_the_next_is_told_at_once() -> None:
+    async with office(outage()) as here:
+        here.desk.gate.clear()
+        waiting = [asyncio.create_task(here.get()) for _ in range(5)]
+        await here.desk.until_asked(1)
+        here.desk.gate.set()
+        told = await asyncio.gather(*waiting, return_exceptions=True)
+        with pytest.raises(TokenUnavailable) as caught:
+            await here.get()
+
+        assert [type(error) for error in told] == [TokenUnavailable] * 5
+        assert caught.value.retry_after == 0.5
+        assert (len(here.desk.asked), here.metrics.waits) == (1, 5)
+
+
+async def test_in_an_outage_one_attempt_is_made_after_each_pause_and_all_wait_for_it_or_fail_at_once() -> None:
+    async with office(*[outage()] * 20) as here:
+        attempts = []
+        while here.now < START + 95.0:
+            asked = len(here.desk.asked)
+            with pytest.raises(TokenUnavailable):
+                await here.get()
+            if len(here.desk.asked) > asked:
+                attempts.append(here.now - START)
+            here.now += 0.125
+
+        assert attempts == [0.0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 61.5, 91.5]
+
+
+async def test_the_attempt_under_way_is_waited_for_and_is_the_only_one() -> None:
+    async with office(outage()) as here:
+        with pytest.raises(TokenUnavailable):
+            await here.get()
+        here.now += 0.5
+        here.desk.gate.clear()
+        waiting = [asyncio.create_task(here.get()) for _ in range(20)]
+        await here.desk.until_asked(2)
+        here.desk.gate.set()
+
+        assert await asyncio.gather(*waiting) == ["token-2"] * 20
+        assert here.desk.most_in_flight == 1
+
+
+@pytest.mark.parametrize(("retry_after", "pause"), [(7.0, 7.0), (3600.0, 60.0)])
+async def test_the_endpoint_is_left_alone_as_long_as_it_says_up_to_a_minute(retry_after: float, pause: float) -> None:
+    async with office(outage(retry_after)) as here:
+        for after in (0.0, pause - NS):
+            here.now = START + after
+            with pytest.raises(TokenUnavailable):
+                await here.get()
+        assert len(here.desk.asked) == 1
+        here.now = START + pause
+
+        assert await here.get() == "token-2"
+
+
+async def test_an_outage_of_one_shop_is_none_of_another() -> None:
+    async with office(outage()) as here:
+        with pytest.raises(TokenUnavailable):
+            await here.get("demo")
+
+        assert await here.get("seoul") == "token-2"
+
+
+async def test_a_mistake_of_our_own_is_told_as_unavailable_and_tried_again_later() -> None:
+    async with office(ZeroDivisionError("x")) as here:
+        with pytest.raises(TokenUnavailable) as caught:
+            await here.get()
+        assert caught.value.detail == "The proxy failed to fetch a token."
+        assert [entry["event"] for entry in here.events] == ["token.fetch_failed", "token.unavailable"]
+        here.now += 0.5
+        assert await here.get() == "token-2"
+
+
+@pytest.mark.parametrize("took", [1.0, 1.001, 500.0])
+async def test_a_token_that_has_ended_before_it_came_is_no_token_and_not_asked_for_at_once_again(took: float) -> None:
+    async with office(grant("short", 1.0), grant("next")) as here:
+        here.desk.gate.clear()
+        waiter = asyncio.create_task(here.get())
+        await here.desk.until_asked(1)
+        here.now += took
+        here.desk.gate.set()
+
+        with pytest.raises(TokenUnavailable) as told:
+            await waiter
+        with pytest.raises(TokenUnavailable) as told_at_once:
+            await here.get()
+        assert told.value.retry_after == told_at_once.value.retry_after == 0.5
+        assert told.value.detail == "The access token had ended before it came."
+        assert len(here.desk.asked) == 1
+        here.now += 0.5
+        assert await here.get() == "next"
+
+
+# Refusal
+
+
+async def test_a_refusal_is_remembered_for_a_minute_and_no_longer() -> None:
+    async with office(refusal()) as here:
+        for after in (0.0, 1.0, 60.0 - NS):
+            here.now = START + after
+            with pytest.raises(TokenRefused) as caught:
+                await here.get()
+            assert caught.value.retry_after == pytest.approx(60.0 - after)
+        assert len(here.desk.asked) == 1
+        here.now = START + 60.0
+
+        assert await here.get() == "token-2"
+
+
+async def test_a_changed_secret_is_tried_at_once_and_another_shop_is_not_touched() -> None:
+    async with office(grant("of-seoul"), refusal(), grant("mended")) as here:
+        assert await here.get("seoul") == "of-seoul"
+        with pytest.raises(TokenRefused):
+            await here.get()
+
+        assert name(await here.cache.get(here.request(secret="secret-2"))) == "mended"
+        assert await here.get("seoul") == "of-seoul"
+        with pytest.raises(TokenRefused):
+            await here.get()
+
+
+async def test_a_refusal_that_all_waiters_left_is_remembered_too() -> None:
+    async with office(refusal()) as here:
+        here.desk.gate.clear()
+        waiter = asyncio.create_task(here.get())
+        await here.desk.until_asked(1)
+        waiter.cancel()
+        await asyncio.wait([waiter])
+        here.desk.gate.set()
+        await here.idle()
+
+        with pytest.raises(TokenRefused):
+            await here.get()
+        assert len(here.desk.asked) == 1

@@ -1,4 +1,4 @@
-"""When a token is renewed, and when it ends, from what the platform granted."""
+"""When a token is refreshed, and when it ends, from what the platform granted."""
 
 import pytest
 from hypothesis import given
@@ -7,15 +7,18 @@ from hypothesis import strategies as st
 from proxy.tokens.token import AccessToken, access_token
 
 NOW = 1000.0
-SECONDS = st.floats(min_value=0, max_value=1e9)
 
 
-def granted(lifetime: float | None, *, max_age: float = 86400.0, refresh_margin: float = 60.0) -> AccessToken:
-    return access_token("abc", requested_at=NOW, lifetime=lifetime, max_age=max_age, refresh_margin=refresh_margin)
+def granted(
+    lifetime: float | None, *, max_age: float = 86400.0, refresh_margin: float = 60.0, chance: float = 0.0
+) -> AccessToken:
+    return access_token(
+        "abc", requested_at=NOW, lifetime=lifetime, max_age=max_age, refresh_margin=refresh_margin, chance=chance
+    )
 
 
 @pytest.mark.parametrize(
-    ("lifetime", "max_age", "refresh_margin", "renewed_after", "ends_after"),
+    ("lifetime", "max_age", "refresh_margin", "refresh_after", "ends_after"),
     [
         pytest.param(3600.0, 86400.0, 60.0, 3540.0, 3600.0, id="the margin before its end"),
         pytest.param(None, 86400.0, 60.0, 240.0, 300.0, id="lifetime not said: five minutes"),
@@ -29,19 +32,27 @@ def granted(lifetime: float | None, *, max_age: float = 86400.0, refresh_margin:
         pytest.param(86400.0, 86400.0, 60.0, 86340.0, 86400.0, id="as long as max_age"),
     ],
 )
-def test_a_token_is_renewed_before_its_end(
-    lifetime: float | None, max_age: float, refresh_margin: float, renewed_after: float, ends_after: float
+def test_a_token_is_refreshed_before_its_end(
+    lifetime: float | None, max_age: float, refresh_margin: float, refresh_after: float, ends_after: float
 ) -> None:
     token = granted(lifetime, max_age=max_age, refresh_margin=refresh_margin)
 
-    assert pytest.approx(NOW + renewed_after) == token.renew_at
+    assert token.requested_at == NOW
+    assert pytest.approx(NOW + refresh_after) == token.refresh_at
     assert pytest.approx(NOW + ends_after) == token.expires_at
 
 
-def test_a_token_is_fresh_until_it_should_be_renewed_and_not_at_that_moment() -> None:
-    token = granted(3600.0)
+@pytest.mark.parametrize(
+    ("lifetime", "margin"), [(3600.0, 60.0), (100.0, 20.0)], ids=["the margin", "a fifth of the lifetime"]
+)
+@pytest.mark.parametrize(("chance", "of_it"), [(0.0, 1.0), (0.5, 0.95), (1.0, 0.9)])
+def test_chance_shortens_the_margin_by_up_to_a_tenth(
+    lifetime: float, margin: float, chance: float, of_it: float
+) -> None:
+    token = granted(lifetime, chance=chance)
 
-    assert [token.is_fresh(NOW + age) for age in (0.0, 3539.9, 3540.0, 3600.0)] == [True, True, False, False]
+    assert pytest.approx(margin * of_it) == token.expires_at - token.refresh_at
+    assert token.expires_at == NOW + lifetime
 
 
 def test_a_token_stands_in_authorization_as_bearer() -> None:
@@ -52,17 +63,25 @@ def test_a_token_is_not_shown() -> None:
     assert "abc" not in repr(granted(3600.0))
 
 
+def test_two_tokens_of_the_same_text_are_two_tokens() -> None:
+    # A platform may grant the same text again; the one that a 401 came for is still another one.
+    assert granted(3600.0) != granted(3600.0)
+
+
 @given(
     lifetime=st.none() | st.floats(min_value=1e-3, max_value=1e9),
     max_age=st.floats(min_value=1e-3, max_value=1e9),
-    margin=SECONDS,
+    margin=st.floats(min_value=0, max_value=1e9),
+    chance=st.floats(min_value=0, max_value=1),
 )
-def test_a_token_is_usable_at_first_and_never_after_its_end_or_max_age(
-    lifetime: float | None, max_age: float, margin: float
+def test_a_token_is_refreshed_in_the_last_fifth_of_its_time_and_ends_with_it(
+    lifetime: float | None, max_age: float, margin: float, chance: float
 ) -> None:
-    token = granted(lifetime, max_age=max_age, refresh_margin=margin)
+    token = granted(lifetime, max_age=max_age, refresh_margin=margin, chance=chance)
+    time = min(max_age, 300.0 if lifetime is None else lifetime)
 
-    assert NOW < token.renew_at <= token.expires_at
-    assert token.expires_at <= NOW + min(max_age, 300.0 if lifetime is None else lifetime) + 1e-6
-    assert token.is_fresh(NOW)
-    assert not token.is_fresh(token.expires_at)
+    assert token.expires_at == NOW + time
+    assert NOW < token.refresh_at <= token.expires_at
+    rounding = 1e-6 * (1 + time)
+    assert token.refresh_at >= NOW + time * 0.8 - rounding
+    assert token.refresh_at >= token.expires_at - margin - rounding

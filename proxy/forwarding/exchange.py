@@ -1,0 +1,64 @@
+"""One request on its way through the proxy, and what its log line says of it."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiohttp import web
+
+from proxy.errors import ProxyError
+from proxy.forwarding.body import RequestBody
+from proxy.forwarding.client_response import ClientResponse
+from proxy.forwarding.target import Target
+
+# Platforms put a code of their own into the body of a 401 (Shoprenter: 40101), in JSON or XML; how is not documented.
+_INNER_CODE: Final = re.compile(rb"(?<![0-9])401[0-9]{2}(?![0-9])")
+INNER_CODE_WITHIN: Final = 4096  # bytes
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request, its answer, and what came of it so far. `started_at` in seconds on the monotonic clock."""
+
+    request: web.BaseRequest
+    response: ClientResponse
+    request_id: str
+    started_at: float
+    target: Target | None = None
+    body: RequestBody | None = None
+    attempts: int = 0
+    upstream_status: int | None = None
+    # The platform refused the call with a fresh token too, and the log has not said so yet.
+    newly_not_permitted: bool = False
+
+    @property
+    def shop(self) -> str | None:
+        """The shop's key, once the target has been read."""
+        return self.target.shop if self.target else None
+
+    @property
+    def path(self) -> str | None:
+        """The path without shop and query, once the target has been read."""
+        return self.target.path.decode() if self.target else None
+
+    def log_fields(self, now: float, error: ProxyError | None = None) -> dict[str, Any]:
+        """Return what a log line says of any request."""
+        return {
+            **({"code": error.code, "detail": error.detail, "reason": error.reason} if error else {}),
+            "shop": self.shop,
+            "method": self.request.method,
+            "path": self.path,
+            "status": self.response.status,
+            "upstream_status": self.upstream_status,
+            "attempts": self.attempts,
+            "duration_ms": round((now - self.started_at) * 1000, 1),
+            "bytes_in": self.body.received if self.body else 0,
+            "bytes_out": self.response.bytes_sent,
+            "request_id": self.request_id,
+        }
+
+
+def inner_code(body: bytes) -> int | None:
+    """Return the platform's own code in the beginning of a 401's body."""
+    found = _INNER_CODE.search(body, 0, INNER_CODE_WITHIN)
+    return int(found[0]) if found else None

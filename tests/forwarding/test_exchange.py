@@ -1,0 +1,119 @@
+"""What a log line says of a request, and the platform's own code in the body of a 401."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from proxy.errors import TokenRefused
+from proxy.forwarding.exchange import INNER_CODE_WITHIN, Exchange, inner_code
+from proxy.forwarding.target import Target
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        pytest.param(
+            b'{"error":{"code":40101,"message":"You have no permission for this operation!"}}', 40101, id="json"
+        ),
+        pytest.param(b'{"code":"40103"}', 40103, id="json, as a text"),
+        pytest.param(b"<?xml version='1.0'?><error><code>40101</code></error>", 40101, id="xml"),
+        pytest.param(b"<error><code><![CDATA[40102]]></code></error>", 40102, id="xml, as cdata"),
+        pytest.param(b'{\r\n  "code" : 40100\r\n}', 40100, id="written for people"),
+        pytest.param(b"40101", 40101, id="nothing else"),
+        pytest.param(b"40102 and then 40101", 40102, id="the first of two"),
+        pytest.param(b'{"error":"access_denied"}', None, id="none"),
+        pytest.param(b"", None, id="no body"),
+        pytest.param(b'{"status":401}', None, id="the status is no inner code"),
+        pytest.param(b'{"code":4010}', None, id="too short"),
+        pytest.param(b'{"id":140101}', None, id="the end of a longer number"),
+        pytest.param(b'{"id":401011}', None, id="the beginning of a longer number"),
+        pytest.param(b'{"id":9401019, "code":40101}', 40101, id="after a longer number"),
+        pytest.param(b'{"code":40301}', None, id="another status's code"),
+        pytest.param(b"\xff\x00\xfe40101\x00", 40101, id="not a text"),
+        pytest.param("\uff14\uff10\uff11\uff10\uff11".encode(), None, id="digits of another script"),
+    ],
+)
+def test_the_platforms_own_code_is_found(body: bytes, code: int | None) -> None:
+    assert inner_code(body) == code
+
+
+@pytest.mark.parametrize(("before", "code"), [(INNER_CODE_WITHIN - 5, 40101), (INNER_CODE_WITHIN - 4, None)])
+def test_only_the_beginning_of_a_body_is_searched(before: int, code: int | None) -> None:
+    assert INNER_CODE_WITHIN == 4096
+    assert inner_code(b" " * before + b"40101 ") == code
+
+
+@dataclass
+class AsRequest:
+    """As much of a request as its log line says."""
+
+    method: str = "GET"
+
+
+@dataclass
+class AsResponse:
+    """As much of an answer as its log line says."""
+
+    status: int | None = 200
+    bytes_sent: int = 7
+
+
+@dataclass
+class AsBody:
+    """As much of a body as its log line says."""
+
+    received: int = 3
+
+
+@dataclass
+class Parts:
+    """What an exchange is made of."""
+
+    request: AsRequest = field(default_factory=AsRequest)
+    response: AsResponse = field(default_factory=AsResponse)
+
+    def exchange(self) -> Exchange:
+        request: Any = self.request
+        response: Any = self.response
+        return Exchange(request, response, "id-1", 1000.0)
+
+
+def test_a_request_that_was_served_is_told_whole() -> None:
+    exchange = Parts().exchange()
+    exchange.target = Target("demo", b"/orders/5?secret=1")
+    body: Any = AsBody()
+    exchange.body = body
+    exchange.attempts, exchange.upstream_status = 2, 401
+
+    assert exchange.log_fields(1000.25) == {
+        "shop": "demo",
+        "method": "GET",
+        "path": "/orders/5",
+        "status": 200,
+        "upstream_status": 401,
+        "attempts": 2,
+        "duration_ms": 250.0,
+        "bytes_in": 3,
+        "bytes_out": 7,
+        "request_id": "id-1",
+    }
+
+
+def test_a_request_whose_target_could_not_be_read_has_neither_shop_nor_path() -> None:
+    exchange = Parts(response=AsResponse(status=None, bytes_sent=0)).exchange()
+    fields = exchange.log_fields(1000.0)
+
+    assert (exchange.shop, exchange.path) == (None, None)
+    assert (fields["shop"], fields["path"], fields["bytes_in"], fields["status"]) == (None, None, 0, None)
+    assert "code" not in fields
+
+
+def test_an_error_is_told_before_all_else_with_what_is_for_the_operator() -> None:
+    fields = Parts().exchange().log_fields(1000.0, TokenRefused("A sentence.", reason="invalid_client"))
+
+    assert list(fields.items())[:3] == [
+        ("code", "token_refused"),
+        ("detail", "A sentence."),
+        ("reason", "invalid_client"),
+    ]

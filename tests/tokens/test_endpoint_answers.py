@@ -1,0 +1,247 @@
+"""What is made of each answer of a token endpoint."""
+
+import gzip
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.errors import TokenError, TokenRefused, TokenUnavailable
+from proxy.tokens.endpoint import TokenGrant, read_answer, read_retry_after
+from tests.tokens.asking import INVALID_CLIENT, NO_JSON, TOKEN, answer
+
+
+def with_lifetime(text: bytes) -> bytes:
+    return b'{"access_token": "x", "expires_in": %s}' % text
+
+
+@pytest.mark.parametrize(
+    ("body", "granted"),
+    [
+        (answer(), TokenGrant(TOKEN, 3600.0, None)),
+        (answer(scope="a b"), TokenGrant(TOKEN, 3600.0, "a b")),
+        (answer(scope=["a"]), TokenGrant(TOKEN, 3600.0, None)),
+        (answer(token_type="bearer"), TokenGrant(TOKEN, 3600.0, None)),
+        (answer(token_type="BEARER"), TokenGrant(TOKEN, 3600.0, None)),
+        (answer(access_token="x" * 16384), TokenGrant("x" * 16384, 3600.0, None)),
+        (answer(refresh_token="ignored", deep={"a": [1]}), TokenGrant(TOKEN, 3600.0, None)),
+        (b'{"access_token": "x"}', TokenGrant("x", None, None)),
+        (b'\xef\xbb\xbf {"access_token": "x"} \r\n', TokenGrant("x", None, None)),
+        (with_lifetime(b"3600"), TokenGrant("x", 3600.0, None)),
+        (with_lifetime(b'"3600"'), TokenGrant("x", 3600.0, None)),
+        (with_lifetime(b"3600.5"), TokenGrant("x", 3600.5, None)),
+        (with_lifetime(b"31535999"), TokenGrant("x", 31535999.0, None)),
+        (with_lifetime(b"0.5"), TokenGrant("x", 0.5, None)),
+        (with_lifetime(b"null"), TokenGrant("x", None, None)),
+    ],
+)
+def test_a_token_is_granted(body: bytes, granted: TokenGrant) -> None:
+    assert read_answer(200, body) == granted
+
+
+@pytest.mark.parametrize(
+    "lifetime",
+    [
+        *(b"0", b"-1", b"-0.0", b"true", b"false", b'"x"', b'""', b'"-5"', b'"0"', b"[]", b"[3600]", b'{"a": 1}'),
+        *(b"NaN", b"Infinity", b"-Infinity", b"1e400", b"-1e400", b"1" + b"0" * 400, b'"nan"', b'"inf"'),
+        *(b'" 3600 "', b'"36_00"', b'"+3600"', b'"1e3"'),
+    ],
+)
+def test_a_lifetime_that_is_no_positive_number_is_not_guessed(lifetime: bytes) -> None:
+    with pytest.raises(TokenUnavailable) as caught:
+        read_answer(200, with_lifetime(lifetime))
+
+    assert caught.value.reason == "expires_in is not a positive number of seconds"
+
+
+NO_TOKEN = "the answer holds no usable access_token"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"{}", NO_TOKEN),
+        (answer(access_token=None), NO_TOKEN),
+        (answer(access_token=""), NO_TOKEN),
+        (answer(access_token=5), NO_TOKEN),
+        (answer(access_token=["x"]), NO_TOKEN),
+        (answer(access_token="x\r\nHost: evil"), NO_TOKEN),
+        (answer(access_token="x\n"), NO_TOKEN),
+        (answer(access_token="x y"), NO_TOKEN),
+        (answer(access_token="x\x00"), NO_TOKEN),
+        (answer(access_token="x\x7f"), NO_TOKEN),
+        (answer(access_token="tökén"), NO_TOKEN),
+        (answer(access_token="\ud800"), NO_TOKEN),
+        (answer(access_token="x" * 16385), NO_TOKEN),
+        (answer(token_type="mac"), "the token is not of the type Bearer"),
+        (answer(token_type=""), "the token is not of the type Bearer"),
+        (answer(token_type=None), "the token is not of the type Bearer"),
+        (b"", NO_JSON),
+        (b"<html><body>Login</body></html>", NO_JSON),
+        (b'["access_token"]', NO_JSON),
+        (b'"access_token"', NO_JSON),
+        (b"null", NO_JSON),
+        (b"[" * 60000, NO_JSON),
+        (b'{"a":' * 10000, NO_JSON),
+        (b'{"access_token": "x"', NO_JSON),
+        (b'{"access_token": "\xff"}', NO_JSON),
+        (b'{"expires_in": %s}' % (b"9" * 5000), NO_JSON),
+        (gzip.compress(answer()), NO_JSON),
+    ],
+)
+def test_an_answer_without_a_usable_token_is_no_token(body: bytes, reason: str) -> None:
+    with pytest.raises(TokenUnavailable) as caught:
+        read_answer(200, body)
+
+    assert caught.value.reason == reason
+    assert caught.value.status == 502
+
+
+INVALID_REQUEST = {
+    "error": "invalid_request",
+    "error_description": "The request is missing a required parameter",
+    "hint": "Check the `client_id` parameter",
+    "message": "The request is missing a required parameter",
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "document", "reason"),
+    [
+        (
+            401,
+            INVALID_CLIENT,
+            "status 401, error: 'invalid_client', error_description: 'Client authentication failed'",
+        ),
+        (
+            400,
+            INVALID_REQUEST,
+            "status 400, error: 'invalid_request', "
+            "error_description: 'The request is missing a required parameter', hint: 'Check the `client_id` parameter'",
+        ),
+        (403, {}, "status 403"),
+        (401, {"error": 5, "hint": ["x"]}, "status 401"),
+        (401, {"error": "a\r\nb\x1b[2J"}, r"status 401, error: 'a\r\nb\x1b[2J'"),
+        (401, {"error": "e" * 201}, f"status 401, error: '{'e' * 200}'"),
+    ],
+)
+def test_a_refusal_gives_the_platforms_own_words_to_the_log(
+    status: int, document: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(TokenRefused) as caught:
+        read_answer(status, json.dumps(document).encode())
+
+    assert caught.value.reason == reason
+    assert "invalid" not in caught.value.detail
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]"])
+def test_a_refusal_without_words_is_a_refusal(body: bytes) -> None:
+    with pytest.raises(TokenRefused) as caught:
+        read_answer(401, body)
+
+    assert caught.value.reason == "status 401, no JSON"
+
+
+@pytest.mark.parametrize("status", [201, 204, 301, 302, 307, 308, 404, 405, 429, 500, 502, 503, 504])
+def test_any_other_status_is_no_refusal_and_no_token(status: int) -> None:
+    with pytest.raises(TokenUnavailable) as caught:
+        read_answer(status, answer(error="try_later"))
+
+    assert caught.value.reason == f"status {status}, error: 'try_later'"
+    assert caught.value.status == 502
+
+
+@given(
+    status=st.sampled_from([200, 400, 401, 403, 500]),
+    body=st.binary()
+    | st.dictionaries(
+        st.sampled_from(["error", "error_description", "hint", "access_token", "expires_in", "token_type", "x"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=300),
+            lambda inner: st.lists(inner, max_size=3),
+        ),
+    ).map(lambda document: json.dumps(document).encode()),
+)
+def test_whatever_an_endpoint_answers_is_a_grant_or_a_token_error_with_a_short_reason(status: int, body: bytes) -> None:
+    outcome = outcome_of(status, body)
+
+    if isinstance(outcome, TokenError):
+        assert len(outcome.reason) < 7000
+        assert outcome.reason.isprintable()
+    else:
+        assert outcome.access_token.isascii()
+        assert outcome.access_token.isprintable()
+        assert outcome.lifetime is None or 0 < outcome.lifetime < float("inf")
+
+
+def outcome_of(status: int, body: bytes) -> TokenGrant | TokenError:
+    try:
+        return read_answer(status, body)
+    except TokenError as error:
+        return error
+
+
+# Retry-After
+
+DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
+
+
+@pytest.mark.parametrize(
+    ("value", "date", "seconds"),
+    [
+        (None, None, None),
+        (None, DATE, None),
+        ("0", None, 0.0),
+        ("1", None, 1.0),
+        ("120", DATE, 120.0),
+        (" 120\t", None, 120.0),
+        ("9" * 400, None, 999999999.0),
+        ("Sun, 06 Nov 1994 08:50:37 GMT", DATE, 60.0),
+        ("Sunday, 06-Nov-94 08:50:37 GMT", DATE, 60.0),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", DATE, 0.0),
+        ("Sun, 06 Nov 1994 08:49:36 GMT", DATE, 0.0),
+        pytest.param("Sun, 06 Nov 1994 08:50:37 GMT", None, None, id="a time, and nothing to compare it with"),
+        pytest.param("Sun, 06 Nov 1994 08:50:37 -0000", DATE, None, id="a time without a zone"),
+        pytest.param("Sun, 06 Nov 1994 08:50:37 +" + "9" * 30, DATE, None, id="a zone that is none"),
+        pytest.param("Sun, 06 Nov %s 08:50:37 GMT" % ("9" * 30), DATE, None, id="a year that is none"),
+        pytest.param("1" + "0" * 5000 + "x", DATE, None, id="long nonsense"),
+        ("", DATE, None),
+        ("-1", DATE, None),
+        ("1.5", DATE, None),
+        ("1e3", DATE, None),
+        ("\u0661", DATE, None),
+        ("soon", DATE, None),
+        ("120", "soon", 120.0),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_not_at_all(
+    value: str | None, date: str | None, seconds: float | None
+) -> None:
+    assert read_retry_after(value, date) == seconds
+
+
+TIMES = st.text(st.sampled_from('0123456789 ,:+-.()"MonSunJNvGT'), max_size=40) | st.text(max_size=20)
+
+
+@given(value=TIMES, date=st.none() | st.just(DATE) | TIMES)
+def test_whatever_stands_in_retry_after_is_a_number_of_seconds_or_nothing(value: str, date: str | None) -> None:
+    seconds = read_retry_after(value, date)
+
+    assert seconds is None or 0 <= seconds < float("inf")
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 301, 404])
+def test_an_endpoint_that_wants_to_be_left_alone_is_heard(status: int) -> None:
+    with pytest.raises(TokenUnavailable) as caught:
+        read_answer(status, b"", retry_after=17.0)
+
+    assert caught.value.retry_after == 17.0
+
+
+def test_a_refusal_has_a_pause_of_its_own() -> None:
+    with pytest.raises(TokenRefused) as caught:
+        read_answer(401, b"", retry_after=17.0)
+
+    assert caught.value.retry_after is None
