@@ -71,7 +71,7 @@ class Upstream:
         self._read_timeout = read_timeout
         self._clock = clock
         # The only way to have connections of one's own kind from aiohttp's pool.
-        connector._factory = partial(UpstreamConnection, asyncio.get_running_loop())  # type: ignore[assignment]
+        connector._factory = partial(UpstreamConnection, asyncio.get_running_loop())  # type: ignore[assignment]  # - aiohttp types it as its own class
 
     async def send(self, request: UpstreamRequest, authorization: bytes, on_interim: Interim) -> UpstreamResponse:
         """Send `request` and return the head of its answer, with the body yet to come.
