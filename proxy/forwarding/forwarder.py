@@ -223,14 +223,16 @@ class Forwarder:
             complete=answer.complete,
         )
         beginning = first
-        if not answer.complete:
-            while chunk := await answer.read():
-                await response.write(chunk)
-                if exchange.newly_not_permitted and len(beginning) < INNER_CODE_WITHIN:
-                    beginning += chunk
-            response.finish()
-        if exchange.newly_not_permitted:
-            self._tell_not_permitted(exchange, beginning)
+        try:
+            if not answer.complete:
+                while chunk := await answer.read():
+                    await response.write(chunk)
+                    if exchange.newly_not_permitted and len(beginning) < INNER_CODE_WITHIN:
+                        beginning += chunk
+                response.finish()
+        finally:
+            if exchange.newly_not_permitted:
+                self._tell_not_permitted(exchange, beginning)
 
     def _tell_not_permitted(self, exchange: Exchange, body: bytes) -> None:
         """Tell the operator of a 401 that no token helps against, once for each kind of call and pause."""

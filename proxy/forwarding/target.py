@@ -23,6 +23,9 @@ _DOT_SEGMENT: Final = re.compile(
 )
 
 
+_MAX_SEGMENT: Final = 64  # bytes; it is kept for a while, and clients choose it
+
+
 class Target(NamedTuple):
     """A request target, taken apart: the shop's key, and the rest of it as it came (`/products?full=1`, or empty)."""
 
@@ -74,9 +77,9 @@ def upstream_target(base_path: bytes, rest: bytes) -> bytes:
 
 
 def call_segment(rest: bytes, api_prefix: str) -> bytes:
-    """Return the first segment of the path after the prefix that all of a platform's calls share."""
+    """Return the first segment of the path after the prefix that all of a platform's calls share, cut if it is long."""
     path = rest.partition(b"?")[0].lstrip(b"/")
     prefix = api_prefix.encode() + b"/"
     if api_prefix and path.startswith(prefix):
         path = path[len(prefix) :].lstrip(b"/")
-    return path.partition(b"/")[0]
+    return path.partition(b"/")[0][:_MAX_SEGMENT]

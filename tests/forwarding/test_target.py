@@ -247,3 +247,7 @@ def test_no_accepted_target_climbs_out_of_the_base_or_is_changed(base: bytes, ta
     assert sent == base + tail.removeprefix(b"/")
     for reading in readings(sent.partition(b"?")[0]):
         assert (normalised(reading) + b"/").startswith(base)
+
+
+def test_a_call_segment_is_kept_short() -> None:
+    assert call_segment(b"/" + b"x" * 5000 + b"/y", "") == b"x" * 64

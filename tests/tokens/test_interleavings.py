@@ -253,6 +253,15 @@ STEPS = st.one_of(
     st.tuples(st.just("change the secret"), shops),
 )
 
+# Token after token is revoked, each noticed by the next call.
+REVOCATIONS = st.lists(st.tuples(st.just("call"), st.just("named"), kinds), min_size=1, max_size=9).map(
+    lambda calls: [
+        step
+        for call in calls
+        for step in (("revoke", "named"), call, ("respond to all",), ("answer", 0, 3600.0), ("respond to all",))
+    ]
+)
+
 
 async def play(steps: list[tuple[Any, ...]]) -> World:
     world = World()
@@ -278,12 +287,12 @@ async def play(steps: list[tuple[Any, ...]]) -> World:
     return world
 
 
-@settings(max_examples=300)
-@given(steps=st.lists(STEPS, min_size=100, max_size=200))
+@settings(max_examples=100)
+@given(parts=st.lists(STEPS.map(lambda step: [step]) | REVOCATIONS, min_size=60, max_size=150))
 def test_whatever_happens_tokens_are_good_requests_are_few_and_nobody_is_left_waiting(
-    steps: list[tuple[Any, ...]],
+    parts: list[list[tuple[Any, ...]]],
 ) -> None:
-    asyncio.run(play(steps))
+    asyncio.run(play([step for part in parts for step in part]))
 
 
 CALL = ("call", "named", KINDS[0])
