@@ -29,6 +29,7 @@ port = {port}
 client_id = "demo-id"
 client_secret = "demo-secret"
 [platforms.shoprenter]
+rate_limit = false
 token_url = "{token_url}"
 api_url = "{api_url}"
 allow_private = true

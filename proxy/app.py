@@ -9,6 +9,7 @@ import random
 import secrets
 import signal
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -27,8 +28,10 @@ from proxy.forwarding.headers import Hop
 from proxy.forwarding.route import Routes
 from proxy.forwarding.upstream import Upstream
 from proxy.guards.egress import PublicResolver
+from proxy.guards.pacing import Pacer
+from proxy.guards.slots import PacingPolicy
 from proxy.tasks import BackgroundTasks
-from proxy.telemetry.metrics import TokenMetrics
+from proxy.telemetry.metrics import PacingMetrics, TokenMetrics
 from proxy.tokens.cache import TokenCache, TokenPolicy
 from proxy.tokens.endpoint import TokenEndpoint
 
@@ -129,6 +132,12 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
             clock=clock,
             chance=random.random,
         )
+        pacer = Pacer(
+            PacingPolicy(**msgspec.structs.asdict(config.pacing)),
+            PacingMetrics(),
+            clock=time.monotonic,  # exact: the loop's own may stand still while callbacks run
+            call_later=asyncio.get_running_loop().call_later,
+        )
         upstreams = {
             allow_private: Upstream(
                 connector,
@@ -142,6 +151,7 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
         forwarder = Forwarder(
             Routes(config.shops),
             tokens,
+            pacer,
             upstreams,
             outside.log,
             hop=Hop(b"shop-auth-proxy-" + secrets.token_hex(8).encode(), config.server.trusted_proxies),

@@ -17,6 +17,7 @@
     │   ├── UpstreamUnreachable    502
     │   ├── UpstreamTimeout        504
     │   └── UpstreamProtocolError  502
+    ├── PacedOut                   503  no slot in time under the platform's rate limit
     ├── Overloaded                 503  more at once than is allowed
     └── InternalError              500  our own fault
 
@@ -153,6 +154,13 @@ class UpstreamTimeout(UpstreamError):
 class UpstreamProtocolError(UpstreamError):
     status, code, title = 502, "upstream_protocol_error", "The shop's API gave a broken answer"
     proxy_status = "http_protocol_error"
+
+
+class PacedOut(ProxyError):
+    """The shop's requests wait in line for the platform's rate limit, and there is no slot for this one in time."""
+
+    status, code, title = 503, "paced_out", "Too many requests for the shop's rate limit"
+    proxy_status = "connection_limit_reached"
 
 
 class Overloaded(ProxyError):

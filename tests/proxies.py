@@ -10,7 +10,7 @@ import structlog
 from aiohttp.abc import AbstractResolver
 
 from proxy.app import Outside, RunningProxy, running
-from proxy.config import Config, LoggingConfig, ServerConfig, TokensConfig, UpstreamConfig
+from proxy.config import Config, LoggingConfig, PacingConfig, ServerConfig, TokensConfig, UpstreamConfig
 from proxy.platforms.platform import Credentials, Platform
 from proxy.platforms.shop import Shop, Shops
 from proxy.secret import Secret
@@ -40,6 +40,7 @@ def config(*shops: Shop, **changes: Any) -> Config:
         "server": ServerConfig(port=0, drain_timeout=1.0),
         "upstream": UpstreamConfig(),
         "tokens": TokensConfig(),
+        "pacing": PacingConfig(),
         "logging": LoggingConfig(),
         "shops": Shops({each.key: each for each in shops}),
         "platforms": {},

@@ -10,6 +10,7 @@ from proxy import errors
 from proxy.errors import (
     BadTarget,
     Overloaded,
+    PacedOut,
     ProxyError,
     RequestError,
     RequestTooLarge,
@@ -135,6 +136,7 @@ def test_every_error_that_the_proxy_raises_has_been_found() -> None:
         ("upstream_timeout", [504]),
         ("upstream_protocol_error", [502]),
         ("overloaded", [503]),
+        ("paced_out", [503]),
         ("internal", [500]),
     ],
 )
@@ -162,7 +164,7 @@ def test_one_error_can_name_a_proxy_status_of_its_own_without_changing_the_next(
     ("retry_after", "value"),
     [(0.0, b"1"), (0.2, b"1"), (1.0, b"1"), (1.001, b"2"), (59.5, b"60"), (60.0, b"60"), (-5.0, b"1")],
 )
-@pytest.mark.parametrize("kind", [Overloaded, TokenRefused, TokenUnavailable])
+@pytest.mark.parametrize("kind", [Overloaded, PacedOut, TokenRefused, TokenUnavailable])
 def test_an_error_that_passes_says_in_how_many_whole_seconds_to_try_again(
     kind: type[ProxyError], retry_after: float, value: bytes
 ) -> None:

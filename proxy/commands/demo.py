@@ -13,7 +13,7 @@ import aiohttp
 
 from proxy.app import Outside, StartError, running
 from proxy.commands.common import complain, redactor_for
-from proxy.config import Config, LoggingConfig, ServerConfig, TokensConfig, UpstreamConfig
+from proxy.config import Config, LoggingConfig, PacingConfig, ServerConfig, TokensConfig, UpstreamConfig
 from proxy.platforms.platform import Credentials, Platform
 from proxy.platforms.shop import Shop, Shops
 from proxy.platforms.shoprenter import SHOPRENTER
@@ -133,6 +133,7 @@ def _config(port: int, *shops: Shop) -> Config:
         server=ServerConfig(port=port),
         upstream=UpstreamConfig(),
         tokens=TokensConfig(),
+        pacing=PacingConfig(),
         logging=LoggingConfig(),
         shops=Shops({shop.key: shop for shop in shops}),
         platforms=platforms,

@@ -13,12 +13,13 @@ variables, since any value may be a secret in the wrong place.
 
 from proxy.config.loading import load_config
 from proxy.config.problems import ConfigError
-from proxy.config.schema import Config, LoggingConfig, ServerConfig, TokensConfig, UpstreamConfig
+from proxy.config.schema import Config, LoggingConfig, PacingConfig, ServerConfig, TokensConfig, UpstreamConfig
 
 __all__ = [
     "Config",
     "ConfigError",
     "LoggingConfig",
+    "PacingConfig",
     "ServerConfig",
     "TokensConfig",
     "UpstreamConfig",

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct, field
 from msgspec.structs import fields
 
-from proxy.platforms.platform import Platform, TokenRequestForm
+from proxy.platforms.platform import Platform, RateLimit, TokenRequestForm
 from proxy.platforms.shop import Shops
 from proxy.secret import Secret
 
@@ -55,6 +55,10 @@ CertificateFile = Annotated[Path, Meta(description="the name of a file as a text
 SecretSource = Annotated[
     Secret, Meta(description='a text, { file = "…" } or { env = "NAME" }, and exactly one of them')
 ]
+RateLimitRule = Annotated[
+    RateLimit,
+    Meta(description="{ requests = 3, per = 1.0 } (whole requests, in seconds above 0), or false for no limit"),
+]
 TokenParams = Annotated[Mapping[str, str], Meta(description="a table of texts, none of them with control characters")]
 
 
@@ -91,6 +95,13 @@ class TokensConfig(Struct, frozen=True, kw_only=True):
     first_requests_per_second: Rate = 50.0
 
 
+class PacingConfig(Struct, frozen=True, kw_only=True):
+    """`[pacing]`: how requests wait in line for a platform's rate limit. `max_wait` in seconds."""
+
+    max_wait: DurationOrZero = 30.0
+    max_queue: Count = 1000
+
+
 class LoggingConfig(Struct, frozen=True, kw_only=True):
     """`[logging]`."""
 
@@ -121,6 +132,7 @@ class PlatformSettings(Struct, frozen=True, kw_only=True):
     scope: Text | None = None
     token_params: TokenParams = field(default_factory=dict)
     api_prefix: PathPrefix = ""
+    rate_limit: RateLimitRule | None = None
     forwarded_headers: Flag = False
     allow_private: Flag = False
 
@@ -131,13 +143,20 @@ class Config(Struct, frozen=True, kw_only=True):
     server: ServerConfig
     upstream: UpstreamConfig
     tokens: TokensConfig
+    pacing: PacingConfig
     logging: LoggingConfig
     shops: Shops
     platforms: Mapping[str, Platform]
 
 
 SECTIONS: Final[Mapping[str, type[Struct]]] = MappingProxyType(
-    {"server": ServerConfig, "upstream": UpstreamConfig, "tokens": TokensConfig, "logging": LoggingConfig}
+    {
+        "server": ServerConfig,
+        "upstream": UpstreamConfig,
+        "tokens": TokensConfig,
+        "pacing": PacingConfig,
+        "logging": LoggingConfig,
+    }
 )
 # Sections whose tables the user names: [shops.demo].
 NAMED_SECTIONS: Final[Mapping[str, type[Struct]]] = MappingProxyType(

@@ -16,7 +16,8 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from proxy.config.schema import UNCLEAN, CertificateFile, Networks, SecretSource, TokenParams
+from proxy.config.schema import UNCLEAN, CertificateFile, Networks, RateLimitRule, SecretSource, TokenParams
+from proxy.platforms.platform import RateLimit
 from proxy.secret import Secret
 
 MAX_FILE: Final = 16 * 1024 * 1024  # bytes; all public certificate authorities together are below 1 MB
@@ -107,6 +108,8 @@ class ValueReader:
             return _networks(value, expected)
         if rule == TokenParams:
             return _token_params(value, expected)
+        if rule == RateLimitRule:
+            return _rate_limit(value, expected)
         try:
             result = msgspec.convert(value, rule, strict=not self.from_text)
         except msgspec.ValidationError:
@@ -183,6 +186,17 @@ def _token_params(value: object, expected: str) -> Mapping[str, str]:
     if not all(isinstance(entry, str) and not _UNCLEAN.search(key + entry) for key, entry in value.items()):
         raise Unusable(expected)
     return MappingProxyType(value)
+
+
+def _rate_limit(value: object, expected: str) -> RateLimit | None:
+    if value is False:
+        return None
+    if value is True or not isinstance(value, dict):
+        raise Unusable(_with_type(expected, value))
+    try:
+        return msgspec.convert(value, RateLimit, strict=True)
+    except (msgspec.ValidationError, ValueError):
+        raise Unusable(expected) from None
 
 
 def _with_type(expected: str, value: object) -> str:

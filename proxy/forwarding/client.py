@@ -11,11 +11,12 @@ from typing import Any, Final
 
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import RawRequestMessage
+from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
 
 from proxy.errors import BadRequest, BadTarget, MethodNotSupported, ProxyError, RequestTooLarge
+from proxy.forwarding.headers import Hop, check_for_loop, check_framing
 from proxy.forwarding.target import MUST_BE_A_PATH, PERCENT_ENCODE
 
 MAX_REQUEST_LINE: Final = 1 << 14  # bytes
@@ -158,6 +159,17 @@ class ClientConnection(web.RequestHandler):
             return await self._server.refuse(request, _unreadable(err_info.exc))
 
         return handler
+
+
+def check_request(request: web.BaseRequest, hop: Hop) -> None:
+    """Refuse what the parser lets through but can't be forwarded: raises a `RequestError`."""
+    if request.version not in (HttpVersion11, HttpVersion10):
+        raise BadRequest(SPEAKS_HTTP_1)
+    if request.method in ("CONNECT", "TRACE"):
+        # An upstream's answer to TRACE would show the client the token (RFC 9110 §9.3.8).
+        raise MethodNotSupported(f"{request.method} is not supported here.")
+    check_framing(request.raw_headers, request.version)
+    check_for_loop(request.raw_headers, hop)
 
 
 def _unreadable(error: BaseException) -> ProxyError:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from proxy.errors import ProxyError
+from proxy.errors import Problem, ProxyError
 from proxy.forwarding.body import RequestBody
 from proxy.forwarding.client_response import ClientResponse
 from proxy.forwarding.target import Target
@@ -14,6 +14,9 @@ from proxy.forwarding.target import Target
 # Platforms put a code of their own into the body of a 401 (Shoprenter: 40101), in JSON or XML; how is not documented.
 _INNER_CODE: Final = re.compile(rb"(?<![0-9])401[0-9]{2}(?![0-9])")
 INNER_CODE_WITHIN: Final = 4096  # bytes
+_NOT_PERMITTED: Final = (
+    "the platform refuses this call although the token is fresh: the API client probably lacks the scope for it"
+)
 
 
 @dataclass(slots=True)
@@ -56,6 +59,27 @@ class Exchange:
             "bytes_out": self.response.bytes_sent,
             "request_id": self.request_id,
         }
+
+    def not_permitted_fields(self, body: bytes) -> dict[str, Any]:
+        """Return what the log says of a 401 that no token helps against; `body` is the beginning of its body."""
+        return {
+            "shop": self.shop,
+            "method": self.request.method,
+            "path": self.path,
+            "inner_code": inner_code(body),
+            "why": _NOT_PERMITTED,
+        }
+
+    def write(self, answer: Problem) -> None:
+        """Write an answer of the proxy's own. Raises `ConnectionResetError` if the client is gone."""
+        self.response.start(
+            answer.status,
+            answer.reason,
+            answer.headers,
+            length=b"%d" % len(answer.body),
+            first=b"" if self.request.method == "HEAD" else answer.body,
+            complete=True,
+        )
 
 
 def inner_code(body: bytes) -> int | None:

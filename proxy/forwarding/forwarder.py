@@ -1,4 +1,4 @@
-"""The life of one request, from top to bottom: route, admit, prepare, authorize, send, retry, relay.
+"""The life of one request, from top to bottom: route, admit, prepare, authorize, pace, send, retry, relay.
 
 Every request ends here in exactly one of three ways, and in exactly one line of the log: the platform's answer is
 relayed (`request.forwarded`), the proxy answers itself (`request.refused`), or the client leaves before there is an
@@ -8,10 +8,9 @@ answer (`request.abandoned`).
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
-from aiohttp.http import HttpVersion10, HttpVersion11
 from structlog.typing import FilteringBoundLogger
 
 from proxy.errors import (
@@ -19,6 +18,7 @@ from proxy.errors import (
     BodyTooLarge,
     InternalError,
     MethodNotSupported,
+    PacedOut,
     ProxyError,
     TokenError,
     UnknownShop,
@@ -26,14 +26,12 @@ from proxy.errors import (
     problem,
 )
 from proxy.forwarding.body import RequestBody
-from proxy.forwarding.client import SPEAKS_HTTP_1
+from proxy.forwarding.client import check_request
 from proxy.forwarding.client_response import ClientResponse, WrittenResponse
-from proxy.forwarding.exchange import INNER_CODE_WITHIN, Exchange, inner_code
+from proxy.forwarding.exchange import INNER_CODE_WITHIN, Exchange
 from proxy.forwarding.headers import (
     ClientConnectionInfo,
     Hop,
-    check_for_loop,
-    check_framing,
     client_response_fields,
     decrease_max_forwards,
     expects_continue,
@@ -46,22 +44,20 @@ from proxy.forwarding.route import Route, Routes
 from proxy.forwarding.target import Target, call_segment, parse_target, upstream_target
 from proxy.forwarding.upstream import Upstream, UpstreamRequest
 from proxy.forwarding.upstream_response import UpstreamResponse
+from proxy.guards.pacing import Pacer
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.state import CallKind
 from proxy.tokens.token import AccessToken
-
-_NOT_PERMITTED: Final = (
-    "the platform refuses this call although the token is fresh: the API client probably lacks the scope for it"
-)
 
 
 class Forwarder:
     """Serves requests. `upstreams` maps a platform's `allow_private` to the connections to use."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a request meets on its way, each by its name
         self,
         routes: Routes,
         tokens: TokenCache,
+        pacer: Pacer,
         upstreams: Mapping[bool, Upstream],
         log: FilteringBoundLogger,
         *,
@@ -72,6 +68,7 @@ class Forwarder:
     ) -> None:
         self._routes = routes
         self._tokens = tokens
+        self._pacer = pacer
         self._upstreams = upstreams
         self._log = log
         self._hop = hop
@@ -113,7 +110,7 @@ class Forwarder:
 
     async def _forward(self, exchange: Exchange) -> None:
         # 1. route
-        self._check_request(exchange.request)
+        check_request(exchange.request, self._hop)
         target = exchange.target = parse_target(exchange.request.raw_path.encode("utf-8", "surrogateescape"))
         # 2. admit; only then is the shop looked up
         route = self._routes.find(target.shop)
@@ -124,29 +121,19 @@ class Forwarder:
         if upstream_request is None:
             self._answer_options(exchange)
             return
-        # 4. authorize
-        token = await self._tokens.get(route.token_request)
-        # 5. send
-        answer = await self._send(exchange, route, upstream_request, token)
+        # 4. authorize, 5. pace, 6. send
+        token, answer = await self._attempt(exchange, route, upstream_request)
         try:
-            # 6. retry
+            # 7. retry
             if answer.status == 401:
                 answer = await self._retried(exchange, route, upstream_request, token, answer)
-            # 7. relay
+            if answer.status == 429:
+                answer = await self._sent_again(exchange, route, upstream_request, answer)
+            # 8. relay
             await self._relay(exchange, answer)
         finally:
             await answer.close()
         self._log.info("request.forwarded", **self._fields(exchange))
-
-    def _check_request(self, request: web.BaseRequest) -> None:
-        """Refuse what the parser lets through but can't be forwarded."""
-        if request.version not in (HttpVersion11, HttpVersion10):
-            raise BadRequest(SPEAKS_HTTP_1)
-        if request.method in ("CONNECT", "TRACE"):
-            # An upstream's answer to TRACE would show the client the token (RFC 9110 §9.3.8).
-            raise MethodNotSupported(f"{request.method} is not supported here.")
-        check_framing(request.raw_headers, request.version)
-        check_for_loop(request.raw_headers, self._hop)
 
     async def _prepare(self, exchange: Exchange, route: Route, target: Target) -> UpstreamRequest | None:
         """Return the request for the upstream; `None` if it ends here (`Max-Forwards: 0`)."""
@@ -174,7 +161,20 @@ class Forwarder:
             exchange.response.send_continue()
         content = await body.read_ahead()
         path = upstream_target(route.base_path, target.rest)
-        return UpstreamRequest(route.origin, request.method, path, fields, body, content)
+        turn = self._pacer.turn(route.token_request.key, request.remote or "", route.shop.platform.rate_limit)
+        return UpstreamRequest(route.origin, request.method, path, fields, body, content, turn)
+
+    async def _attempt(
+        self, exchange: Exchange, route: Route, request: UpstreamRequest
+    ) -> tuple[AccessToken, UpstreamResponse]:
+        """Send the request as soon as there are a token and a slot; return which token that was, and the answer."""
+        while True:
+            await self._tokens.get(route.token_request)
+            async with request.turn:
+                # Read again, without awaiting: the token may have ended in the queue. Then the slot is given back.
+                token = self._tokens.current(route.token_request)
+                if token is not None:
+                    return token, await self._send(exchange, route, request, token)
 
     async def _send(
         self, exchange: Exchange, route: Route, request: UpstreamRequest, token: AccessToken
@@ -200,13 +200,32 @@ class Forwarder:
         if fresh is None:
             return refused
         try:
-            await refused.close()
-            answer = await self._send(exchange, route, request, fresh)
+            async with request.turn:
+                await refused.close()
+                answer = await self._send(exchange, route, request, fresh)
             if answer.status == 401:
                 exchange.newly_not_permitted = self._tokens.refused_again(route.token_request, fresh, kind)
+        except PacedOut:
+            return refused
         finally:
             self._tokens.repeated(route.token_request, kind)
         return answer
+
+    async def _sent_again(
+        self, exchange: Exchange, route: Route, request: UpstreamRequest, throttled: UpstreamResponse
+    ) -> UpstreamResponse:
+        """Return the answer to the same request, sent again when the platform lets it; else the 429 itself."""
+        while throttled.status == 429 and request.turn.throttled(throttled.retry_after):
+            try:
+                async with request.turn:
+                    token = self._tokens.current(route.token_request)
+                    if token is None:
+                        break
+                    await throttled.close()
+                    throttled = await self._send(exchange, route, request, token)
+            except PacedOut:
+                break
+        return throttled
 
     async def _relay(self, exchange: Exchange, answer: UpstreamResponse) -> None:
         response = exchange.response
@@ -232,18 +251,7 @@ class Forwarder:
                 response.finish()
         finally:
             if exchange.newly_not_permitted:
-                self._tell_not_permitted(exchange, beginning)
-
-    def _tell_not_permitted(self, exchange: Exchange, body: bytes) -> None:
-        """Tell the operator of a 401 that no token helps against, once for each kind of call and pause."""
-        self._log.warning(
-            "call.not_permitted",
-            shop=exchange.shop,
-            method=exchange.request.method,
-            path=exchange.path,
-            inner_code=inner_code(body),
-            why=_NOT_PERMITTED,
-        )
+                self._log.warning("call.not_permitted", **exchange.not_permitted_fields(beginning))
 
     def _answer_options(self, exchange: Exchange) -> None:
         """Answer OPTIONS as its last recipient (RFC 9110 §7.6.2)."""
@@ -259,16 +267,8 @@ class Forwarder:
             return
         if isinstance(error, (BadRequest, BodyTooLarge, MethodNotSupported)) or not exchange.request.content.is_eof():
             response.refuse_rest()  # what follows may belong to no request
-        answer = problem(error, request_id=exchange.request_id)
         with suppress(ConnectionError):
-            response.start(
-                answer.status,
-                answer.reason,
-                answer.headers,
-                length=b"%d" % len(answer.body),
-                first=b"" if exchange.request.method == "HEAD" else answer.body,
-                complete=True,
-            )
+            exchange.write(problem(error, request_id=exchange.request_id))
         level = self._log.warning if isinstance(error, (TokenError, UpstreamError, InternalError)) else self._log.info
         level("request.refused", **self._fields(exchange, error))
 

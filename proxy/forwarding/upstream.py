@@ -29,6 +29,7 @@ from proxy.forwarding.headers import Fields, serialize
 from proxy.forwarding.upstream_connection import UpstreamConnection
 from proxy.forwarding.upstream_errors import CONNECTION_LOST, FOREIGN_ERRORS, translate
 from proxy.forwarding.upstream_response import Interim, UpstreamResponse, abandon, final_response
+from proxy.guards.pacing import Turn
 from proxy.platforms.platform import Origin
 from proxy.tasks import BackgroundTasks
 
@@ -51,6 +52,8 @@ class UpstreamRequest(NamedTuple):
     fields: Fields
     body: RequestBody
     content: bytes | None
+    # Is told when the request begins to go out and when it is out, for the platform's rate limit.
+    turn: Turn
 
 
 class Upstream:
@@ -159,25 +162,28 @@ class Upstream:
             b"%s %s HTTP/1.1" % (request.method.encode(), request.target),
             [*request.fields, *framing, (b"Authorization", authorization)],
         )
+        request.turn.begun()
         if request.content is not None:
             transport.write(head + request.content)
             protocol.finish_request()
+            request.turn.sent()
             return None
         transport.write(head)
-        return self._tasks.start(self._pump(protocol, request.body, chunked=length is None), name="upload")
+        return self._tasks.start(self._pump(protocol, request, chunked=length is None), name="upload")
 
-    async def _pump(self, protocol: UpstreamConnection, body: RequestBody, *, chunked: bool) -> None:
+    async def _pump(self, protocol: UpstreamConnection, request: UpstreamRequest, *, chunked: bool) -> None:
         """Write a streaming body, no faster than the upstream takes it. Its errors end the wait for the answer."""
         writer = StreamWriter(protocol, asyncio.get_running_loop())
         if chunked:
             writer.enable_chunking()
         try:
-            async with aclosing(body.chunks()) as chunks:
+            async with aclosing(request.body.chunks()) as chunks:
                 async for chunk in chunks:
                     async with asyncio.timeout(self._read_timeout):
                         await writer.write(chunk)
             await writer.write_eof()
             protocol.finish_request()
+            request.turn.sent()
         except ConnectionError:
             pass  # The upstream stopped reading; what it has to say, if anything, is read by who waits for it.
         except Exception as error:

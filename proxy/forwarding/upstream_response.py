@@ -18,6 +18,7 @@ from proxy.errors import UpstreamProtocolError
 from proxy.forwarding.headers import Fields, fields_named, has_control_characters, list_members
 from proxy.forwarding.upstream_connection import UpstreamConnection
 from proxy.forwarding.upstream_errors import FOREIGN_ERRORS, translate
+from proxy.tokens.endpoint import read_retry_after
 
 _MAX_INTERIM: Final = 100  # 1xx answers before the real one
 _MAX_LENGTH_DIGITS: Final = 18  # 2^64-1, which has 20, is the parser's word for "no length"
@@ -50,6 +51,12 @@ class UpstreamResponse:
         self._protocol = protocol
         self._pump = pump
         self._clock = clock
+
+    @property
+    def retry_after(self) -> float | None:
+        """In how many seconds the upstream says to try again, if it does."""
+        retry_after, date = (next(fields_named(self.fields, name), b"") for name in (b"retry-after", b"date"))
+        return read_retry_after(retry_after.decode("latin-1"), date.decode("latin-1"))
 
     def read_nowait(self) -> bytes:
         """Return what of the body has arrived already; maybe nothing. Raises `UpstreamError`."""

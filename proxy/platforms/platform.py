@@ -8,6 +8,7 @@ a URL is only ever made from a template and a name that passed it. URLs are chec
 that everything after can rely on them.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,6 +54,23 @@ class Credentials:
     client_secret: Secret
 
 
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """At most `requests` in any `per` seconds, for one set of credentials and one shop.
+
+    Raises `ValueError` with a sentence for the operator if that is no limit that can be kept.
+    """
+
+    requests: int
+    per: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.requests < 1:
+            raise ValueError("rate_limit: requests must be 1 or more")
+        if not 0 < self.per < math.inf:
+            raise ValueError("rate_limit: per must be a number of seconds above 0")
+
+
 class Origin(NamedTuple):
     """Where a connection goes."""
 
@@ -86,6 +104,8 @@ class Platform:
     credentials_place: str = "what the platform gave you"
     # Path prefix that all of the platform's calls share, for telling kinds of calls apart.
     api_prefix: str = ""
+    # What the platform lets through; `None`: it says nothing of a limit, or the limit is not to be kept here.
+    rate_limit: RateLimit | None = None
     # Whether the platform is told X-Forwarded-For, -Host and -Proto.
     forwarded_headers: bool = False
     # Whether its hosts may resolve to loopback or private addresses.

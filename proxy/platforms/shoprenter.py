@@ -4,7 +4,7 @@ The token request is a JSON body to a URL that names the shop; each shop's API h
 calls are answered with a 308 since 2026-09-30, so nothing here is `http`.
 """
 
-from proxy.platforms.platform import Platform, TokenRequestForm
+from proxy.platforms.platform import Platform, RateLimit, TokenRequestForm
 
 SHOPRENTER = Platform(
     name="shoprenter",
@@ -12,4 +12,7 @@ SHOPRENTER = Platform(
     token_request=TokenRequestForm.JSON,
     credentials_place="the API client in the shop's admin (or, for a platform app, the app's own)",
     api_url="https://{shop}.api2.myshoprenter.hu/api/",
+    # "3 requests per application per shop per second". Whether the window slides is not documented; who keeps within
+    # the sliding one keeps within every other.
+    rate_limit=RateLimit(3, per=1.0),
 )

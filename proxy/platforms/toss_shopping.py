@@ -5,7 +5,7 @@ The token request is a form body with a scope; one API host serves all sellers, 
 
 from dataclasses import replace
 
-from proxy.platforms.platform import Platform, TokenRequestForm
+from proxy.platforms.platform import Platform, RateLimit, TokenRequestForm
 
 TOSS_SHOPPING = Platform(
     name="toss-shopping",
@@ -15,6 +15,8 @@ TOSS_SHOPPING = Platform(
     scope="toss-shopping-fep:write",
     api_url="https://shopping-fep.toss.im/",
     api_prefix="api/v3/shopping-fep",
+    # Integrators report about 50 reads and 30 writes a second; the lower one holds for both.
+    rate_limit=RateLimit(30, per=1.0),
 )
 
 TOSS_SHOPPING_ALPHA = replace(

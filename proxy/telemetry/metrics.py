@@ -30,3 +30,14 @@ class TokenMetrics:
         """Count a token that was granted."""
         self.requests[shop, "granted"] += 1
         self.times[shop] = TokenTimes(requested_at, expires_at)
+
+
+@dataclass(slots=True)
+class PacingMetrics:
+    """What the platforms' rate limits cost: requests that waited, for how long, how many wait now, and 429s."""
+
+    waits: int = 0  # that came to an end, whichever
+    waited_seconds: float = 0.0
+    waiting: int = 0
+    paced_out: int = 0
+    throttled: int = 0

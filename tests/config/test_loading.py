@@ -7,7 +7,7 @@ import pytest
 from proxy.config import Config, ConfigError, load_config
 from proxy.config.loading import BUILT_IN
 from proxy.config.schema import LoggingConfig, ServerConfig, TokensConfig, UpstreamConfig
-from proxy.platforms.platform import Credentials, Platform, TokenRequestForm
+from proxy.platforms.platform import Credentials, Platform, RateLimit, TokenRequestForm
 from proxy.platforms.shop import Shop
 from proxy.platforms.shoprenter import SHOPRENTER
 from proxy.platforms.toss_shopping import TOSS_SHOPPING
@@ -149,6 +149,7 @@ def test_a_built_in_platform_keeps_what_the_file_does_not_name(path: Path, name:
         scope=built_in.scope,
         credentials_place=built_in.credentials_place,
         api_prefix=built_in.api_prefix,
+        rate_limit=built_in.rate_limit,
     )
     assert config.platforms == {**BUILT_IN, name: changed}
 
@@ -209,3 +210,18 @@ def test_an_error_carries_nothing_that_could_hold_a_secret(path: Path) -> None:
 
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{ requests = 5, per = 2.5 }", RateLimit(5, 2.5)),
+        ("{ requests = 5 }", RateLimit(5, 1.0)),
+        ("false", None),
+    ],
+)
+def test_a_rate_limit_may_be_changed_or_switched_off(path: Path, text: str, expected: RateLimit | None) -> None:
+    config = load(path, DEMO + f"[platforms.shoprenter]\nrate_limit = {text}\n")
+
+    assert config.platforms["shoprenter"].rate_limit == expected
+    assert config.shops.named["demo"].platform.rate_limit == expected

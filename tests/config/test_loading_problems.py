@@ -57,7 +57,7 @@ def problems(path: Path, text: str) -> tuple[str, ...]:
         ),
         (
             f"port = 8080\n{DEMO}",
-            "port: unknown setting: known are logging, platforms, server, shops, tokens, upstream",
+            "port: unknown setting: known are logging, pacing, platforms, server, shops, tokens, upstream",
         ),
         (f"{DEMO}[server]\nprot = 1", "server.prot: unknown setting: did you mean port?"),
         (f'{DEMO}secret = "s3cret"', "shops.demo.secret: unknown setting: did you mean client_secret?"),
@@ -159,7 +159,7 @@ def test_all_problems_come_at_once_in_the_order_of_the_file(path: Path) -> None:
         ' as "10.0.0.0/8"; look at entry 2',
         "server.port: must be a whole number from 0 to 65535 (0: any free port), not a text",
         EXPOSED,
-        "nothing: unknown setting: known are logging, platforms, server, shops, tokens, upstream",
+        "nothing: unknown setting: known are logging, pacing, platforms, server, shops, tokens, upstream",
     )
 
 

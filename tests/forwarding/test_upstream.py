@@ -12,6 +12,7 @@ from proxy.errors import UpstreamProtocolError, UpstreamTimeout, UpstreamUnreach
 from proxy.forwarding.body import RequestBody
 from proxy.forwarding.headers import Fields
 from proxy.forwarding.upstream import Upstream, UpstreamRequest
+from proxy.guards.pacing import UNPACED
 from proxy.platforms.platform import Origin
 from proxy.tasks import BackgroundTasks
 from tests.peers import Connection, answering, request, response, serving
@@ -32,7 +33,8 @@ class Caller:
     upstream: Upstream = field(init=False)
 
     def start(self, method: str, body: RequestBody, content: bytes | None) -> UpstreamRequest:
-        return UpstreamRequest(Origin("http", "127.0.0.1", self.port), method, b"/x", [(b"Host", b"h")], body, content)
+        origin = Origin("http", "127.0.0.1", self.port)
+        return UpstreamRequest(origin, method, b"/x", [(b"Host", b"h")], body, content, UNPACED)
 
     async def send(self, method: str = "GET", content: bytes = b"") -> bytes:
         """Send a request; return the answer's body."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.platforms.platform import Origin, Platform, is_shop_name
+from proxy.platforms.platform import Origin, Platform, RateLimit, is_shop_name
 
 NOT_ABSOLUTE = "must be an absolute URL, such as https://{shop}.example.com/api/"
 NO_FRAGMENT = "must not hold a fragment"
@@ -216,3 +216,28 @@ def test_any_text_is_a_template_or_a_sentence_and_a_template_keeps_its_host(temp
     assert one.host.rpartition(".")[2] == other.host.rpartition(".")[2]
     assert path.startswith(b"/")
     assert path.endswith(b"/")
+
+
+def test_a_platform_has_no_rate_limit_unless_it_is_given_one() -> None:
+    assert make().rate_limit is None
+
+
+@pytest.mark.parametrize(("requests", "per"), [(1, 0.001), (3, 1.0), (1000, 3600.0)])
+def test_a_rate_limit_is_so_many_requests_in_so_many_seconds(requests: int, per: float) -> None:
+    assert (RateLimit(requests, per).requests, RateLimit(requests, per).per) == (requests, per)
+
+
+@pytest.mark.parametrize(
+    ("requests", "per", "problem"),
+    [
+        (0, 1.0, "rate_limit: requests must be 1 or more"),
+        (-1, 1.0, "rate_limit: requests must be 1 or more"),
+        (3, 0.0, "rate_limit: per must be a number of seconds above 0"),
+        (3, -1.0, "rate_limit: per must be a number of seconds above 0"),
+        (3, float("inf"), "rate_limit: per must be a number of seconds above 0"),
+        (3, float("nan"), "rate_limit: per must be a number of seconds above 0"),
+    ],
+)
+def test_a_rate_limit_that_can_not_be_kept_is_refused(requests: int, per: float, problem: str) -> None:
+    with pytest.raises(ValueError, match=f"^{problem}$"):
+        RateLimit(requests, per)

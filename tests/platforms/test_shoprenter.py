@@ -1,6 +1,6 @@
 """The built-in platform is what Shoprenter documents."""
 
-from proxy.platforms.platform import Origin, Platform, TokenRequestForm
+from proxy.platforms.platform import Origin, Platform, RateLimit, TokenRequestForm
 from proxy.platforms.shoprenter import SHOPRENTER
 
 
@@ -16,6 +16,7 @@ def test_shoprenter_is_as_documented() -> None:
         api_prefix="",
         forwarded_headers=False,
         allow_private=False,
+        rate_limit=RateLimit(3, per=1.0),
     )
 
     assert expected == SHOPRENTER

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.platforms.platform import Origin, Platform, TokenRequestForm
+from proxy.platforms.platform import Origin, Platform, RateLimit, TokenRequestForm
 from proxy.platforms.toss_shopping import TOSS_SHOPPING, TOSS_SHOPPING_ALPHA
 
 
@@ -30,6 +30,7 @@ def test_toss_shopping_is_as_documented(platform: Platform, name: str, token_url
         api_prefix="api/v3/shopping-fep",
         forwarded_headers=False,
         allow_private=False,
+        rate_limit=RateLimit(30, per=1.0),
     )
     assert platform.token_url_for("seoul") == token_url
     assert platform.api_base_for("seoul") == (Origin("https", api_host, 443), b"/")

@@ -1,0 +1,177 @@
+"""Keeps the platforms' rate limits: requests above them wait in line for a slot.
+
+    turn = pacer.turn(key, client, limit)
+    async with turn:                      # waits for a slot; raises PacedOut
+        ...                               # leaving here gives the slot back
+        turn.begun()                      # the first byte is about to be written: the slot counts, whatever happens
+        turn.sent()                       # the last byte is written
+    if answer.status == 429 and turn.throttled(retry_after):
+        async with turn: ...              # once more, ahead of all that came later from this client
+
+Rules:
+- A slot can't be lost or used twice: leaving the block settles it. If it was not used, the next one has it at once; if
+  it was begun and nobody said that all is sent, it counts from when the block is left.
+- A request waits for `max_wait` seconds in all, however often it enters. Where that is known to be in vain it is
+  refused on arrival; so are those above `max_queue`, but a client with few in line takes the place of one with many.
+- A client that leaves makes no hole: its turn, and a slot that it was just granted, go to the next.
+- What is known of a key is dropped when it no longer matters, and not before: forgetting it would break the limit.
+"""
+
+from collections.abc import Callable
+from typing import Final, Self
+
+from proxy.guards.pace import LONGEST_PAUSE, pause_after_429
+from proxy.guards.slots import Office, PacingPolicy, Place, Slots, Timer
+from proxy.platforms.platform import RateLimit
+from proxy.telemetry.metrics import PacingMetrics
+
+MAX_TRIES_AGAIN: Final = 3  # after a 429
+_KEPT_KEYS: Final = 1000  # are not worth looking through for idle ones
+
+
+class Turn:
+    """One request's way to its slots: to be entered with `async with` for each attempt. This one is without a limit."""
+
+    __slots__ = ()
+
+    async def __aenter__(self) -> Self:
+        """Wait for a slot. Raises `PacedOut`."""
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        """Settle what became of the slot."""
+
+    def begun(self) -> None:
+        """Take note that the first byte is about to be written: the slot can't be given back any more."""
+
+    def sent(self) -> None:
+        """Take note that the whole request is written: once for each time that it was. Without effect outside."""
+
+    def throttled(self, retry_after: float | None) -> bool:
+        """Take note that the answer was 429, with this Retry-After in seconds; tell whether to enter the turn again.
+
+        To enter it waits as long as is due. If not, the 429 is for the client.
+        """
+        return False
+
+
+UNPACED: Final = Turn()
+
+
+class Pacer:
+    """Gives out turns, and holds the slots of every key.
+
+    `clock` is monotonic, in seconds, and must be exact: uvloop's own stands still while callbacks run. `call_later`
+    takes seconds and a function.
+    """
+
+    def __init__(
+        self,
+        policy: PacingPolicy,
+        metrics: PacingMetrics,
+        *,
+        clock: Callable[[], float],
+        call_later: Callable[[float, Callable[[], None]], Timer],
+    ) -> None:
+        self._office = Office(policy, metrics, clock, call_later)
+        self._slots: dict[bytes, Slots] = {}
+        self._keys_kept = _KEPT_KEYS
+        self._turns = 0
+
+    def turn(self, key: bytes, client: str, limit: RateLimit | None) -> Turn:
+        """Return the turn of a request that came in just now.
+
+        `key` stands for a set of credentials and a shop, which share one limit; `client` for who shares it fairly.
+        """
+        if limit is None:
+            return UNPACED
+        self._turns += 1
+        return _PacedTurn(self, self._office, key, limit, Place(client, self._turns))
+
+    def slots(self, key: bytes, limit: RateLimit) -> Slots:
+        """Return the slots of `key`; for its turns."""
+        slots = self._slots.get(key)
+        if slots is None:
+            if len(self._slots) >= self._keys_kept:
+                self._drop_idle()
+            slots = self._slots[key] = Slots(self._office, limit)
+        else:
+            slots.keep(limit)
+        return slots
+
+    def __len__(self) -> int:
+        """Count the keys of which something is known."""
+        return len(self._slots)
+
+    def _drop_idle(self) -> None:
+        now = self._office.clock()
+        self._slots = {key: slots for key, slots in self._slots.items() if not slots.idle(now)}
+        self._keys_kept = max(2 * len(self._slots), _KEPT_KEYS)  # so that looking through them costs each one little
+
+
+class _PacedTurn(Turn):
+    """A turn under a rate limit."""
+
+    __slots__ = (
+        "_begun",
+        "_inside",
+        "_key",
+        "_limit",
+        "_office",
+        "_pacer",
+        "_patience",
+        "_place",
+        "_sent",
+        "_taken_at",
+        "_tries",
+    )
+
+    def __init__(self, pacer: Pacer, office: Office, key: bytes, limit: RateLimit, place: Place) -> None:
+        self._pacer = pacer
+        self._office = office
+        self._key = key
+        self._limit = limit
+        self._place = place
+        self._inside = False  # or on the way in
+        self._patience = office.policy.max_wait  # seconds that are left to wait
+        self._tries = 0
+
+    async def __aenter__(self) -> Self:
+        if self._inside:
+            raise RuntimeError("a turn is entered by one at a time")
+        slots = self._pacer.slots(self._key, self._limit)
+        self._inside = True
+        self._taken_at = now = self._office.clock()
+        if not slots.take_at_once(self._place, now):
+            try:
+                await slots.wait(self._place, now, self._patience)
+            except BaseException:
+                self._inside = False
+                raise
+            finally:
+                self._taken_at = self._office.clock()
+                self._patience -= self._taken_at - now
+        self._begun = self._sent = False
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        if not self._begun:
+            self._pacer.slots(self._key, self._limit).give_back(self._place)
+        elif not self._sent:
+            self.sent()
+        self._inside = False
+
+    def begun(self) -> None:
+        self._begun = True
+
+    def sent(self) -> None:
+        if self._inside:
+            self._begun = self._sent = True
+            self._pacer.slots(self._key, self._limit).sent(self._place)
+
+    def throttled(self, retry_after: float | None) -> bool:
+        self._tries += 1
+        pause = pause_after_429(self._tries, retry_after)
+        self._office.metrics.throttled += 1
+        self._pacer.slots(self._key, self._limit).throttled(self._taken_at, pause)
+        return self._tries <= MAX_TRIES_AGAIN and pause <= min(self._patience, LONGEST_PAUSE)
