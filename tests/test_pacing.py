@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -71,6 +72,29 @@ async def test_a_429_for_longer_than_a_request_may_wait_is_the_clients() -> None
 
     assert (answer.status, answer.body, answer.values(b"Retry-After")) == (429, b"slow down", [b"3000"])
     assert len(path.api.received) == 1
+
+
+async def test_a_client_that_leaves_while_a_429_is_waited_out_leaves_no_connection_open() -> None:
+    first = response(b"slow down", status=b"429 Too Many Requests", fields=b"Retry-After: 0\r\n")
+    later = response(b"slow down", status=b"429 Too Many Requests", fields=b"Retry-After: 9\r\n")
+    waits, ended = asyncio.Event(), asyncio.Event()
+
+    async def api(connection: Connection) -> None:
+        await connection.read_request()
+        await connection.send(first)
+        await connection.read_request()
+        await connection.send(later.replace(b"Content-Length: 9", b"Content-Length: 99"))  # open until it is let go
+        waits.set()
+        with suppress(ConnectionError):
+            assert await connection.read_request() is None
+        ended.set()
+
+    async with whole_path(api, of={"rate_limit": RateLimit(100, per=0.01)}) as path:
+        async with path.connect() as client:
+            await client.send(request())
+            await waits.wait()
+        await path.proxy.until_logged("request.abandoned")
+        await ended.wait()
 
 
 async def test_without_a_limit_a_429_is_an_answer_like_any_other() -> None:

@@ -10,6 +10,7 @@ from proxy.errors import Problem, ProxyError
 from proxy.forwarding.body import RequestBody
 from proxy.forwarding.client_response import ClientResponse
 from proxy.forwarding.target import Target
+from proxy.forwarding.upstream_response import UpstreamResponse
 
 # Platforms put a code of their own into the body of a 401 (Shoprenter: 40101), in JSON or XML; how is not documented.
 _INNER_CODE: Final = re.compile(rb"(?<![0-9])401[0-9]{2}(?![0-9])")
@@ -30,7 +31,7 @@ class Exchange:
     target: Target | None = None
     body: RequestBody | None = None
     attempts: int = 0
-    upstream_status: int | None = None
+    answer: UpstreamResponse | None = None
     # The platform refused the call with a fresh token too, and the log has not said so yet.
     newly_not_permitted: bool = False
 
@@ -52,7 +53,7 @@ class Exchange:
             "method": self.request.method,
             "path": self.path,
             "status": self.response.status,
-            "upstream_status": self.upstream_status,
+            "upstream_status": self.answer.status if self.answer else None,
             "attempts": self.attempts,
             "duration_ms": round((now - self.started_at) * 1000, 1),
             "bytes_in": self.body.received if self.body else 0,

@@ -121,18 +121,18 @@ class Forwarder:
         if upstream_request is None:
             self._answer_options(exchange)
             return
-        # 4. authorize, 5. pace, 6. send
-        token, answer = await self._attempt(exchange, route, upstream_request)
         try:
+            # 4. authorize, 5. pace, 6. send
+            token, answer = await self._attempt(exchange, route, upstream_request)
             # 7. retry
             if answer.status == 401:
-                answer = await self._retried(exchange, route, upstream_request, token, answer)
-            if answer.status == 429:
-                answer = await self._sent_again(exchange, route, upstream_request, answer)
+                answer = await self._with_another_token(exchange, route, upstream_request, token, answer)
+            answer = await self._when_let(exchange, route, upstream_request, answer)
             # 8. relay
             await self._relay(exchange, answer)
         finally:
-            await answer.close()
+            if exchange.answer is not None:
+                await exchange.answer.close()
         self._log.info("request.forwarded", **self._fields(exchange))
 
     async def _prepare(self, exchange: Exchange, route: Route, target: Target) -> UpstreamRequest | None:
@@ -179,13 +179,15 @@ class Forwarder:
     async def _send(
         self, exchange: Exchange, route: Route, request: UpstreamRequest, token: AccessToken
     ) -> UpstreamResponse:
+        """Send the request and return the answer, which takes the place of an earlier one."""
+        if exchange.answer is not None:
+            await exchange.answer.close()
         exchange.attempts += 1
         upstream = self._upstreams[route.shop.platform.allow_private]
-        answer = await upstream.send(request, token.authorization, exchange.response.send_interim)
-        exchange.upstream_status = answer.status
-        return answer
+        exchange.answer = await upstream.send(request, token.authorization, exchange.response.send_interim)
+        return exchange.answer
 
-    async def _retried(
+    async def _with_another_token(
         self,
         exchange: Exchange,
         route: Route,
@@ -201,7 +203,6 @@ class Forwarder:
             return refused
         try:
             async with request.turn:
-                await refused.close()
                 answer = await self._send(exchange, route, request, fresh)
             if answer.status == 401:
                 exchange.newly_not_permitted = self._tokens.refused_again(route.token_request, fresh, kind)
@@ -211,21 +212,16 @@ class Forwarder:
             self._tokens.repeated(route.token_request, kind)
         return answer
 
-    async def _sent_again(
-        self, exchange: Exchange, route: Route, request: UpstreamRequest, throttled: UpstreamResponse
+    async def _when_let(
+        self, exchange: Exchange, route: Route, request: UpstreamRequest, answer: UpstreamResponse
     ) -> UpstreamResponse:
         """Return the answer to the same request, sent again when the platform lets it; else the 429 itself."""
-        while throttled.status == 429 and request.turn.throttled(throttled.retry_after):
+        while answer.status == 429 and request.turn.throttled(answer.retry_after):
             try:
-                async with request.turn:
-                    token = self._tokens.current(route.token_request)
-                    if token is None:
-                        break
-                    await throttled.close()
-                    throttled = await self._send(exchange, route, request, token)
-            except PacedOut:
+                _, answer = await self._attempt(exchange, route, request)
+            except (PacedOut, TokenError):
                 break
-        return throttled
+        return answer
 
     async def _relay(self, exchange: Exchange, answer: UpstreamResponse) -> None:
         response = exchange.response

@@ -84,7 +84,8 @@ def test_a_request_that_was_served_is_told_whole() -> None:
     exchange.target = Target("demo", b"/orders/5?secret=1")
     body: Any = AsBody()
     exchange.body = body
-    exchange.attempts, exchange.upstream_status = 2, 401
+    answer: Any = AsResponse(401)
+    exchange.attempts, exchange.answer = 2, answer
 
     assert exchange.log_fields(1000.25) == {
         "shop": "demo",
