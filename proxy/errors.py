@@ -202,5 +202,5 @@ def problem(error: ProxyError, *, request_id: str) -> Problem:
         (b"Proxy-Status", b"%s; error=%s" % (PROXY_NAME, error.proxy_status.encode())),
     )
     if error.retry_after is not None:
-        headers += ((b"Retry-After", b"%d" % max(math.ceil(error.retry_after), 1)),)
+        headers += ((b"Retry-After", b"%d" % max(math.ceil(round(error.retry_after, 3)), 1)),)
     return Problem(error.status, HTTPStatus(error.status).phrase.encode(), headers, body)

@@ -177,3 +177,9 @@ def test_a_token_that_timed_out_does_not_change_the_next_answer() -> None:
     TokenUnavailable(DETAIL, timed_out=True)
 
     assert TokenUnavailable(DETAIL).status == 502
+
+
+def test_retry_after_is_not_rounded_up_for_the_sake_of_a_nanosecond() -> None:
+    error = TokenUnavailable("down", retry_after=60.0000000001)
+
+    assert dict(problem(error, request_id="r").headers)[b"Retry-After"] == b"60"

@@ -1,6 +1,8 @@
 """One request on its way through the proxy, and what its log line says of it."""
 
 import re
+import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +15,7 @@ from proxy.forwarding.target import Target
 from proxy.forwarding.upstream_response import UpstreamResponse
 
 # Platforms put a code of their own into the body of a 401 (Shoprenter: 40101), in JSON or XML; how is not documented.
-_INNER_CODE: Final = re.compile(rb"(?<![0-9])401[0-9]{2}(?![0-9])")
+_INNER_CODE: Final = re.compile(rb"(?<![0-9A-Za-z])401[0-9]{2}(?![0-9A-Za-z])")
 INNER_CODE_WITHIN: Final = 4096  # bytes
 _NOT_PERMITTED: Final = (
     "the platform refuses this call although the token is fresh: the API client probably lacks the scope for it"
@@ -85,5 +87,8 @@ class Exchange:
 
 def inner_code(body: bytes) -> int | None:
     """Return the platform's own code in the beginning of a 401's body."""
+    if body.startswith(b"\x1f\x8b"):  # gzip, which clients may have asked for
+        with suppress(zlib.error):
+            body = zlib.decompressobj(wbits=31).decompress(body, INNER_CODE_WITHIN)
     found = _INNER_CODE.search(body, 0, INNER_CODE_WITHIN)
     return int(found[0]) if found else None

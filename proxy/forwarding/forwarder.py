@@ -8,7 +8,7 @@ answer (`request.abandoned`).
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from structlog.typing import FilteringBoundLogger
@@ -48,6 +48,9 @@ from proxy.guards.pacing import Pacer
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.state import CallKind
 from proxy.tokens.token import AccessToken
+
+# The first one, one with a token that was in the cache already, one with a token fetched because of the 401.
+_MAX_ATTEMPTS: Final = 3
 
 
 class Forwarder:
@@ -193,23 +196,28 @@ class Forwarder:
         route: Route,
         request: UpstreamRequest,
         token: AccessToken,
-        refused: UpstreamResponse,
+        answer: UpstreamResponse,
     ) -> UpstreamResponse:
-        """Return the answer to the same request with another token; the 401 itself if there is none to be had."""
+        """Return the answer to the same request with another token; the 401 itself if there is none to be had.
+
+        One more try is all, unless the other token was there before the first one was refused: it may be dead too.
+        """
         assert exchange.target is not None  # noqa: S101 - for the type checker
         kind = CallKind(request.method, call_segment(exchange.target.rest, route.shop.platform.api_prefix))
-        fresh = await self._tokens.after_unauthorized(route.token_request, token, kind)
-        if fresh is None:
-            return refused
-        try:
-            async with request.turn:
-                answer = await self._send(exchange, route, request, fresh)
+        while answer.status == 401 and exchange.attempts < _MAX_ATTEMPTS:
+            another = await self._tokens.after_unauthorized(route.token_request, token, kind)
+            if another is None:
+                break
+            token = another.token
+            try:
+                async with request.turn:
+                    answer = await self._send(exchange, route, request, token)
+            except PacedOut:
+                break
+            finally:
+                self._tokens.repeated(route.token_request, kind)
             if answer.status == 401:
-                exchange.newly_not_permitted = self._tokens.refused_again(route.token_request, fresh, kind)
-        except PacedOut:
-            return refused
-        finally:
-            self._tokens.repeated(route.token_request, kind)
+                exchange.newly_not_permitted = self._tokens.refused_again(route.token_request, another, kind)
         return answer
 
     async def _when_let(
@@ -265,7 +273,7 @@ class Forwarder:
             response.refuse_rest()  # what follows may belong to no request
         with suppress(ConnectionError):
             exchange.write(problem(error, request_id=exchange.request_id))
-        level = self._log.warning if isinstance(error, (TokenError, UpstreamError, InternalError)) else self._log.info
+        level = self._log.warning if isinstance(error, (UpstreamError, InternalError)) else self._log.info
         level("request.refused", **self._fields(exchange, error))
 
     def _abandon(self, exchange: Exchange) -> None:

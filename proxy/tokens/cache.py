@@ -13,7 +13,7 @@ What follows from what is decided in `state.py`; this file does the waiting, the
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 
@@ -22,7 +22,7 @@ from proxy.tasks import BackgroundTasks
 from proxy.telemetry.metrics import TokenMetrics
 from proxy.tokens.endpoint import TokenEndpoint, TokenRequest
 from proxy.tokens.first_requests import TOO_MANY, FirstRequests
-from proxy.tokens.state import CallKind, Reaction, TokenState
+from proxy.tokens.state import FIRST_BACKOFF, CallKind, Reaction, TokenState
 from proxy.tokens.store import StateStore
 from proxy.tokens.token import AccessToken, access_token
 
@@ -43,6 +43,13 @@ class TokenPolicy:
     unauthorized_pause: float
     max_entries: int
     first_requests_per_second: float
+
+
+class Another(NamedTuple):
+    """Another token than the rejected one; `proves` if a 401 for it means that the call is not permitted."""
+
+    token: AccessToken
+    proves: bool
 
 
 class TokenCache:
@@ -86,20 +93,22 @@ class TokenCache:
         """Return a token that is good now; wait for it if there is none. Raises `TokenError` or `Overloaded`."""
         return self.current(request) or await self._fetched(request)
 
-    async def after_unauthorized(
-        self, request: TokenRequest, rejected: AccessToken, kind: CallKind
-    ) -> AccessToken | None:
+    async def after_unauthorized(self, request: TokenRequest, rejected: AccessToken, kind: CallKind) -> Another | None:
         """Return the token to repeat a call with that was answered 401, or `None` if that would be of no use.
 
         `rejected` stays in use for other calls until another token has come. Whoever repeats the call says with
-        `repeated` when that is over.
+        `repeated` when that is over, and with `refused_again` if it was a 401 once more.
         """
         state = self._state(request)
         reaction = state.react(rejected, kind, self._clock())
         self._metrics.unauthorized[request.shop.entry, reaction.value] += 1
         match reaction:
             case Reaction.USE_CACHED:
-                return self.current(request)
+                cached = self.current(request)
+                if cached is None:
+                    return None
+                fresh = self._clock() - cached.requested_at < self._policy.unauthorized_pause
+                return Another(cached, proves=fresh and state.replaced_for(rejected))
             case Reaction.REPLACE:
                 if state.fetch is None:
                     self._log.info("token.suspected", shop=request.shop.key, method=kind.method)
@@ -109,15 +118,17 @@ class TokenCache:
                     return None
                 if token is rejected:
                     return None
-                state.repeats(token, kind, self._policy.unauthorized_pause)
-                return token
+                state.repeats(kind, self._clock(), self._policy.unauthorized_pause)
+                return Another(token, proves=state.replaced_for(rejected))
             case Reaction.LEAVE if state.tells_of_leaving(self._clock()):
                 self._log.warning("token.not_replaced", shop=request.shop.key, why=_SUSPECTED_TOO_OFTEN)
         return None
 
-    def refused_again(self, request: TokenRequest, token: AccessToken, kind: CallKind) -> bool:
-        """Take note of a 401 for the second token too; tell whether that is news: the call is not permitted."""
-        return self._state(request).refused_again(token, kind, self._clock(), self._policy.unauthorized_pause)
+    def refused_again(self, request: TokenRequest, another: Another, kind: CallKind) -> bool:
+        """Take note of a 401 for the other token too; tell whether that is news: the call is not permitted."""
+        if not another.proves:
+            return False
+        return self._state(request).refused_again(kind, self._clock(), self._policy.unauthorized_pause)
 
     def repeated(self, request: TokenRequest, kind: CallKind) -> None:
         """Take note that the call which `after_unauthorized` gave a token for has been answered, or given up."""
@@ -148,7 +159,7 @@ class TokenCache:
         except TimeoutError:
             if delay > self._policy.fetch_timeout / 2:  # the endpoint was hardly given a chance
                 raise Overloaded(TOO_MANY, retry_after=0.0) from None
-            raise TokenUnavailable(_TOO_SLOW, timed_out=True) from None
+            raise TokenUnavailable(_TOO_SLOW, timed_out=True, retry_after=FIRST_BACKOFF) from None
         finally:
             self._metrics.waits += 1
             self._metrics.waited_seconds += self._clock() - started

@@ -119,7 +119,9 @@ def read_answer(status: int, body: bytes, *, retry_after: float | None = None) -
         # RFC 6749 §7.1: a token of a type that one does not understand must not be used.
         raise TokenUnavailable(_UNAVAILABLE, reason="the token is not of the type Bearer")
     scope = document.get("scope")
-    return TokenGrant(token, _lifetime(document.get("expires_in")), scope if isinstance(scope, str) else None)
+    return TokenGrant(
+        token, _lifetime(document.get("expires_in")), scope[:_MAX_TEXT] if isinstance(scope, str) else None
+    )
 
 
 def read_retry_after(value: str | None, date: str | None) -> float | None:
@@ -131,7 +133,7 @@ def read_retry_after(value: str | None, date: str | None) -> float | None:
         return None
     value = value.strip()
     if value.isascii() and value.isdigit():
-        return float(value[:9])
+        return float(value.lstrip("0")[:9] or 0)
     try:
         then, now = (parsedate_to_datetime(text) for text in (value, date or ""))
         return max((then - now).total_seconds(), 0.0)

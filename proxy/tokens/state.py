@@ -26,7 +26,7 @@ REFUSAL_PAUSE: Final = 60.0
 # How often a token may come under suspicion: five times at once, then once in ten seconds.
 SUSPICIONS_AT_ONCE: Final = 5
 SUSPICION_INTERVAL: Final = 10.0
-MAX_KINDS: Final = 64  # remembered for one set of credentials; clients choose them
+MAX_KINDS: Final = 32  # remembered for one set of credentials; clients choose them
 
 
 class CallKind(NamedTuple):
@@ -55,6 +55,9 @@ class TokenState:
     ask_not_before: float = float("-inf")
     error: TokenError | None = None
     failures: int = 0
+    # When the token was asked for that is under suspicion now; and that of the suspect which `token` has replaced.
+    suspect: float | None = None
+    replaced: float | None = None
     # GCRA's theoretical arrival time: one number is enough to keep a rate with a burst.
     suspected_until: float = float("-inf")
     told_of_leaving_until: float = float("-inf")
@@ -77,7 +80,9 @@ class TokenState:
         self.ask_not_before = float("-inf")
         self.error = None
         self.failures = 0
+        self.replaced, self.suspect = self.suspect, None
         self.repeated_until = None
+        self._forget_kinds(token.requested_at)
 
     def failed(self, error: TokenError, now: float, chance: float) -> None:
         """Take note that no token was granted. `chance` is from 0 to 1."""
@@ -91,12 +96,14 @@ class TokenState:
                 backoff = min(backoff, token.expires_at - now)
             pause = max(backoff, min(error.retry_after or 0.0, LONGEST_RETRY_AFTER))
             self.failures += 1
+        self.suspect = None
         self.error = copy.copy(error)  # without its traceback, which holds on to the whole fetch
         self.ask_not_before = now + pause
 
     def failure(self, now: float) -> TokenError:
         """Return why there is no token, and when it makes sense to ask again."""
         error = copy.copy(self.error) if self.error else TokenUnavailable("The access token has ended.")
+        error.reason = ""  # told once, when it came
         error.retry_after = max(self.ask_not_before - now, 0.0)
         return error
 
@@ -110,19 +117,28 @@ class TokenState:
         if self.fetch is not None:
             return Reaction.REPLACE
         if self.repeated_until is not None and now < self.repeated_until.get(kind, now):
-            return Reaction.NOT_PERMITTED  # it has overtaken the repeated call, which will tell the same
+            return Reaction.NOT_PERMITTED  # it has overtaken the repeated call, and adds nothing to what that will tell
         if not self.may_ask(now):
             return Reaction.LATER
         if self.suspected_until - now > (SUSPICIONS_AT_ONCE - 1) * SUSPICION_INTERVAL:
             return Reaction.LEAVE
         self.suspected_until = max(self.suspected_until, now) + SUSPICION_INTERVAL
+        self.suspect = rejected.requested_at
         return Reaction.REPLACE
 
-    def repeats(self, token: AccessToken, kind: CallKind, pause: float) -> None:
-        """Take note that a call is repeated with `token`, which is fresh for `pause` seconds."""
+    def replaced_for(self, rejected: AccessToken) -> bool:
+        """Tell whether the token was asked for because `rejected` came under suspicion.
+
+        If so, and if it has not had the time to die too, a 401 for it says that the call is not permitted. A token that
+        came for another reason may have been revoked together with the rejected one.
+        """
+        return self.replaced == rejected.requested_at
+
+    def repeats(self, kind: CallKind, now: float, pause: float) -> None:
+        """Take note that a call is repeated with the token, which counts as fresh for `pause` seconds."""
         if self.repeated_until is None:
             self.repeated_until = {}
-        self.repeated_until[kind] = token.requested_at + pause
+        self.repeated_until[kind] = now + pause
 
     def repeated(self, kind: CallKind) -> None:
         """Take note that the repeated call has come to its end."""
@@ -136,20 +152,17 @@ class TokenState:
         self.told_of_leaving_until = now + SUSPICION_INTERVAL
         return True
 
-    def refused_again(self, token: AccessToken, kind: CallKind, now: float, pause: float) -> bool:
-        """Take note that a call was answered 401 with another token too; tell whether it is not permitted.
-
-        Only a fresh token proves that: one younger than `pause` seconds, for which it is then remembered.
-        """
-        if now - token.requested_at >= pause:
+    def refused_again(self, kind: CallKind, now: float, pause: float) -> bool:
+        """Take note for `pause` seconds that a kind of call is not permitted; tell whether that is news."""
+        self._forget_kinds(now)
+        known = self.not_permitted_until or {}
+        if kind in known or len(known) >= MAX_KINDS or not pause:
             return False
-        if self.not_permitted_until is None:
-            self.not_permitted_until = {}
-        known = self.not_permitted_until
-        if now < known.get(kind, now):
-            return False
-        known.pop(kind, None)
-        if len(known) >= MAX_KINDS:
-            del known[next(iter(known))]
         known[kind] = now + pause
+        self.not_permitted_until = known
         return True
+
+    def _forget_kinds(self, now: float) -> None:
+        if self.not_permitted_until is not None:
+            still = {kind: until for kind, until in self.not_permitted_until.items() if now < until}
+            self.not_permitted_until = still or None

@@ -177,7 +177,7 @@ async def test_without_a_token_the_api_is_not_asked(tokens: Script, expected: tu
         assert (await client.ask(request(target=b"/nobody/"))).status == 404  # the connection is kept
 
     assert path.api.connections == 0
-    assert path.proxy.logged("request.refused")[0]["level"] == "warning"
+    assert path.proxy.logged("request.refused")[0]["level"] == "info"  # the cache has warned, once
 
 
 async def silent(connection: Connection) -> None:

@@ -1,9 +1,11 @@
 """Calls that the platform answers 401 though the token is fresh, and tokens that can't be had: what the client sees."""
 
 import asyncio
+import gzip
 
 import pytest
 
+from proxy.config import TokensConfig
 from tests.peers import Connection, Script, answering, request, response, token_response
 from tests.proxies import whole_path
 
@@ -173,3 +175,63 @@ async def test_a_client_is_told_when_to_try_again_and_the_endpoint_is_left_alone
     assert [answer.values(b"Retry-After") for answer in answers] == [[retry_after]] * 10
     assert len(path.tokens.received) == 1
     assert path.api.received == []
+
+
+async def test_a_revocation_right_after_a_refresh_is_healed_by_the_call_that_notices() -> None:
+    """A slow call with the first token is answered 401 when its successor has been revoked too."""
+    dead: set[bytes] = set()
+    slow_came, go_on = asyncio.Event(), asyncio.Event()
+
+    async def api(connection: Connection) -> None:
+        while (asked := await connection.read_request()) is not None:
+            if b"/slow" in asked.request_line and not slow_came.is_set():
+                slow_came.set()
+                await go_on.wait()
+            refused = asked.values(b"Authorization")[0] in dead
+            await connection.send(forbidden(b"dead") if refused else response(b"ok"))
+
+    async with whole_path(api, tokens=numbered_tokens()) as path, path.connect() as slow:
+        await slow.send(request(target=b"/demo/x/slow"))
+        await slow_came.wait()
+        clock = asyncio.get_running_loop().time
+        path.proxy.running.tokens._clock = lambda: clock() + 3580.0  # inside the margin of the first token
+        assert (await path.ask(request(target=b"/demo/y"))).body == b"ok"
+        await path.proxy.until_logged("token.fetched", 2)
+        dead |= {b"Bearer token-1", b"Bearer token-2"}
+        go_on.set()
+
+        assert (await slow.read_answer()).body == b"ok"
+        assert [(await path.ask(request(target=b"/demo/x"))).body for _ in range(3)] == [b"ok"] * 3
+
+    assert path.proxy.logged("call.not_permitted") == []
+    assert len(path.tokens.received) == 3
+    assert max(entry["attempts"] for entry in path.proxy.logged("request.forwarded")) == 3
+
+
+async def test_without_a_pause_a_forbidden_call_is_tried_again_each_time() -> None:
+    timeouts = TokensConfig(unauthorized_pause=0.0)
+    async with whole_path(answering(forbidden(JSON)), tokens=numbered_tokens(), timeouts=timeouts) as path:
+        for _ in range(2):
+            assert (await path.ask(request())).status == 401
+
+    assert len(path.tokens.received) > 2
+
+
+async def test_the_platforms_code_is_found_in_a_packed_body_too() -> None:
+    packed = response(gzip.compress(JSON), status=b"401 Unauthorized", fields=b"Content-Encoding: gzip\r\n")
+    async with whole_path(answering(packed), tokens=numbered_tokens()) as path:
+        await path.ask(request())
+
+    assert [entry["inner_code"] for entry in path.proxy.logged("call.not_permitted")] == [40101]
+
+
+async def test_a_refusal_that_is_remembered_is_no_warning_for_each_request_and_not_told_again() -> None:
+    refusal = response(b'{"error":"invalid_client","hint":"Check it"}', status=b"401 Unauthorized")
+    async with whole_path(answering(response()), tokens=answering(refusal)) as path:
+        for _ in range(5):
+            assert (await path.ask(request())).status == 502
+        warnings = [entry["event"] for entry in path.proxy.events if entry["level"] == "warning"]
+        reasons = [entry["reason"] for entry in path.proxy.logged("request.refused")]
+
+    assert warnings == ["token.refused"]
+    assert reasons == [""] * 5

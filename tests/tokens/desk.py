@@ -103,8 +103,8 @@ class Office:
 
     async def unauthorized(self, rejected: AccessToken, kind: CallKind = ORDERS, key: str = "demo") -> str | None:
         """The name of the token that a call is repeated with."""
-        token = await self.cache.after_unauthorized(self.request(key), rejected, kind)
-        return None if token is None else name(token)
+        another = await self.cache.after_unauthorized(self.request(key), rejected, kind)
+        return None if another is None else name(another.token)
 
     async def idle(self) -> None:
         """Wait until no token request is under way."""

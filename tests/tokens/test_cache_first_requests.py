@@ -159,7 +159,7 @@ async def test_a_401_for_a_shop_that_was_dropped_meanwhile_is_healed() -> None:
         here.now += 1.0
         fresh = await here.cache.after_unauthorized(request, token, ORDERS)
         assert fresh is not None
-        assert name(fresh) == "token-3"
+        assert name(fresh.token) == "token-3"
 
 
 async def test_two_token_requests_are_never_under_way_for_one_shop_however_small_the_cache() -> None:

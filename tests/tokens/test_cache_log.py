@@ -148,7 +148,7 @@ async def test_401s_are_counted_by_what_they_called_for() -> None:
         assert fresh is not None
         here.cache.refused_again(request, fresh, ORDERS)
         here.cache.repeated(request, ORDERS)
-        await here.unauthorized(fresh, ORDERS)
+        await here.unauthorized(fresh.token, ORDERS)
         await here.unauthorized(old, ORDERS)
 
         assert here.metrics.unauthorized == {

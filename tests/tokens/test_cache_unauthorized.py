@@ -22,7 +22,7 @@ async def call(here: Office, kind: CallKind, *, forbidden: bool) -> list[str]:
         return [name(token)]
     here.cache.refused_again(request, fresh, kind)
     here.cache.repeated(request, kind)
-    return [name(token), name(fresh)]
+    return [name(token), name(fresh.token)]
 
 
 # (a) The token has been replaced
@@ -132,7 +132,7 @@ async def test_what_the_repeated_call_proves_is_over_with_it() -> None:
         assert fresh is not None
         here.cache.repeated(request, ORDERS)  # it was permitted, or its client left
 
-        assert await here.unauthorized(fresh, ORDERS) == "token-3"
+        assert await here.unauthorized(fresh.token, ORDERS) == "token-3"
 
 
 async def test_a_repeated_call_that_hangs_holds_up_no_healing_once_the_token_is_not_fresh_any_more() -> None:
@@ -142,10 +142,10 @@ async def test_a_repeated_call_that_hangs_holds_up_no_healing_once_the_token_is_
         fresh = await here.cache.after_unauthorized(request, old, ORDERS)
         assert fresh is not None
         here.now = START + PAUSE - 1e-9
-        assert await here.unauthorized(fresh, ORDERS) is None
+        assert await here.unauthorized(fresh.token, ORDERS) is None
         here.now = START + PAUSE
 
-        assert await here.unauthorized(fresh, ORDERS) == "token-3"
+        assert await here.unauthorized(fresh.token, ORDERS) == "token-3"
 
 
 async def test_a_dead_token_is_healed_by_another_kind_of_call_even_while_one_is_known_to_be_forbidden() -> None:
@@ -163,10 +163,44 @@ async def test_a_401_with_a_token_that_is_not_fresh_proves_nothing() -> None:
         old = await here.cache.get(request)
         await here.unauthorized(old)
         here.now = START + PAUSE
-        second = await here.cache.get(request)
+        second = await here.cache.after_unauthorized(request, old, ORDERS)
+        assert second is not None
 
         assert not here.cache.refused_again(request, second, ORDERS)
-        assert await here.unauthorized(second) == "token-3"
+        assert await here.unauthorized(second.token) == "token-3"
+
+
+async def test_a_token_that_was_refreshed_before_a_revocation_proves_nothing_and_is_replaced() -> None:
+    async with office() as here:
+        request = here.request()
+        old = await here.cache.get(request)
+        here.now = START + 3550.0
+        assert here.cache.current(request) is old  # and its refresh begins
+        await here.idle()
+        # The platform revokes both; a call that was sent with the old one is answered 401, and with the new one too.
+        second = await here.cache.after_unauthorized(request, old, ORDERS)
+        assert second is not None
+        assert not here.cache.refused_again(request, second, ORDERS)
+
+        third = await here.cache.after_unauthorized(request, second.token, ORDERS)
+        assert third is not None
+        assert (name(second.token), name(third.token), third.proves) == ("token-2", "token-3", True)
+
+
+async def test_a_fetch_that_was_under_way_before_a_token_came_under_suspicion_proves_nothing() -> None:
+    async with office() as here:
+        request = here.request()
+        old = await here.cache.get(request)
+        here.now = START + 3550.0
+        here.desk.gate.clear()
+        here.cache.current(request)
+        waiting = asyncio.create_task(here.cache.after_unauthorized(request, old, ORDERS))
+        await here.desk.until_asked(2)
+        here.desk.gate.set()
+
+        second = await waiting
+        assert second is not None
+        assert (name(second.token), second.proves) == ("token-2", False)
 
 
 async def test_changed_credentials_know_nothing_of_forbidden_calls() -> None:
@@ -177,7 +211,7 @@ async def test_changed_credentials_know_nothing_of_forbidden_calls() -> None:
 
         fresh = await here.cache.after_unauthorized(changed, token, ORDERS)
         assert fresh is not None
-        assert name(fresh) == "token-4"
+        assert name(fresh.token) == "token-4"
 
 
 async def test_what_is_forbidden_to_one_shop_says_nothing_of_another() -> None:

@@ -147,20 +147,24 @@ class World(Desk):
         try:
             token = await cache.get(request)
             self.check(token, request)
-            if await self.send(token, shop, kind):
+            refused, attempts = await self.send(token, shop, kind), 1
+            while refused and attempts < 3:
                 cached = self.usable(self.records[request.key])
-                fresh = await cache.after_unauthorized(request, token, kind)
+                another = await cache.after_unauthorized(request, token, kind)
                 if cached not in (None, name(token)):
-                    assert fresh is not None, "a late 401"
-                    assert name(fresh) == cached, "a late 401"
-                if fresh is not None:
-                    assert fresh is not token
-                    self.check(fresh, request)
-                    try:
-                        if await self.send(fresh, shop, kind):
-                            cache.refused_again(request, fresh, kind)
-                    finally:
-                        cache.repeated(request, kind)
+                    assert another is not None, "a late 401"
+                    assert name(another.token) == cached, "a late 401"
+                if another is None:
+                    break
+                assert another.token is not token
+                self.check(another.token, request)
+                token, attempts = another.token, attempts + 1
+                try:
+                    refused = await self.send(token, shop, kind)
+                    if refused:
+                        cache.refused_again(request, another, kind)
+                finally:
+                    cache.repeated(request, kind)
         except (TokenError, Overloaded):
             pass
         finally:

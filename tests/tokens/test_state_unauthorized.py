@@ -19,7 +19,7 @@ def test_a_401_for_a_token_that_was_replaced_is_late() -> None:
 
 def test_a_late_401_tries_the_cached_token_even_for_a_call_that_is_not_permitted_and_in_a_pause() -> None:
     state = with_token(token())
-    state.refused_again(token(), ORDERS, NOW, PAUSE)
+    state.refused_again(ORDERS, NOW, PAUSE)
     state.failed(REFUSAL, NOW, 1.0)
 
     assert state.react(token(), ORDERS, NOW) is Reaction.USE_CACHED
@@ -92,17 +92,25 @@ def test_what_is_left_is_told_once_in_ten_seconds() -> None:
 # Calls that are not permitted
 
 
-@pytest.mark.parametrize(
-    ("age", "proves"),
-    [(0.0, True), (PAUSE - NS, True), (PAUSE, False), pytest.param(-500.0, True, id="the clock jumped back")],
-)
-def test_only_a_fresh_token_proves_that_a_call_is_not_permitted(age: float, proves: bool) -> None:
-    current = token()
-    state = with_token(current)
+def test_only_a_token_that_was_asked_for_on_a_suspicion_has_replaced_the_suspect() -> None:
+    first, second, third = token(), token(requested_at=NOW + 1.0), token(requested_at=NOW + 2.0)
+    state = with_token(first)
+    state.react(first, ORDERS, NOW)
+    state.granted(second)
+    assert (state.replaced_for(first), state.replaced_for(second)) == (True, False)
 
-    assert state.refused_again(current, ORDERS, NOW + age, PAUSE) is proves
-    expected = Reaction.NOT_PERMITTED if proves else Reaction.REPLACE
-    assert state.react(current, ORDERS, NOW + age) is expected
+    state.granted(third)  # refreshed in time
+    assert not any(state.replaced_for(each) for each in (first, second))
+
+
+def test_a_suspicion_that_ended_in_a_failure_says_nothing_of_the_next_token() -> None:
+    first = token()
+    state = with_token(first)
+    state.react(first, ORDERS, NOW)
+    state.failed(TokenUnavailable("down"), NOW, 0.0)
+    state.granted(token(requested_at=NOW + 1.0))
+
+    assert not state.replaced_for(first)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +120,7 @@ def test_only_a_fresh_token_proves_that_a_call_is_not_permitted(age: float, prov
 def test_a_call_counts_as_not_permitted_until_the_pause_ends(after: float, reaction: str) -> None:
     current = token()
     state = with_token(current)
-    state.refused_again(current, ORDERS, NOW, PAUSE)
+    state.refused_again(ORDERS, NOW, PAUSE)
 
     assert state.react(current, ORDERS, NOW + after).value == reaction
 
@@ -121,7 +129,7 @@ def test_a_call_counts_as_not_permitted_until_the_pause_ends(after: float, react
 def test_other_kinds_of_calls_are_not_judged_with_it(other: CallKind) -> None:
     current = token()
     state = with_token(current)
-    state.refused_again(current, ORDERS, NOW, PAUSE)
+    state.refused_again(ORDERS, NOW, PAUSE)
 
     assert state.react(current, other, NOW) is Reaction.REPLACE
 
@@ -130,18 +138,17 @@ def test_that_a_call_is_not_permitted_is_news_once_in_a_pause() -> None:
     current = token()
     state = with_token(current)
 
-    assert [state.refused_again(current, ORDERS, NOW + after, PAUSE) for after in (0.0, 1.0, 29.9)] == [
+    assert [state.refused_again(ORDERS, NOW + after, PAUSE) for after in (0.0, 1.0, 29.9)] == [
         *(True, False, False),
     ]
-    renewed = token(requested_at=NOW + PAUSE)
-    assert state.refused_again(renewed, ORDERS, NOW + PAUSE, PAUSE)
+    assert state.refused_again(ORDERS, NOW + PAUSE, PAUSE)
 
 
 def test_what_is_known_of_a_call_is_not_prolonged_by_each_401() -> None:
     current = token()
     state = with_token(current)
-    state.refused_again(current, ORDERS, NOW, PAUSE)
-    state.refused_again(current, ORDERS, NOW + 20.0, PAUSE)
+    state.refused_again(ORDERS, NOW, PAUSE)
+    state.refused_again(ORDERS, NOW + 20.0, PAUSE)
 
     assert state.react(current, ORDERS, NOW + PAUSE) is Reaction.REPLACE
 
@@ -150,14 +157,14 @@ def test_two_kinds_that_take_turns_do_not_clear_each_other() -> None:
     current = token()
     state = with_token(current)
     for kind in (ORDERS, PRODUCTS) * 3:
-        state.refused_again(current, kind, NOW, PAUSE)
+        state.refused_again(kind, NOW, PAUSE)
 
     assert [state.react(current, kind, NOW + 1.0).value for kind in (ORDERS, PRODUCTS) * 3] == ["not_permitted"] * 6
 
 
 def test_neither_a_new_token_nor_a_failure_clears_what_is_known() -> None:
     state = with_token(token())
-    state.refused_again(token(), ORDERS, NOW, PAUSE)
+    state.refused_again(ORDERS, NOW, PAUSE)
     state.failed(TokenUnavailable("down"), NOW, 0.0)
     renewed = token()
     state.granted(renewed)
@@ -168,7 +175,7 @@ def test_neither_a_new_token_nor_a_failure_clears_what_is_known() -> None:
 def test_a_call_that_is_not_permitted_costs_no_suspicion() -> None:
     current = token()
     state = with_token(current)
-    state.refused_again(current, ORDERS, NOW, PAUSE)
+    state.refused_again(ORDERS, NOW, PAUSE)
     for _ in range(1000):
         state.react(current, ORDERS, NOW)
 
@@ -181,7 +188,7 @@ def test_a_call_that_is_not_permitted_costs_no_suspicion() -> None:
 def test_a_call_that_overtakes_the_repeated_one_is_not_permitted_either() -> None:
     current = token()
     state = with_token(current)
-    state.repeats(current, ORDERS, PAUSE)
+    state.repeats(ORDERS, NOW, PAUSE)
 
     assert state.react(current, ORDERS, NOW + PAUSE - NS) is Reaction.NOT_PERMITTED
     assert state.react(current, PRODUCTS, NOW) is Reaction.REPLACE
@@ -191,7 +198,7 @@ def test_a_call_that_overtakes_the_repeated_one_is_not_permitted_either() -> Non
 def test_nothing_is_left_of_a_repeated_call_that_is_over() -> None:
     current = token()
     state = with_token(current)
-    state.repeats(current, ORDERS, PAUSE)
+    state.repeats(ORDERS, NOW, PAUSE)
     state.repeated(ORDERS)
     state.repeated(ORDERS)
 
@@ -200,7 +207,7 @@ def test_nothing_is_left_of_a_repeated_call_that_is_over() -> None:
 
 def test_a_repeated_call_says_nothing_of_the_next_token() -> None:
     state = with_token(token())
-    state.repeats(token(), ORDERS, PAUSE)
+    state.repeats(ORDERS, NOW, PAUSE)
     following = token()
     state.granted(following)
 
@@ -215,31 +222,28 @@ def test_so_many_kinds_are_remembered_and_no_more() -> None:
     state = with_token(current)
     kinds = [CallKind("GET", b"%d" % number) for number in range(MAX_KINDS + 2)]
     for kind in kinds:
-        state.refused_again(current, kind, NOW, PAUSE)
+        state.refused_again(kind, NOW, PAUSE)
 
     known = [kind for kind in kinds if state.react(current, kind, NOW) is Reaction.NOT_PERMITTED]
 
-    assert known == kinds[2:]
-    assert len(state.not_permitted_until or {}) == MAX_KINDS == 64
+    assert known == kinds[:MAX_KINDS]  # a kind that is remembered makes no room for a new one
+    assert len(state.not_permitted_until or {}) == MAX_KINDS == 32
 
 
-def test_a_kind_that_is_found_again_makes_room_last() -> None:
+def test_what_is_over_is_forgotten_with_the_next_token_and_the_next_kind() -> None:
     state = with_token(token())
-    kinds = [CallKind("GET", b"%d" % number) for number in range(MAX_KINDS + 1)]
-    for kind in kinds[:MAX_KINDS]:
-        state.refused_again(token(), kind, NOW, PAUSE)
-    later = NOW + PAUSE
-    current = token(requested_at=later)
-    state.granted(current)
-    state.refused_again(current, kinds[0], later, PAUSE)
-    state.refused_again(current, kinds[MAX_KINDS], later, PAUSE)
+    for number in range(MAX_KINDS):
+        state.refused_again(CallKind("GET", b"%d" % number), NOW, PAUSE)
+    assert state.refused_again(ORDERS, NOW + PAUSE, PAUSE)
+    assert list(state.not_permitted_until or {}) == [ORDERS]
 
-    assert state.react(current, kinds[0], later) is Reaction.NOT_PERMITTED
+    state.granted(token(requested_at=NOW + 2 * PAUSE))
+    assert state.not_permitted_until is None
 
 
 def test_without_a_pause_nothing_is_remembered() -> None:
     current = token()
     state = with_token(current)
 
-    assert not state.refused_again(current, ORDERS, NOW, 0.0)
+    assert not state.refused_again(ORDERS, NOW, 0.0)
     assert state.react(current, ORDERS, NOW) is Reaction.REPLACE
