@@ -35,7 +35,7 @@ from proxy.forwarding.headers import (
     client_response_fields,
     decrease_max_forwards,
     expects_continue,
-    fields_named,
+    first_named,
     list_members,
     request_id,
     upstream_request_fields,
@@ -156,7 +156,7 @@ class Forwarder:
         if list_members(request.raw_headers, b"upgrade") not in ([], [b"websocket"]):
             # Served as an ordinary request, like those; but aiohttp's parser forgets what was sent behind it.
             exchange.response.keep_alive = False
-        announced = next(fields_named(request.raw_headers, b"content-length"), None)
+        announced = first_named(request.raw_headers, b"content-length")
         body = exchange.body = RequestBody(
             request.content, announced=None if announced is None else int(announced), max_size=self._max_body_size
         )
@@ -233,7 +233,7 @@ class Forwarder:
 
     async def _relay(self, exchange: Exchange, answer: UpstreamResponse) -> None:
         response = exchange.response
-        length = None if answer.chunked else next(fields_named(answer.fields, b"content-length"), None)
+        length = None if answer.chunked else first_named(answer.fields, b"content-length")
         first = answer.read_nowait()
         if exchange.body is not None and not exchange.body.complete:
             response.refuse_rest()  # answered early

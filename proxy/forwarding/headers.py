@@ -8,7 +8,7 @@ which would lose repeated fields and obs-text (RFC 9110 §5.5).
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
@@ -38,9 +38,16 @@ _MOST_FORWARDS: Final = 10**9  # what a larger Max-Forwards counts as
 _CONTROLS: Final = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
 
 
-def fields_named(fields: RawFields, name: bytes) -> Iterator[bytes]:
-    """Yield the values of the fields called `name` (lower case), in order."""
-    return (value for field, value in fields if field.lower() == name)
+def fields_named(fields: RawFields, name: bytes) -> list[bytes]:
+    """Return the values of the fields called `name` (lower case), in order."""
+    length = len(name)
+    return [value for field, value in fields if len(field) == length and field.lower() == name]
+
+
+def first_named(fields: RawFields, name: bytes) -> bytes | None:
+    """Return the value of the first field called `name` (lower case), if there is one."""
+    values = fields_named(fields, name)
+    return values[0] if values else None
 
 
 def list_members(fields: RawFields, name: bytes) -> list[bytes]:
@@ -148,12 +155,12 @@ def _forwarded_fields(fields: RawFields, hop: Hop, connection: ClientConnectionI
     remote = (connection.remote or "unknown").encode()
     chain = [*filter(None, fields_named(believed, b"x-forwarded-for")), remote]
     added = [(b"X-Forwarded-For", b", ".join(chain))]
-    own_host = next(fields_named(fields, b"host"), None)
-    host = next(fields_named(believed, b"x-forwarded-host"), own_host)
+    own_host = first_named(fields, b"host")
+    host = first_named(believed, b"x-forwarded-host") or own_host
     if host is not None:
         added.append((b"X-Forwarded-Host", host))
-    added.append((b"X-Forwarded-Proto", next(fields_named(believed, b"x-forwarded-proto"), connection.scheme)))
-    standard = list(fields_named(believed, b"forwarded"))
+    added.append((b"X-Forwarded-Proto", first_named(believed, b"x-forwarded-proto") or connection.scheme))
+    standard = fields_named(believed, b"forwarded")
     if standard:
         added.append((b"Forwarded", b", ".join([*standard, _forwarded_element(remote, own_host, connection.scheme)])))
     return added

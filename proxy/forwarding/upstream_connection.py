@@ -48,17 +48,21 @@ class UpstreamConnection(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came in."""
-        # A head at a time: if what follows it is not HTTP, aiohttp forgets the head too.
-        while not self._answered and (end := data.find(_END_OF_HEAD)) >= 0:
+        # A head at a time where no body may follow: if something does that is not HTTP, aiohttp forgets the head too.
+        while not self._answered and self._may_be_bodiless(data) and (end := data.find(_END_OF_HEAD)) >= 0:
             end += len(_END_OF_HEAD)
             self._parse(data[:end])
             data = data[end:]
             if not data:
                 return
-        if self._answered and self._bodiless:
+        if self._answered and self._bodiless and data:
             self.force_close()
         else:
             self._parse(data)
+
+    def _may_be_bodiless(self, head: bytes) -> bool:
+        status = head[9:12]  # behind "HTTP/1.1 "
+        return self._skip_payload or status in (b"204", b"304") or status.startswith(b"1")
 
     def _parse(self, data: bytes) -> None:
         super().data_received(data)

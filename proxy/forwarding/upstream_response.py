@@ -15,7 +15,7 @@ from aiohttp.connector import Connection
 from aiohttp.http import RawResponseMessage
 
 from proxy.errors import UpstreamProtocolError
-from proxy.forwarding.headers import Fields, fields_named, has_control_characters, list_members
+from proxy.forwarding.headers import Fields, fields_named, first_named, has_control_characters, list_members
 from proxy.forwarding.upstream_connection import UpstreamConnection
 from proxy.forwarding.upstream_errors import FOREIGN_ERRORS, translate
 from proxy.tokens.endpoint import read_retry_after
@@ -55,7 +55,7 @@ class UpstreamResponse:
     @property
     def retry_after(self) -> float | None:
         """In how many seconds the upstream says to try again, if it does."""
-        retry_after, date = (next(fields_named(self.fields, name), b"") for name in (b"retry-after", b"date"))
+        retry_after, date = (first_named(self.fields, name) or b"" for name in (b"retry-after", b"date"))
         return read_retry_after(retry_after.decode("latin-1"), date.decode("latin-1"))
 
     def read_nowait(self) -> bytes:
