@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import suppress
+from itertools import pairwise
 
 import aiohttp
 import pytest
@@ -137,3 +138,54 @@ async def test_clients_of_a_shop_share_its_limit_without_a_429(clients: int) -> 
 
         assert statuses == [200] * clients
         assert simulator.counts.throttled == 0
+
+
+async def test_a_request_that_is_sent_again_on_a_new_connection_takes_a_slot_of_its_own() -> None:
+    arrivals: list[float] = []
+
+    async def closing_late(connection: Connection) -> None:
+        """Answer once, then read a request and close as if it had not been seen."""
+        await connection.read_request()
+        arrivals.append(asyncio.get_running_loop().time())
+        await connection.send(response(b"ok"))
+        if await connection.read_request():
+            arrivals.append(asyncio.get_running_loop().time())
+
+    async with whole_path(closing_late, of={"rate_limit": RateLimit(1, per=0.2)}) as path, path.connect() as client:
+        assert [(await client.ask(request())).body for _ in range(2)] == [b"ok", b"ok"]
+
+    assert len(arrivals) == 3
+    assert min(later - earlier for earlier, later in pairwise(arrivals)) >= 0.2
+
+
+async def test_an_upload_that_stands_still_does_not_hold_up_the_shop() -> None:
+    uploading = asyncio.Event()
+
+    async def api(connection: Connection) -> None:
+        while (asked := await connection.read_request(body=False)) is not None:
+            if asked.request_line.startswith(b"POST"):
+                uploading.set()
+                await connection.reader.read()
+            else:
+                await connection.send(response(b"ok"))
+
+    async with whole_path(api, of={"rate_limit": RateLimit(1, per=0.05)}) as path, path.connect() as slow:
+        await slow.send(request(b"POST", fields=b"Content-Length: 3000000\r\n") + b"x" * 2_000_000)
+        await uploading.wait()
+        async with asyncio.timeout(5):
+            assert (await path.ask(request())).body == b"ok"
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [[401, 429, 200], [429, 401, 200], [429, 401, 429, 200]],
+    ids=lambda statuses: "-".join(map(str, statuses)),
+)
+async def test_a_dead_token_and_too_many_requests_may_come_in_any_order(answers: list[int]) -> None:
+    fields = b"Retry-After: 0\r\n"
+    script = answering(*(response(b"%d" % status, status=b"%d X" % status, fields=fields) for status in answers))
+    async with whole_path(script, of={"rate_limit": RateLimit(100, per=0.01)}) as path:
+        answer = await path.ask(request(b"PUT", body=b"the body"))
+
+    assert (answer.status, answer.body) == (200, b"200")
+    assert [each.body for each in path.api.received] == [b"the body"] * len(answers)

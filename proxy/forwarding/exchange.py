@@ -13,6 +13,7 @@ from proxy.forwarding.body import RequestBody
 from proxy.forwarding.client_response import ClientResponse
 from proxy.forwarding.target import Target
 from proxy.forwarding.upstream_response import UpstreamResponse
+from proxy.tokens.token import AccessToken
 
 # Platforms put a code of their own into the body of a 401 (Shoprenter: 40101), in JSON or XML; how is not documented.
 _INNER_CODE: Final = re.compile(rb"(?<![0-9A-Za-z])401[0-9]{2}(?![0-9A-Za-z])")
@@ -33,6 +34,8 @@ class Exchange:
     target: Target | None = None
     body: RequestBody | None = None
     attempts: int = 0
+    # The token that was sent last, and the answer to that.
+    token: AccessToken | None = None
     answer: UpstreamResponse | None = None
     # The platform refused the call with a fresh token too, and the log has not said so yet.
     newly_not_permitted: bool = False

@@ -49,8 +49,8 @@ from proxy.tokens.cache import TokenCache
 from proxy.tokens.state import CallKind
 from proxy.tokens.token import AccessToken
 
-# The first one, one with a token that was in the cache already, one with a token fetched because of the 401.
-_MAX_ATTEMPTS: Final = 3
+# One that was in the cache already, and one that is fetched because of the 401.
+_MORE_TOKENS: Final = 2
 
 
 class Forwarder:
@@ -126,11 +126,11 @@ class Forwarder:
             return
         try:
             # 4. authorize, 5. pace, 6. send
-            token, answer = await self._attempt(exchange, route, upstream_request)
-            # 7. retry
-            if answer.status == 401:
-                answer = await self._with_another_token(exchange, route, upstream_request, token, answer)
-            answer = await self._when_let(exchange, route, upstream_request, answer)
+            await self._attempt(exchange, route, upstream_request)
+            # 7. retry; a platform may say first that it's too fast and then that the token is dead, or the reverse
+            await self._when_let(exchange, route, upstream_request)
+            await self._with_another_token(exchange, route, upstream_request)
+            answer = await self._when_let(exchange, route, upstream_request)
             # 8. relay
             await self._relay(exchange, answer)
         finally:
@@ -167,17 +167,15 @@ class Forwarder:
         turn = self._pacer.turn(route.token_request.key, request.remote or "", route.shop.platform.rate_limit)
         return UpstreamRequest(route.origin, request.method, path, fields, body, content, turn)
 
-    async def _attempt(
-        self, exchange: Exchange, route: Route, request: UpstreamRequest
-    ) -> tuple[AccessToken, UpstreamResponse]:
-        """Send the request as soon as there are a token and a slot; return which token that was, and the answer."""
+    async def _attempt(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> UpstreamResponse:
+        """Send the request as soon as there are a token and a slot, and return the answer."""
         while True:
             await self._tokens.get(route.token_request)
             async with request.turn:
                 # Read again, without awaiting: the token may have ended in the queue. Then the slot is given back.
                 token = self._tokens.current(route.token_request)
                 if token is not None:
-                    return token, await self._send(exchange, route, request, token)
+                    return await self._send(exchange, route, request, token)
 
     async def _send(
         self, exchange: Exchange, route: Route, request: UpstreamRequest, token: AccessToken
@@ -186,47 +184,42 @@ class Forwarder:
         if exchange.answer is not None:
             await exchange.answer.close()
         exchange.attempts += 1
+        exchange.token = token
         upstream = self._upstreams[route.shop.platform.allow_private]
         exchange.answer = await upstream.send(request, token.authorization, exchange.response.send_interim)
         return exchange.answer
 
-    async def _with_another_token(
-        self,
-        exchange: Exchange,
-        route: Route,
-        request: UpstreamRequest,
-        token: AccessToken,
-        answer: UpstreamResponse,
-    ) -> UpstreamResponse:
-        """Return the answer to the same request with another token; the 401 itself if there is none to be had.
+    async def _with_another_token(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> None:
+        """After a 401, send the same request with another token; the 401 stays if there is none to be had.
 
         One more try is all, unless the other token was there before the first one was refused: it may be dead too.
         """
         assert exchange.target is not None  # noqa: S101 - for the type checker
         kind = CallKind(request.method, call_segment(exchange.target.rest, route.shop.platform.api_prefix))
-        while answer.status == 401 and exchange.attempts < _MAX_ATTEMPTS:
-            another = await self._tokens.after_unauthorized(route.token_request, token, kind)
+        for _ in range(_MORE_TOKENS):
+            if exchange.token is None or exchange.answer is None or exchange.answer.status != 401:
+                return
+            another = await self._tokens.after_unauthorized(route.token_request, exchange.token, kind)
             if another is None:
-                break
-            token = another.token
+                return
             try:
                 async with request.turn:
+                    token = self._tokens.current(route.token_request)  # as in _attempt
+                    if token is None:
+                        return
                     answer = await self._send(exchange, route, request, token)
-            except PacedOut:
-                break
             finally:
                 self._tokens.repeated(route.token_request, kind)
-            if answer.status == 401:
+            if answer.status == 401 and token is another.token:
                 exchange.newly_not_permitted = self._tokens.refused_again(route.token_request, another, kind)
-        return answer
 
-    async def _when_let(
-        self, exchange: Exchange, route: Route, request: UpstreamRequest, answer: UpstreamResponse
-    ) -> UpstreamResponse:
-        """Return the answer to the same request, sent again when the platform lets it; else the 429 itself."""
+    async def _when_let(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> UpstreamResponse:
+        """After a 429, send the same request again when the platform lets it; return the answer, maybe the 429."""
+        answer = exchange.answer
+        assert answer is not None  # noqa: S101 - for the type checker
         while answer.status == 429 and request.turn.throttled(answer.retry_after):
             try:
-                _, answer = await self._attempt(exchange, route, request)
+                answer = await self._attempt(exchange, route, request)
             except (PacedOut, TokenError):
                 break
         return answer

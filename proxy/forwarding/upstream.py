@@ -90,6 +90,7 @@ class Upstream:
                 raise translate(error) from None
         except FOREIGN_ERRORS as error:
             raise translate(error) from None
+        await request.turn.again()
         connection, protocol = await self._connect(request, only_new=True)
         try:
             return await self._exchange(connection, protocol, request, authorization, on_interim)
@@ -165,10 +166,11 @@ class Upstream:
         request.turn.begun()
         if request.content is not None:
             transport.write(head + request.content)
-            protocol.finish_request()
             request.turn.sent()
+            protocol.finish_request()
             return None
         transport.write(head)
+        request.turn.sent()  # not at the end of the body: its pace is the client's, and must not be that of the shop
         return self._tasks.start(self._pump(protocol, request, chunked=length is None), name="upload")
 
     async def _pump(self, protocol: UpstreamConnection, request: UpstreamRequest, *, chunked: bool) -> None:
@@ -183,7 +185,6 @@ class Upstream:
                         await writer.write(chunk)
             await writer.write_eof()
             protocol.finish_request()
-            request.turn.sent()
         except ConnectionError:
             pass  # The upstream stopped reading; what it has to say, if anything, is read by who waits for it.
         except Exception as error:

@@ -51,6 +51,7 @@ class UpstreamResponse:
         self._protocol = protocol
         self._pump = pump
         self._clock = clock
+        self._closed = False
 
     @property
     def retry_after(self) -> float | None:
@@ -77,7 +78,10 @@ class UpstreamResponse:
             raise translate(error) from None
 
     async def close(self) -> None:
-        """Give the connection back if the exchange is complete, else end it."""
+        """Give the connection back if the exchange is complete, else end it. Once; after that it is another's."""
+        if self._closed:
+            return
+        self._closed = True
         if self._content.is_eof() and self._protocol.request_written:
             self._protocol.idle_since = self._clock()
             self._connection.release()  # which closes it all the same if the upstream wants that

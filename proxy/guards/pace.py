@@ -2,7 +2,7 @@
 
 Rules:
 - A slot is one request. It is taken before the request is written and counts at once, but its window begins only when
-  the request is sent: what a connection or an upload takes can never bring requests closer together.
+  the request is sent: what a connection takes can never bring requests closer together.
 - The window slides: the request after the last `requests` ones goes when the first of those has been sent `per` seconds
   ago and a safety margin more. Who keeps within the sliding window keeps within every other kind too.
 - The window begins when a request is sent, not when it is answered: with 100 ms until the answer, that would leave 90 %
@@ -21,8 +21,8 @@ from proxy.platforms.platform import RateLimit
 NETWORK_JITTER: Final = 0.020  # seconds
 # Two clocks may run apart while NTP corrects them, each by 500 ppm at most.
 CLOCK_DRIFT: Final = 0.001  # of the time that passes
-# After that a slot whose request is still not sent is lent to others: clients that upload slowly would stop the shop.
-LONGEST_SENDING: Final = 10.0  # seconds; 32 MB at 25 Mbit/s
+# After that a slot whose request is still not sent is lent to others: connections that hang would stop the shop.
+LONGEST_SENDING: Final = 10.0  # seconds; a connection takes half of it at most, unless upstream.connect_timeout is set
 
 FIRST_PAUSE: Final = 1.0  # seconds after a 429 without Retry-After; doubled with each further one of the same request
 LONGEST_PAUSE: Final = 30.0

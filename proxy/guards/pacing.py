@@ -4,7 +4,8 @@
     async with turn:                      # waits for a slot; raises PacedOut
         ...                               # leaving here gives the slot back
         turn.begun()                      # the first byte is about to be written: the slot counts, whatever happens
-        turn.sent()                       # the last byte is written
+        turn.sent()                       # it is written, but for a body that streams
+        await turn.again()                # it has to be sent once more: waits for another slot
     if answer.status == 429 and turn.throttled(retry_after):
         async with turn: ...              # once more, ahead of all that came later from this client
 
@@ -41,11 +42,14 @@ class Turn:
     async def __aexit__(self, *_exc: object) -> None:
         """Settle what became of the slot."""
 
+    async def again(self) -> None:
+        """Settle the slot and wait for another one, inside the block. Raises `PacedOut`."""
+
     def begun(self) -> None:
         """Take note that the first byte is about to be written: the slot can't be given back any more."""
 
     def sent(self) -> None:
-        """Take note that the whole request is written: once for each time that it was. Without effect outside."""
+        """Take note that the request is written, but for a body that streams. Without effect outside."""
 
     def throttled(self, retry_after: float | None) -> bool:
         """Take note that the answer was 429, with this Retry-After in seconds; tell whether to enter the turn again.
@@ -160,6 +164,10 @@ class _PacedTurn(Turn):
         elif not self._sent:
             self.sent()
         self._inside = False
+
+    async def again(self) -> None:
+        await self.__aexit__()
+        await self.__aenter__()
 
     def begun(self) -> None:
         self._begun = True
