@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -127,8 +128,11 @@ class Peer:
 
 
 @asynccontextmanager
-async def serving(script: Script) -> AsyncIterator[Peer]:
-    """Serve `script` on a free port. What goes wrong in a script, but for a client that is gone, fails the test."""
+async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[Peer]:
+    """Serve `script` on a free port, with TLS if there is a context.
+
+    What goes wrong in a script, but for a client that is gone, fails the test.
+    """
     peer = Peer(script)
     tasks: set[asyncio.Task[None]] = set()
 
@@ -147,7 +151,7 @@ async def serving(script: Script) -> AsyncIterator[Peer]:
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 20)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 20, ssl=tls)
     peer.port = server.sockets[0].getsockname()[1]
     try:
         yield peer
