@@ -5,9 +5,10 @@
 #
 # With the environment alone (SHOP_AUTH_PROXY_SHOP and so on), give the command without a file: `docker run … shop-auth-proxy serve`.
 #
-# For builds that can be repeated, pin the base by its digest (`docker buildx imagetools inspect python:3.13-slim` shows it):
-#   docker build --build-arg BASE=python:3.13-slim@sha256:… .
-ARG BASE=python:3.13-slim
+# For builds that can be repeated, pin the base by its digest (`docker buildx imagetools inspect python:3.11-slim` shows it):
+#   docker build --build-arg BASE=python:3.11-slim@sha256:… .
+# 3.11 is the version that the tests run on.
+ARG BASE=python:3.11-slim
 
 # hadolint ignore=DL3006
 FROM ${BASE} AS build

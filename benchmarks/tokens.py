@@ -42,6 +42,7 @@ _CONFIG = """
 [server]
 port = {port}
 [platforms.shoprenter]
+rate_limit = false
 token_url = "{token_url}"
 api_url = "{api_url}"
 allow_private = true
