@@ -132,7 +132,7 @@ class RequestBody:
 
     async def _move_to_file(self) -> None:
         # Should the caller be cancelled, the same bytes are written to the same place again by the next call.
-        pending = b"".join(self._in_memory)
+        pending = list(self._in_memory)
         try:
             if self._file is None:
                 self._file = _unnamed_file()
@@ -142,7 +142,7 @@ class RequestBody:
             raise InternalError(
                 "The proxy has no room to keep the request body.", reason=f"temporary file: {error}"
             ) from None
-        self._in_file += len(pending)
+        self._in_file += sum(map(len, pending))
         self._in_memory = []
 
     async def _kept_from(self, position: int) -> bytes:
@@ -171,8 +171,9 @@ def _unnamed_file() -> int:
         return os.dup(file.fileno())
 
 
-def _write_all(file: int, data: bytes, position: int) -> None:
-    rest = memoryview(data)
-    while rest:
-        written = os.pwrite(file, rest, position)
-        rest, position = rest[written:], position + written
+def _write_all(file: int, chunks: list[bytes], position: int) -> None:
+    for chunk in chunks:
+        rest = memoryview(chunk)
+        while rest:
+            written = os.pwrite(file, rest, position)
+            rest, position = rest[written:], position + written
