@@ -10,10 +10,7 @@ import argparse
 import asyncio
 import json
 import random
-import socket
-import subprocess
 import sys
-import tempfile
 import time
 import tracemalloc
 from collections import Counter
@@ -24,6 +21,7 @@ from itertools import pairwise
 
 import aiohttp
 
+from benchmarks.processes import proxy_process
 from proxy.forwarding.route import Routes
 from proxy.platforms.platform import Credentials
 from proxy.platforms.shop import Shops
@@ -39,8 +37,6 @@ from proxy.tokens.cache import TokenCache, TokenPolicy
 from proxy.tokens.endpoint import TokenEndpoint, TokenGrant, TokenRequest
 
 _CONFIG = """
-[server]
-port = {port}
 [platforms.shoprenter]
 rate_limit = false
 token_url = "{token_url}"
@@ -89,37 +85,12 @@ class Bench:
 @asynccontextmanager
 async def _bench(*shops: str, scopes: frozenset[str] | None = None, lifetime: int = 3600) -> AsyncIterator[Bench]:
     clients = {"demo-id": SimulatedClient("demo-secret", scopes=scopes)}
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     async with ShoprenterSimulator(clients=clients, rate_limit=None, products=2, token_lifetime=lifetime) as simulator:
-        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-            file.write(_CONFIG.format(port=port, token_url=simulator.token_url, api_url=simulator.api_url))
-            file.writelines(_SHOP.format(name=name) for name in shops)
-            file.flush()
-            process = subprocess.Popen(  # noqa: ASYNC220 - it is started once
-                [sys.executable, "-m", "proxy", "serve", "--config", file.name], stdout=subprocess.DEVNULL
-            )
-            try:
-                await _started(process, port)
-                connector = aiohttp.TCPConnector(limit=0)
-                async with aiohttp.ClientSession(connector=connector) as session:
-                    yield Bench(simulator, session, port)
-            finally:
-                process.terminate()
-                process.wait()
-
-
-async def _started(process: subprocess.Popen[bytes], port: int) -> None:
-    for _ in range(200):
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            if process.poll() is not None:
-                raise SystemExit("the proxy did not start") from None
-            await asyncio.sleep(0.05)
-        else:
-            writer.close()
-            return
+        platform = _CONFIG.format(token_url=simulator.token_url, api_url=simulator.api_url)
+        configuration = platform + "".join(_SHOP.format(name=name) for name in shops)
+        connector = aiohttp.TCPConnector(limit=0)
+        async with proxy_process(configuration) as proxy, aiohttp.ClientSession(connector=connector) as session:
+            yield Bench(simulator, session, proxy.port)
 
 
 def _print(scenario: str, **figures: object) -> None:

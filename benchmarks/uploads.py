@@ -11,20 +11,16 @@ import argparse
 import asyncio
 import hashlib
 import json
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 
+from benchmarks.processes import proxy_process
 from proxy.simulator import ShoprenterSimulator
 
 _CONFIG = """
-[server]
-port = {port}
 [shops.demo]
 client_id = "demo-id"
 client_secret = "demo-secret"
@@ -34,7 +30,6 @@ token_url = "{token_url}"
 api_url = "{api_url}"
 allow_private = true
 """
-_PORT = 18081
 _CHUNK = bytes(range(256)) * 256
 
 
@@ -49,22 +44,9 @@ def _memory(pid: int, field: str) -> float:
     return int(status.split(field + ":")[1].split()[0]) / 1024
 
 
-async def _started(process: subprocess.Popen[bytes]) -> None:
-    for _ in range(200):
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", _PORT)
-        except OSError:
-            if process.poll() is not None:
-                raise SystemExit("the proxy did not start") from None
-            await asyncio.sleep(0.05)
-        else:
-            writer.close()
-            return
-
-
-async def _upload(session: aiohttp.ClientSession, size: int, digest: str) -> None:
+async def _upload(session: aiohttp.ClientSession, port: int, size: int, digest: str) -> None:
     headers = {"Accept": "application/json", "Content-Length": str(size), "Content-Type": "image/jpeg"}
-    url = f"http://127.0.0.1:{_PORT}/demo/files"
+    url = f"http://127.0.0.1:{port}/demo/files"
     async with session.post(url, data=_body(size), headers=headers) as response:
         answer = await response.json(content_type=None)
         if response.status != 201 or answer["sha256"] != digest:
@@ -79,31 +61,23 @@ async def main() -> None:
     options = parser.parse_args()
     digest = hashlib.sha256(b"".join([chunk async for chunk in _body(options.size)])).hexdigest()
     async with ShoprenterSimulator(rate_limit=None) as simulator:
-        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-            file.write(_CONFIG.format(port=_PORT, token_url=simulator.token_url, api_url=simulator.api_url))
-            file.flush()
-            process = subprocess.Popen(  # noqa: ASYNC220 - it is started once
-                [sys.executable, "-m", "proxy", "serve", "--config", file.name], stdout=subprocess.DEVNULL
-            )
-            try:
-                await _started(process)
-                before = _memory(process.pid, "VmRSS")
-                began = time.monotonic()
-                connector = aiohttp.TCPConnector(limit=0)
-                timeout = aiohttp.ClientTimeout(total=None)
-                async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-                    await asyncio.gather(*(_upload(session, options.size, digest) for _ in range(options.uploads)))
-                figures = {
-                    "uploads": options.uploads,
-                    "bytes_each": options.size,
-                    "seconds": round(time.monotonic() - began, 1),
-                    "rss_before_mib": round(before, 1),
-                    "rss_peak_mib": round(_memory(process.pid, "VmHWM"), 1),
-                }
-                print(json.dumps(figures))
-            finally:
-                process.terminate()
-                process.wait()
+        configuration = _CONFIG.format(token_url=simulator.token_url, api_url=simulator.api_url)
+        async with proxy_process(configuration) as proxy:
+            before = _memory(proxy.pid, "VmRSS")
+            began = time.monotonic()
+            connector = aiohttp.TCPConnector(limit=0)
+            timeout = aiohttp.ClientTimeout(total=None)
+            async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+                uploads = (_upload(session, proxy.port, options.size, digest) for _ in range(options.uploads))
+                await asyncio.gather(*uploads)
+            figures = {
+                "uploads": options.uploads,
+                "bytes_each": options.size,
+                "seconds": round(time.monotonic() - began, 1),
+                "rss_before_mib": round(before, 1),
+                "rss_peak_mib": round(_memory(proxy.pid, "VmHWM"), 1),
+            }
+            print(json.dumps(figures))
 
 
 if __name__ == "__main__":
