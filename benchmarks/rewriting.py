@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 
 from proxy.forwarding.links import LinkMap
+from proxy.platforms.shoprenter import SHOPRENTER
 
 API_HOST = "demo.api2.myshoprenter.hu"
-API = (f"https://{API_HOST}/api", "https://demo.api.myshoprenter.hu", "https://demo.api.shoprenter.hu")
+API = SHOPRENTER.api_urls_for("demo")
 BASE = "http://proxy:8080/demo"
 TEXT = (
     "<p>Kényelmes, könnyű futócipő a mindennapi edzésekhez. A légáteresztő felsőrész hidegben is szárazon tartja a "

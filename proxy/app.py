@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import aiohttp
 import msgspec
@@ -22,18 +23,23 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy import __version__
 from proxy.config import Config, UpstreamConfig
+from proxy.forwarding.addressing import Addressing
 from proxy.forwarding.client import ClientServer
 from proxy.forwarding.forwarder import Forwarder
 from proxy.forwarding.headers import Hop
 from proxy.forwarding.route import Routes
 from proxy.forwarding.upstream import Upstream
+from proxy.guards.aliases import hosts_of_platforms, leading_here
 from proxy.guards.egress import PublicResolver
 from proxy.guards.pacing import Pacer
 from proxy.guards.slots import PacingPolicy
+from proxy.platforms.shop_hosts import ShopHosts
 from proxy.tasks import BackgroundTasks
 from proxy.telemetry.metrics import PacingMetrics, TokenMetrics
 from proxy.tokens.cache import TokenCache, TokenPolicy
 from proxy.tokens.endpoint import TokenEndpoint
+
+_LOOKUPS_AT_START: Final = 1.0  # seconds
 
 
 class StartError(Exception):
@@ -149,6 +155,7 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
             for allow_private, connector in connections.connectors.items()
         }
         forwarder = Forwarder(
+            Addressing(ShopHosts(config.shops) if config.server.route_by_host else None, config.server.public_url),
             Routes(config.shops),
             tokens,
             pacer,
@@ -180,8 +187,21 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
             outside.log.info("proxy.stopped")
 
 
+async def hosts_leading_here(config: Config, *, within: float, resolver: AbstractResolver | None = None) -> list[str]:
+    """Return a sentence for each platform host that this machine takes for itself; give up after `within` seconds."""
+    async with AsyncExitStack() as stack:
+        if resolver is None:
+            resolver = aiohttp.DefaultResolver()
+            stack.push_async_callback(resolver.close)
+        return await leading_here(
+            hosts_of_platforms(config.shops), resolver, listener_port=config.server.port, within=within
+        )
+
+
 async def serve(config: Config, outside: Outside) -> None:
     """Serve until SIGTERM or SIGINT; a second signal ends the process at once. Raises `StartError`."""
+    if found := await hosts_leading_here(config, within=_LOOKUPS_AT_START, resolver=outside.resolver):
+        raise StartError("\n".join(found))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
-from proxy.app import open_token_endpoint
-from proxy.commands.common import read_config
+from proxy.app import hosts_leading_here, open_token_endpoint
+from proxy.commands.common import complain, read_config
 from proxy.config import Config
 from proxy.errors import TokenError, TokenRefused
 from proxy.platforms.shop import Shop
 from proxy.telemetry.logs import wants_color
 from proxy.tokens.endpoint import TokenEndpoint, TokenGrant, token_request
 
+_LOOKUPS: Final = 10.0  # seconds
 _AT_ONCE: Final = 8  # token requests; many shops may share one endpoint, which has its limits
 _GREEN, _RED, _YELLOW, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
@@ -40,11 +41,14 @@ async def check(config_file: Path | None, *, offline: bool) -> int:
     print(f"The configuration is right: {count} {'shop' if count == 1 else 'shops'} by name.")
     if offline:
         return 0
+    leading_here = await hosts_leading_here(config, within=_LOOKUPS)
+    for sentence in leading_here:
+        complain(sentence)
     async with open_token_endpoint(config) as endpoint:
         findings = await _ask_all(config, endpoint, sys.stderr)
     for line in table(findings, os.environ, sys.stdout):
         print(line)
-    return 0 if all(finding.well is not False for finding in findings) else 1
+    return 1 if leading_here or any(finding.well is False for finding in findings) else 0
 
 
 async def _ask_all(config: Config, endpoint: TokenEndpoint, progress: TextIO) -> list[Finding]:

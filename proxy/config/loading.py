@@ -27,7 +27,7 @@ from proxy.config.schema import (
     ShopSettings,
 )
 from proxy.config.values import MAX_FILE, Unusable, ValueReader, expectation, read_text, shown, type_name
-from proxy.platforms.platform import Credentials, Platform, is_shop_name
+from proxy.platforms.platform import SHOP_PLACEHOLDER, Credentials, Platform, is_shop_name
 from proxy.platforms.shop import Shop, Shops
 from proxy.platforms.shoprenter import SHOPRENTER
 from proxy.platforms.toss_shopping import TOSS_SHOPPING, TOSS_SHOPPING_ALPHA
@@ -96,6 +96,8 @@ class Loader:
                 self._not_a_setting((name,), table, {*SECTIONS, *NAMED_SECTIONS})
         if not shops:
             self._problems.add(("shops",), "there is no shop: add [shops.NAME] with its client_id and client_secret")
+        for name, platform in platforms.items():
+            self._check_hosts(("platforms", name, "hosts"), platform, shops)
         if self._problems:
             return None
         return Config(**sections, shops=_shops(shops, platforms), platforms=MappingProxyType(platforms))
@@ -151,14 +153,28 @@ class Loader:
                 self._check_url((*place, key), settings)
         if self._problems:
             return base or SHOPRENTER
-        return replace(base, **settings) if base else Platform(name=name, **settings)
+        try:
+            return replace(base, **settings) if base else Platform(name=name, **settings)
+        except ValueError as error:
+            key, _, sentence = str(error).partition(": ")
+            self._problems.add((*place, key), sentence)
+            return base or SHOPRENTER
+
+    def _check_hosts(self, place: Place, platform: Platform, shops: Mapping[str, Mapping[str, Any]]) -> None:
+        served = [key for key, shop in shops.items() if shop.get("platform", SHOPRENTER.name) == platform.name]
+        if len(served) > 1 or WILDCARD in served:
+            for host in platform.hosts:
+                if SHOP_PLACEHOLDER not in host:
+                    self._problems.add(
+                        place, f'"{host}" could be any of the shops {", ".join(served)}: put {SHOP_PLACEHOLDER} into it'
+                    )
 
     def _check_url(self, place: Place, settings: Mapping[str, Any]) -> None:
         *table, key = place
         # If that setting has a problem of its own, it is not known whether the URL has one too.
         allow_private = (*table, "allow_private") in self._problems or settings.get("allow_private", False)
         try:
-            replace(SHOPRENTER, allow_private=allow_private, **{key: settings[key]})
+            replace(SHOPRENTER, rewrite_links=False, allow_private=allow_private, **{key: settings[key]})
         except ValueError as error:
             self._problems.add(place, str(error).removeprefix(f"{key}: "))
             return

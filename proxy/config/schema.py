@@ -47,6 +47,10 @@ PathPrefix = Annotated[
         description='a text in printable ASCII without "/" at its ends, such as "api/v1"',
     ),
 ]
+Texts = Annotated[tuple[Text, ...], Meta(description="a list of texts, none of them empty")]
+PublicUrl = Annotated[
+    str, Meta(description='a URL without a query, such as "https://shops.example.com" or "https://example.com/shops"')
+]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
     Meta(description='a list of IP addresses and networks (without host bits), each as a text such as "10.0.0.0/8"'),
@@ -68,6 +72,8 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     host: Host = "127.0.0.1"
     port: Port = 8080
     trusted_proxies: Networks = ()
+    public_url: PublicUrl | None = None
+    route_by_host: Flag = True
     allow_anonymous: Flag = False
     drain_timeout: DurationOrZero = 30.0
 
@@ -131,6 +137,8 @@ class PlatformSettings(Struct, frozen=True, kw_only=True):
     )
     scope: Text | None = None
     token_params: TokenParams = field(default_factory=dict)
+    hosts: Texts = ()
+    rewrite_links: Flag = False
     api_prefix: PathPrefix = ""
     rate_limit: RateLimitRule | None = None
     forwarded_headers: Flag = False
@@ -165,7 +173,7 @@ NAMED_SECTIONS: Final[Mapping[str, type[Struct]]] = MappingProxyType(
 
 # Planned settings, refused until their feature is there: a setting without effect would be a lie. A whole section is
 # named alone. The feature that builds one takes it from here (and its variables from environment.NOT_BUILT_YET).
-NOT_BUILT_YET: Final = frozenset({"admin", "clients", "server.public_url", "server.tls", "server.header_timeout"})
+NOT_BUILT_YET: Final = frozenset({"admin", "clients", "server.tls", "server.header_timeout"})
 
 
 def setting_names() -> tuple[str, ...]:

@@ -16,8 +16,9 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from proxy.config.schema import UNCLEAN, CertificateFile, Networks, RateLimitRule, SecretSource, TokenParams
+from proxy.config.schema import UNCLEAN, CertificateFile, Networks, PublicUrl, RateLimitRule, SecretSource, TokenParams
 from proxy.platforms.platform import RateLimit
+from proxy.platforms.url_prefix import parse_prefix
 from proxy.secret import Secret
 
 MAX_FILE: Final = 16 * 1024 * 1024  # bytes; all public certificate authorities together are below 1 MB
@@ -108,6 +109,8 @@ class ValueReader:
             return _networks(value, expected)
         if rule == TokenParams:
             return _token_params(value, expected)
+        if rule == PublicUrl:
+            return _public_url(value, expected)
         if rule == RateLimitRule:
             return _rate_limit(value, expected)
         try:
@@ -186,6 +189,13 @@ def _token_params(value: object, expected: str) -> Mapping[str, str]:
     if not all(isinstance(entry, str) and not _UNCLEAN.search(key + entry) for key, entry in value.items()):
         raise Unusable(expected)
     return MappingProxyType(value)
+
+
+def _public_url(value: object, expected: str) -> str:
+    try:
+        return str(parse_prefix(value if isinstance(value, str) else ""))
+    except ValueError:
+        raise Unusable(_with_type(expected, value)) from None
 
 
 def _rate_limit(value: object, expected: str) -> RateLimit | None:

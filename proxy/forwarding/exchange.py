@@ -11,6 +11,7 @@ from aiohttp import web
 from proxy.errors import Problem, ProxyError
 from proxy.forwarding.body import RequestBody
 from proxy.forwarding.client_response import ClientResponse
+from proxy.forwarding.rewriting import ShopLinks
 from proxy.forwarding.target import Target
 from proxy.forwarding.upstream_response import UpstreamResponse
 from proxy.tokens.token import AccessToken
@@ -32,6 +33,8 @@ class Exchange:
     request_id: str
     started_at: float
     target: Target | None = None
+    # What is rewritten in the body, both ways, and in the answer's head; `None`: nothing.
+    links: ShopLinks | None = None
     body: RequestBody | None = None
     attempts: int = 0
     # The token that was sent last, and the answer to that.
@@ -39,6 +42,8 @@ class Exchange:
     answer: UpstreamResponse | None = None
     # The platform refused the call with a fresh token too, and the log has not said so yet.
     newly_not_permitted: bool = False
+    # Then: what the body of the answer begins with.
+    beginning: bytes = b""
 
     @property
     def shop(self) -> str | None:
@@ -66,13 +71,18 @@ class Exchange:
             "request_id": self.request_id,
         }
 
-    def not_permitted_fields(self, body: bytes) -> dict[str, Any]:
-        """Return what the log says of a 401 that no token helps against; `body` is the beginning of its body."""
+    def note_body(self, chunk: bytes) -> None:
+        """Take note of a piece of the answer's body, if the log needs to know what it begins with."""
+        if self.newly_not_permitted and len(self.beginning) < INNER_CODE_WITHIN:
+            self.beginning += chunk
+
+    def not_permitted_fields(self) -> dict[str, Any]:
+        """Return what the log says of a 401 that no token helps against."""
         return {
             "shop": self.shop,
             "method": self.request.method,
             "path": self.path,
-            "inner_code": inner_code(body),
+            "inner_code": inner_code(self.beginning),
             "why": _NOT_PERMITTED,
         }
 

@@ -25,14 +25,14 @@ from proxy.errors import (
     UpstreamError,
     problem,
 )
+from proxy.forwarding.addressing import Addressing
 from proxy.forwarding.body import RequestBody
 from proxy.forwarding.client import check_request
 from proxy.forwarding.client_response import ClientResponse, WrittenResponse
-from proxy.forwarding.exchange import INNER_CODE_WITHIN, Exchange
+from proxy.forwarding.exchange import Exchange
 from proxy.forwarding.headers import (
     ClientConnectionInfo,
     Hop,
-    client_response_fields,
     decrease_max_forwards,
     expects_continue,
     first_named,
@@ -40,8 +40,11 @@ from proxy.forwarding.headers import (
     request_id,
     upstream_request_fields,
 )
+from proxy.forwarding.relay import relay
+from proxy.forwarding.rewriting import LinksOfShops, offer_gzip
+from proxy.forwarding.rewritten_body import RewrittenBody, with_links_of_platform
 from proxy.forwarding.route import Route, Routes
-from proxy.forwarding.target import Target, call_segment, parse_target, upstream_target
+from proxy.forwarding.target import Target, call_segment, upstream_target
 from proxy.forwarding.upstream import Upstream, UpstreamRequest
 from proxy.forwarding.upstream_response import UpstreamResponse
 from proxy.guards.pacing import Pacer
@@ -58,6 +61,7 @@ class Forwarder:
 
     def __init__(  # noqa: PLR0913 - what a request meets on its way, each by its name
         self,
+        addressing: Addressing,
         routes: Routes,
         tokens: TokenCache,
         pacer: Pacer,
@@ -69,7 +73,9 @@ class Forwarder:
         clock: Callable[[], float],
         new_request_id: Callable[[], str],
     ) -> None:
+        self._addressing = addressing
         self._routes = routes
+        self._links = LinksOfShops()
         self._tokens = tokens
         self._pacer = pacer
         self._upstreams = upstreams
@@ -114,7 +120,7 @@ class Forwarder:
     async def _forward(self, exchange: Exchange) -> None:
         # 1. route
         check_request(exchange.request, self._hop)
-        target = exchange.target = parse_target(exchange.request.raw_path.encode("utf-8", "surrogateescape"))
+        target = exchange.target = self._addressing.read(exchange.request, self._hop)
         # 2. admit; only then is the shop looked up
         route = self._routes.find(target.shop)
         if route is None:
@@ -132,10 +138,12 @@ class Forwarder:
             await self._with_another_token(exchange, route, upstream_request)
             answer = await self._when_let(exchange, route, upstream_request)
             # 8. relay
-            await self._relay(exchange, answer)
+            await relay(exchange, answer, exchange.links)
         finally:
             if exchange.answer is not None:
                 await exchange.answer.close()
+            if exchange.newly_not_permitted:
+                self._log.warning("call.not_permitted", **exchange.not_permitted_fields())
         self._log.info("request.forwarded", **self._fields(exchange))
 
     async def _prepare(self, exchange: Exchange, route: Route, target: Target) -> UpstreamRequest | None:
@@ -153,6 +161,9 @@ class Forwarder:
         )
         if request.method == "OPTIONS" and not decrease_max_forwards(fields):
             return None
+        links = exchange.links = self._links.find(route, target.base)
+        if links is not None:
+            fields = offer_gzip(fields)
         if list_members(request.raw_headers, b"upgrade") not in ([], [b"websocket"]):
             # Served as an ordinary request, like those; but aiohttp's parser forgets what was sent behind it.
             exchange.response.keep_alive = False
@@ -163,9 +174,12 @@ class Forwarder:
         if expects_continue(request.raw_headers) and not body.complete:
             exchange.response.send_continue()
         content = await body.read_ahead()
+        to_send: RequestBody | RewrittenBody = body
+        if links is not None:
+            to_send, content, fields = await with_links_of_platform(body, content, fields, links)
         path = upstream_target(route.base_path, target.rest)
         turn = self._pacer.turn(route.token_request.key, request.remote or "", route.shop.platform.rate_limit)
-        return UpstreamRequest(route.origin, request.method, path, fields, body, content, turn)
+        return UpstreamRequest(route.origin, request.method, path, fields, to_send, content, turn)
 
     async def _attempt(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> UpstreamResponse:
         """Send the request as soon as there are a token and a slot, and return the answer."""
@@ -223,32 +237,6 @@ class Forwarder:
             except (PacedOut, TokenError):
                 break
         return answer
-
-    async def _relay(self, exchange: Exchange, answer: UpstreamResponse) -> None:
-        response = exchange.response
-        length = None if answer.chunked else first_named(answer.fields, b"content-length")
-        first = answer.read_nowait()
-        if exchange.body is not None and not exchange.body.complete:
-            response.refuse_rest()  # answered early
-        response.start(
-            answer.status,
-            answer.reason,
-            client_response_fields(answer.fields),
-            length=length,
-            first=first,
-            complete=answer.complete,
-        )
-        beginning = first
-        try:
-            if not answer.complete:
-                while chunk := await answer.read():
-                    await response.write(chunk)
-                    if exchange.newly_not_permitted and len(beginning) < INNER_CODE_WITHIN:
-                        beginning += chunk
-                response.finish()
-        finally:
-            if exchange.newly_not_permitted:
-                self._log.warning("call.not_permitted", **exchange.not_permitted_fields(beginning))
 
     def _answer_options(self, exchange: Exchange) -> None:
         """Answer OPTIONS as its last recipient (RFC 9110 §7.6.2)."""

@@ -23,6 +23,8 @@ class Route:
     base_path: bytes
     host: bytes
     token_request: TokenRequest
+    # The URLs that stand for the shop's API, the canonical one first; none if links are not rewritten.
+    api_urls: tuple[str, ...]
 
 
 class Routes:
@@ -40,7 +42,8 @@ class Routes:
             if shop is None:
                 return None
             origin, base_path = shop.platform.api_base_for(shop.name)
-            route = Route(shop, origin, base_path, origin.host_header, token_request(shop))
+            api_urls = tuple(shop.platform.api_urls_for(shop.name)) if shop.platform.rewrite_links else ()
+            route = Route(shop, origin, base_path, origin.host_header, token_request(shop), api_urls)
             if len(self._routes) >= _MAX_ROUTES:
                 del self._routes[next(iter(self._routes))]
             self._routes[key] = route

@@ -27,10 +27,14 @@ _MAX_SEGMENT: Final = 64  # bytes; it is kept for a while, and clients choose it
 
 
 class Target(NamedTuple):
-    """A request target, taken apart: the shop's key, and the rest of it as it came (`/products?full=1`, or empty)."""
+    """A request target, taken apart: the shop's key, and the rest of it as it came (`/products?full=1`, or empty).
+
+    `base` is what stood before the rest, as part of the URL that the client used.
+    """
 
     shop: str
     rest: bytes
+    base: str
 
     @property
     def path(self) -> bytes:
@@ -43,6 +47,29 @@ def parse_target(raw: bytes) -> Target:
 
     Raises `BadTarget`, or `BadRequest` for bytes that have no place in a request target (RFC 9112 §3.2).
     """
+    path = _checked_path(raw)
+    name = path[1:].partition(b"/")[0]
+    if not is_shop_name(name):
+        raise BadTarget(
+            "The path must begin with /<shop>/, and a shop name is 1 to 63 of a-z, 0-9 and hyphen, "
+            "with no hyphen at either end."
+        )
+    shop = name.decode()
+    return Target(shop, raw[1 + len(name) :], f"/{shop}")
+
+
+def parse_hosted_target(raw: bytes, shop: str, base_path: bytes) -> Target:
+    """Take the raw target of a request apart whose host names the shop: `/products`, or `/api/products`.
+
+    `base_path` is what the API's own paths begin with (ends in `/`). Raises as `parse_target` does.
+    """
+    path, prefix = _checked_path(raw), base_path[:-1]
+    if path == prefix or path.startswith(base_path):
+        return Target(shop, raw[len(prefix) :], prefix.decode())
+    return Target(shop, raw, "")
+
+
+def _checked_path(raw: bytes) -> bytes:
     if _NOT_VISIBLE_ASCII.search(raw):
         raise BadRequest(PERCENT_ENCODE)
     if b"#" in raw:
@@ -50,16 +77,9 @@ def parse_target(raw: bytes) -> Target:
     if not raw.startswith(b"/"):
         raise BadTarget(MUST_BE_A_PATH)
     path = raw.partition(b"?")[0]
-    name = path[1:].partition(b"/")[0]
-    if not is_shop_name(name):
-        raise BadTarget(
-            "The path must begin with /<shop>/, and a shop name is 1 to 63 of a-z, 0-9 and hyphen, "
-            "with no hyphen at either end."
-        )
-    rest_starts_at = 1 + len(name)
-    if _DOT_SEGMENT.search(path, rest_starts_at):
+    if _DOT_SEGMENT.search(path):
         raise BadTarget("The path must not hold '.' or '..' segments, encoded or not.")
-    return Target(name.decode(), raw[rest_starts_at:])
+    return path
 
 
 MUST_BE_A_PATH: Final = "The request target must be a path: /<shop>/…"

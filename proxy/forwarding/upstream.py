@@ -26,6 +26,7 @@ from yarl import URL
 from proxy.errors import InternalError, ProxyError, UpstreamTimeout
 from proxy.forwarding.body import RequestBody
 from proxy.forwarding.headers import Fields, serialize
+from proxy.forwarding.rewritten_body import RewrittenBody
 from proxy.forwarding.upstream_connection import UpstreamConnection
 from proxy.forwarding.upstream_errors import CONNECTION_LOST, FOREIGN_ERRORS, translate
 from proxy.forwarding.upstream_response import Interim, UpstreamResponse, abandon, final_response
@@ -50,7 +51,7 @@ class UpstreamRequest(NamedTuple):
     method: str
     target: bytes
     fields: Fields
-    body: RequestBody
+    body: RequestBody | RewrittenBody
     content: bytes | None
     # Is told when the request begins to go out and when it is out, for the platform's rate limit.
     turn: Turn
@@ -153,7 +154,7 @@ class Upstream:
         transport = protocol.transport
         if transport is None:
             raise ConnectionResetError("closed before the request was written")
-        length = request.body.length
+        length = request.body.length if request.content is None else len(request.content)
         framing: Fields = []
         if length is None:
             framing.append((b"Transfer-Encoding", b"chunked"))

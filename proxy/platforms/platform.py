@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 from yarl import URL
 
 from proxy.platforms.addresses import is_ip_address, is_public
+from proxy.platforms.url_prefix import parse_prefix
 from proxy.secret import Secret
 
 SHOP_PLACEHOLDER: Final = "{shop}"
@@ -102,6 +103,11 @@ class Platform:
     token_params: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     # Where its users find client_id and client_secret; the end of the sentence "compare them with …".
     credentials_place: str = "what the platform gave you"
+    # Host names, as templates, under which old apps know the API. There its paths begin at the root, or where `api_url`
+    # has them begin.
+    hosts: tuple[str, ...] = ()
+    # Whether the API's URLs in answers become the proxy's, and the reverse in requests.
+    rewrite_links: bool = False
     # Path prefix that all of the platform's calls share, for telling kinds of calls apart.
     api_prefix: str = ""
     # What the platform lets through; `None`: it says nothing of a limit, or the limit is not to be kept here.
@@ -114,6 +120,13 @@ class Platform:
     def __post_init__(self) -> None:
         _check_template("token_url", self.token_url, allow_private=self.allow_private)
         _check_template("api_url", self.api_url, allow_private=self.allow_private)
+        for host in self.hosts:
+            _check_host_template(host)
+        if self.rewrite_links:
+            try:
+                parse_prefix(self.api_url.replace(SHOP_PLACEHOLDER, "shop"))
+            except ValueError as error:
+                raise ValueError(f"rewrite_links: for that, api_url {error}") from None
 
     def token_url_for(self, shop_name: str) -> str:
         """Return the URL of the token endpoint for a shop."""
@@ -126,6 +139,27 @@ class Platform:
         # _check_template has seen to scheme, host and port.
         assert url.host is not None and url.port is not None  # noqa: S101, PT018 - for the type checker
         return Origin(url.scheme, url.host, url.port), path.encode()
+
+    def hosts_for(self, shop_name: str) -> list[str]:
+        """Return the host names under which apps know a shop's API: the old ones, and its own if it names the shop."""
+        own = URL(self.api_url, encoded=True).host or ""
+        templates = (*self.hosts, own) if SHOP_PLACEHOLDER in own else self.hosts
+        return [template.replace(SHOP_PLACEHOLDER, shop_name) for template in templates]
+
+    def api_urls_for(self, shop_name: str) -> list[str]:
+        """Return the URLs that stand for a shop's API, the canonical one first."""
+        canonical = self.api_url.replace(SHOP_PLACEHOLDER, shop_name)
+        _, base_path = self.api_base_for(shop_name)
+        hosts = [host.replace(SHOP_PLACEHOLDER, shop_name) for host in self.hosts]
+        return [canonical, *(f"https://{host}{path}" for host in hosts for path in (base_path.decode(), "/"))]
+
+
+def _check_host_template(template: str) -> None:
+    host = template.replace(SHOP_PLACEHOLDER, "shop")
+    if _HOST.fullmatch(host) is None or ":" in host:
+        raise ValueError(f"hosts: each must be a host name in lower case, such as {SHOP_PLACEHOLDER}.old.example.com")
+    if SHOP_PLACEHOLDER in template.rpartition(".")[2]:
+        raise ValueError(f"hosts: a host name must not end with {SHOP_PLACEHOLDER}")
 
 
 def _check_template(name: str, template: str, *, allow_private: bool) -> None:

@@ -12,6 +12,10 @@ SHOPRENTER = Platform(
     token_request=TokenRequestForm.JSON,
     credentials_place="the API client in the shop's admin (or, for a platform app, the app's own)",
     api_url="https://{shop}.api2.myshoprenter.hu/api/",
+    # What integrations have hard-coded; paths there have no `/api` in front.
+    hosts=("{shop}.api.myshoprenter.hu", "{shop}.api.shoprenter.hu"),
+    # Every resource carries the API's own URLs, and `/batch` takes them.
+    rewrite_links=True,
     # "3 requests per application per shop per second". Whether the window slides is not documented; who keeps within
     # the sliding one keeps within every other.
     rate_limit=RateLimit(3, per=1.0),

@@ -81,7 +81,7 @@ class Parts:
 
 def test_a_request_that_was_served_is_told_whole() -> None:
     exchange = Parts().exchange()
-    exchange.target = Target("demo", b"/orders/5?secret=1")
+    exchange.target = Target("demo", b"/orders/5?secret=1", "/demo")
     body: Any = AsBody()
     exchange.body = body
     answer: Any = AsResponse(401)

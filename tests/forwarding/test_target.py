@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import BadRequest, BadTarget
-from proxy.forwarding.target import Target, call_segment, parse_target, upstream_target
+from proxy.forwarding.target import Target, call_segment, parse_hosted_target, parse_target, upstream_target
 
 BASES = [b"/", b"/api/", b"/v1/shop/"]
 
@@ -55,7 +55,7 @@ RESTS = st.lists(st.sampled_from(PIECES), max_size=8).map(b"".join) | VISIBLE
     ],
 )
 def test_the_rest_stays_as_it_came(raw: bytes, shop: str, rest: bytes) -> None:
-    assert parse_target(raw) == Target(shop, rest)
+    assert parse_target(raw) == Target(shop, rest, f"/{shop}")
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_dot_segment_in_any_encoding_is_refused(before: bytes, dots: bytes) ->
     ],
 )
 def test_dots_that_are_no_segment_of_the_path_pass(rest: bytes) -> None:
-    assert parse_target(b"/demo" + rest) == Target("demo", rest)
+    assert parse_target(b"/demo" + rest) == Target("demo", rest, "/demo")
 
 
 @pytest.mark.parametrize("template", [b"/de%smo/x", b"/demo/%sx", b"/demo/x?a=%s", b"/demo/x%s", b"%s/demo/x"])
@@ -157,7 +157,7 @@ def test_a_fragment_is_refused(raw: bytes) -> None:
     ("rest", "path"), [(b"/x?secret=1", b"/x"), (b"/x", b"/x"), (b"?secret=1", b""), (b"", b""), (b"/x?a?b", b"/x")]
 )
 def test_the_path_to_be_logged_has_no_query(rest: bytes, path: bytes) -> None:
-    assert Target("demo", rest).path == path
+    assert Target("demo", rest, "").path == path
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_a_first_segment_is_taken_if_and_only_if_it_is_a_dns_label(name: bytes) 
     is_label = 1 <= len(name) <= 63 and set(name) <= letters | {ord("-")} and {name[0], name[-1]} <= letters
 
     try:
-        taken = parse_target(b"/" + name + b"/x") == Target(name.decode("ascii", "replace"), b"/x")
+        taken = parse_target(b"/" + name + b"/x")[:2] == (name.decode("ascii", "replace"), b"/x")
     except (BadRequest, BadTarget):
         taken = False
 
@@ -242,7 +242,7 @@ def test_no_accepted_target_climbs_out_of_the_base_or_is_changed(base: bytes, ta
     except BadTarget:
         return
 
-    assert target == Target("demo", tail)
+    assert target == Target("demo", tail, "/demo")
     sent = upstream_target(base, target.rest)
     assert sent == base + tail.removeprefix(b"/")
     for reading in readings(sent.partition(b"?")[0]):
@@ -251,3 +251,33 @@ def test_no_accepted_target_climbs_out_of_the_base_or_is_changed(base: bytes, ta
 
 def test_a_call_segment_is_kept_short() -> None:
     assert call_segment(b"/" + b"x" * 5000 + b"/y", "") == b"x" * 64
+
+
+@pytest.mark.parametrize(
+    ("raw", "base_path", "rest", "base"),
+    [
+        (b"/products", b"/api/", b"/products", ""),
+        (b"/", b"/api/", b"/", ""),
+        (b"/?a=1", b"/api/", b"/?a=1", ""),
+        (b"/api/products?full=1", b"/api/", b"/products?full=1", "/api"),
+        (b"/api", b"/api/", b"", "/api"),
+        (b"/api?a=1", b"/api/", b"?a=1", "/api"),
+        (b"/api/", b"/api/", b"/", "/api"),
+        (b"/apiary", b"/api/", b"/apiary", ""),
+        (b"/API/products", b"/api/", b"/API/products", ""),
+        (b"/products?x=/api/", b"/api/", b"/products?x=/api/", ""),
+        (b"/v1/shop/x", b"/v1/shop/", b"/x", "/v1/shop"),
+        (b"/products", b"/", b"/products", ""),
+        (b"//products", b"/", b"//products", ""),
+    ],
+)
+def test_where_the_host_names_the_shop_the_base_path_may_be_written_or_not(
+    raw: bytes, base_path: bytes, rest: bytes, base: str
+) -> None:
+    assert parse_hosted_target(raw, "demo", base_path) == Target("demo", rest, base)
+
+
+@pytest.mark.parametrize("raw", [b"/..", b"/api/../x", b"/%2e%2e/x", b"/x#y", b"/\xff", b"*", b"products"])
+def test_what_no_path_may_hold_is_refused_there_too(raw: bytes) -> None:
+    with pytest.raises((BadTarget, BadRequest)):
+        parse_hosted_target(raw, "demo", b"/api/")

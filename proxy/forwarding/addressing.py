@@ -1,0 +1,93 @@
+"""What a client addressed: which shop, what of it, and under which URL it knows the proxy.
+
+Rules: the request target names the shop (`/demo/products`), or, where apps could not change their URL, the host does
+(`Host: demo.api.myshoprenter.hu`). In absolute-form the target's host counts, not the Host field's (RFC 9112 §3.2.2),
+and it must be the proxy's own or one that stands for a shop: this is no forward proxy. What `X-Forwarded-Host` and
+`-Proto` say counts from a trusted proxy alone.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from proxy.errors import BadTarget
+from proxy.forwarding.headers import Hop, RawFields, first_named
+from proxy.forwarding.target import Target, parse_hosted_target, parse_target
+from proxy.platforms.shop_hosts import ShopHosts
+from proxy.platforms.url_prefix import parse_prefix
+
+_ABSOLUTE: Final = re.compile(rb"https?://(?P<authority>[^/?#]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Addressing:
+    """Reads what clients address. `hosts` is `None` if hosts stand for no shop.
+
+    `public_url` has no slash at its end.
+    """
+
+    hosts: ShopHosts | None
+    public_url: str | None
+
+    def read(self, request: web.BaseRequest, hop: Hop) -> Target:
+        """Return the request's target. Raises `BadTarget` or `BadRequest`."""
+        raw = request.raw_path.encode("utf-8", "surrogateescape")
+        scheme, authority = _client_url(request, hop)
+        absolute = None if raw.startswith(b"/") else _ABSOLUTE.fullmatch(raw)
+        if absolute is not None:
+            authority = absolute["authority"].decode("latin-1")
+            raw = absolute["rest"] if absolute["rest"].startswith(b"/") else b"/" + absolute["rest"]
+        hosted = self.hosts.find(_host_of(authority)) if self.hosts is not None else None
+        if hosted is not None:
+            target = parse_hosted_target(raw, hosted.key, hosted.base_path)
+            return target._replace(base=f"{scheme}://{authority}{target.base}")
+        if absolute is not None and not self._is_own(authority, request):
+            raise BadTarget(
+                "The request target names another host: this is no forward proxy. If it is this proxy's own name, "
+                "write it down as server.public_url."
+            )
+        target = parse_target(raw)
+        return target._replace(base=f"{self.public_url or f'{scheme}://{authority}'}{target.base}")
+
+    def _is_own(self, authority: str, request: web.BaseRequest) -> bool:
+        local = _local_authority(request)
+        own = [f"http://{local}"]
+        if local.startswith(("127.", "[::1]")):
+            own.append(f"http://localhost:{local.rpartition(':')[2]}")
+        if self.public_url is not None:
+            own.append(self.public_url)
+        try:
+            named = parse_prefix(f"http://{authority}")
+        except ValueError:
+            return False
+        return any((named.host, named.port) == (prefix.host, prefix.port) for prefix in map(parse_prefix, own))
+
+
+def _client_url(request: web.BaseRequest, hop: Hop) -> tuple[str, str]:
+    """Return scheme and authority as the client used them; without a Host, the address that it connected to."""
+    fields = request.raw_headers
+    scheme, host = "https" if request.secure else "http", first_named(fields, b"host")
+    if hop.trusts(request.remote):
+        told = _first_member(fields, b"x-forwarded-proto").lower()
+        scheme = told.decode() if told in (b"http", b"https") else scheme
+        host = _first_member(fields, b"x-forwarded-host") or host
+    return scheme, host.decode("latin-1") if host else _local_authority(request)
+
+
+def _first_member(fields: RawFields, name: bytes) -> bytes:
+    # Each proxy on the way may have added its own: the first is from the one that the client used.
+    return (first_named(fields, name) or b"").partition(b",")[0].strip()
+
+
+def _local_authority(request: web.BaseRequest) -> str:
+    address = request.transport.get_extra_info("sockname") if request.transport is not None else None
+    if not isinstance(address, tuple):
+        return ""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _host_of(authority: str) -> str:
+    return authority.partition(":")[0].lower().removesuffix(".")  # of an IPv6 address, no host is left

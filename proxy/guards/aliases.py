@@ -1,0 +1,120 @@
+"""Finds platform hosts that were made to lead to this machine, where the requests for them would come round again.
+
+Old apps reach the proxy through a line in `/etc/hosts`, or `hostAliases` in their pod, which holds for the whole pod
+and so for a proxy beside them. Only the old hosts may stand there; the hosts that the proxy itself calls must not.
+
+Rules: what can't be resolved in time is no finding, since a start must not depend on DNS: such a line is found without.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from proxy.platforms.addresses import is_ip_address
+from proxy.platforms.platform import SHOP_PLACEHOLDER, Platform
+from proxy.platforms.shop import Shops
+
+HOSTS_FILE: Final = Path("/etc/hosts")
+_AT_ONCE: Final = 4  # lookups; they share threads with those that requests need
+
+
+class HostOfPlatform(NamedTuple):
+    """A host that the proxy calls, and whether it may be on this machine."""
+
+    host: str
+    port: int
+    allow_private: bool
+
+
+def hosts_of_platforms(shops: Shops) -> list[HostOfPlatform]:
+    """Return the host names that are called for these shops, each once; for the wildcard entry those of every shop."""
+    served = [(shop.platform, shop.name) for shop in shops.named.values()]
+    if shops.wildcard is not None:
+        served.append((shops.wildcard[0], SHOP_PLACEHOLDER))
+    hosts = dict.fromkeys(host for platform, name in served for host in _hosts(platform, name))
+    return [host for host in hosts if SHOP_PLACEHOLDER not in host.host and not is_ip_address(host.host)]
+
+
+def _hosts(platform: Platform, shop_name: str) -> list[HostOfPlatform]:
+    api, _ = platform.api_base_for(shop_name)
+    token_url = URL(platform.token_url_for(shop_name), encoded=True)
+    places = [(api.host, api.port), (token_url.host or "", token_url.port or 0)]
+    return [HostOfPlatform(host, port, platform.allow_private) for host, port in places]
+
+
+async def leading_here(
+    hosts: Iterable[HostOfPlatform],
+    resolver: AbstractResolver,
+    *,
+    listener_port: int,
+    within: float,
+    hosts_file: Path = HOSTS_FILE,
+) -> list[str]:
+    """Return a sentence for each host that resolves to this machine; give up after `within` seconds.
+
+    Where a platform may be on this machine, that is no harm unless it is the listener itself.
+    """
+    places = asyncio.Semaphore(_AT_ONCE)
+    found: list[str] = []
+
+    async def look_up(host: HostOfPlatform) -> None:
+        async with places:
+            try:
+                results = await resolver.resolve(host.host, host.port, socket.AF_UNSPEC)
+            except OSError:
+                return
+        for address in {result["host"] for result in results}:
+            if _leads_here(address, host, listener_port):
+                found.append(_sentence(host.host, address, hosts_file))
+                return
+
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within), asyncio.TaskGroup() as group:
+            for host in hosts:
+                group.create_task(look_up(host))
+    return sorted(found)
+
+
+def _leads_here(address: str, host: HostOfPlatform, listener_port: int) -> bool:
+    if host.allow_private and host.port != listener_port:
+        return False
+    parsed = ip_address(address.partition("%")[0])
+    return parsed.is_loopback or parsed.is_unspecified or _is_of_this_machine(address)
+
+
+def _is_of_this_machine(address: str) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
+
+
+def _sentence(host: str, address: str, hosts_file: Path) -> str:
+    return (
+        f"{host} resolves to {address}, which is this machine, so that the proxy's own calls would come back to it: "
+        f"{_where(host, hosts_file)}. Only the old host names of the platform may lead here."
+    )
+
+
+def _where(host: str, hosts_file: Path) -> str:
+    try:
+        lines = hosts_file.read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for number, line in enumerate(lines, 1):
+        if host in line.partition("#")[0].lower().split()[1:]:
+            return (
+                f"remove it from line {number} of {hosts_file}, "
+                f'"{" ".join(line.split())}" (in Kubernetes: from the hostAliases of the pod)'
+            )
+    return "remove it from the hosts file, the pod's hostAliases or the DNS server"

@@ -1,0 +1,53 @@
+"""Which shop a host name stands for: apps that can't change their URL reach the proxy under the platform's old names.
+
+Rules: a shop that is named in the configuration comes before what the wildcard entry serves. Where two entries stand
+for the same shop of a platform, its own name counts before an alias, and the earlier one before the later.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from proxy.platforms.platform import SHOP_PLACEHOLDER, Platform, is_shop_name
+from proxy.platforms.shop import Shops
+
+# The shop's name as a part of a host name.
+_NAME: Final = "([a-z0-9-]{1,63})"
+
+
+class HostedShop(NamedTuple):
+    """A shop's key, and the path that its API calls begin with (ends in `/`): apps may write it or not."""
+
+    key: str
+    base_path: bytes
+
+
+class ShopHosts:
+    """Finds shops by host name."""
+
+    def __init__(self, shops: Shops) -> None:
+        self._named: dict[str, HostedShop] = {}
+        for shop in sorted(shops.named.values(), key=lambda shop: shop.key != shop.name):
+            for host in shop.platform.hosts_for(shop.name):
+                _, base_path = shop.platform.api_base_for(shop.name)
+                self._named.setdefault(host, HostedShop(shop.key, base_path))
+        self._others = shops.wildcard[0] if shops.wildcard else None
+        self._patterns = list(_patterns(self._others)) if self._others else []
+
+    def find(self, host: str) -> HostedShop | None:
+        """Return the shop that a host name (lower case, without a port) stands for, if any."""
+        named = self._named.get(host)
+        if named is not None or self._others is None:
+            return named
+        for pattern in self._patterns:
+            found = pattern.fullmatch(host)
+            if found is not None and is_shop_name(found[1].encode()):
+                return HostedShop(found[1], self._others.api_base_for(found[1])[1])
+        return None
+
+
+def _patterns(platform: Platform) -> Iterator[re.Pattern[str]]:
+    for template in platform.hosts_for(SHOP_PLACEHOLDER):
+        before, *between = template.split(SHOP_PLACEHOLDER)
+        if between:
+            yield re.compile(re.escape(before) + _NAME + r"\1".join(map(re.escape, between)))

@@ -1,0 +1,275 @@
+"""An answer's links lead back through the proxy, and its head says nothing that is not so of what the client gets."""
+
+import asyncio
+import gzip
+import zlib
+
+import pytest
+
+from tests.forwarding.linking import BASE, JSON, OLD_HOST, linking, page
+from tests.peers import Answer, Connection, answering, chunked, closing, request, response
+from tests.proxies import whole_path
+
+ETAG = b'ETag: "abc"\r\n'
+LINKED = b'{"href":"https:\\/\\/demo.old.example\\/products\\/1","price":"1.0000"}'
+REWRITTEN = b'{"href":"http:\\/\\/proxy\\/demo\\/products\\/1","price":"1.0000"}'
+
+
+async def through(answer: bytes, asked: bytes | None = None) -> Answer:
+    """What a client gets of an answer of the API."""
+    async with linking(answering(answer)) as path:
+        return await path.ask(asked or request())
+
+
+async def test_links_become_those_of_the_proxy_and_the_length_is_exact() -> None:
+    answer = await through(page(LINKED, fields=JSON + ETAG))
+
+    assert answer.body == REWRITTEN
+    assert answer.values(b"Content-Length") == [b"%d" % len(REWRITTEN)]
+    assert answer.values(b"ETag") == [b'W/"abc"']
+
+
+async def test_an_answer_without_a_link_passes_as_it_is() -> None:
+    fields = JSON + ETAG + b"X-Own: 1\r\nContent-MD5: Q2hlY2sgSW50ZWdyaXR5IQ==\r\n"
+    body = b'{"href":"https:\\/\\/other.old.example\\/products","www":"https:\\/\\/demo.example\\/demo.old.example"}'
+
+    answer = await through(page(body, fields=fields))
+
+    assert answer.body == body
+    assert answer.head == b"HTTP/1.1 200 OK\r\n" + fields + b"Content-Length: %d\r\n\r\n" % len(body)
+
+
+async def test_where_links_are_not_rewritten_nothing_is_asked_or_changed() -> None:
+    packed = gzip.compress(LINKED)
+    fields = b"Content-Encoding: gzip\r\n" + JSON
+    asked = b'Accept-Encoding: br, gzip\r\nRange: bytes=0-5\r\nIf-Match: W/"a"\r\n'
+
+    async with whole_path(answering(page(packed, fields=fields))) as path:
+        answer = await path.ask(request(fields=asked))
+
+    assert answer.body == packed
+    assert path.api.received[0].head.count(asked) == 1
+
+
+async def test_the_platform_is_offered_gzip_alone_and_asked_for_no_range() -> None:
+    async with linking(answering(page(b"{}"))) as path:
+        await path.ask(request(fields=b'Accept-Encoding: br, deflate\r\nRange: bytes=0-5\r\nIf-Range: W/"a"\r\n'))
+
+    [received] = path.api.received
+    assert received.values(b"Accept-Encoding") == [b"gzip"]
+    assert received.values(b"Range") == received.values(b"If-Range") == []
+
+
+async def test_an_etag_that_was_weakened_here_is_strong_again_where_it_has_to_match() -> None:
+    async with linking(answering(page(b"{}"))) as path:
+        await path.ask(request(b"PUT", fields=b'If-Match: W/"a", "b"\r\n'))
+
+    assert path.api.received[0].values(b"If-Match") == [b'"a", "b"']
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"x-gzip", b"GZIP", b"deflate"])
+async def test_a_packed_body_arrives_plain(coding: bytes) -> None:
+    packed = zlib.compress(LINKED) if coding == b"deflate" else gzip.compress(LINKED)
+    digest = b"Content-Digest: sha-256=:abc=:\r\n"
+
+    answer = await through(page(packed, fields=JSON + digest + b"Content-Encoding: %s\r\n" % coding))
+
+    assert answer.body == REWRITTEN
+    assert answer.values(b"Content-Length") == [b"%d" % len(REWRITTEN)]
+    assert answer.values(b"Content-Encoding") == answer.values(b"Content-Digest") == []
+
+
+@pytest.mark.parametrize(
+    ("accepted", "plain"),
+    [
+        (b"", True),
+        (b"Accept-Encoding: br\r\n", True),
+        (b"Accept-Encoding: gzip;q=0\r\n", True),
+        (b"Accept-Encoding: br, gzip; q=0.5\r\n", False),
+        (b"Accept-Encoding: *\r\n", False),
+    ],
+)
+async def test_what_holds_no_links_stays_packed_for_a_client_that_can_unpack_it(accepted: bytes, plain: bool) -> None:
+    packed = gzip.compress(LINKED)
+
+    answer = await through(
+        page(packed, fields=b"Content-Type: application/pdf\r\nContent-Encoding: gzip\r\n"), request(fields=accepted)
+    )
+
+    assert answer.body == (LINKED if plain else packed)
+    assert answer.values(b"Content-Encoding") == ([] if plain else [b"gzip"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        (b"Content-Type: image/png\r\n", b"200 OK"),
+        (JSON + b"Content-Encoding: br\r\n", b"200 OK"),
+        (JSON + b"Content-Encoding: gzip, gzip\r\n", b"200 OK"),
+        (b"Content-Type: application/json; charset=utf-16\r\n", b"200 OK"),
+        (b"", b"200 OK"),
+        (JSON + b"Content-Range: bytes 0-9/100\r\n", b"206 Partial Content"),
+    ],
+)
+async def test_what_can_not_be_rewritten_passes_untouched(fields: bytes, status: bytes) -> None:
+    answer = await through(page(LINKED, fields=fields, status=status))
+
+    assert answer.body == LINKED
+    assert answer.head == b"HTTP/1.1 %s\r\n%sContent-Length: %d\r\n\r\n" % (status, fields, len(LINKED))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b"Location: https://demo.old.example/products/1?a=b", b"http://proxy/demo/products/1?a=b"),
+        (b"Location: HTTP://DEMO.old.example:80/products/1", b"http://proxy/demo/products/1"),
+        (b"Location: /api/products/1", b"http://proxy/demo/products/1"),
+        (b"Location: products/1", b"products/1"),
+        (b"Location: //demo.example/api/", b"//demo.example/api/"),
+        (b"Location: https://other.old.example/products/1", b"https://other.old.example/products/1"),
+        (b"Content-Location: https://demo.old.example", b"http://proxy/demo"),
+        (
+            b'Link: <https://demo.old.example/p?page=2>; rel="next", </api/p?page=9>; rel="last", <p>; rel=x',
+            b'<http://proxy/demo/p?page=2>; rel="next", <http://proxy/demo/p?page=9>; rel="last", <p>; rel=x',
+        ),
+        (b"X-Other: https://demo.old.example/products/1", b"https://demo.old.example/products/1"),
+    ],
+)
+async def test_links_in_the_head_are_rewritten(value: bytes, expected: bytes) -> None:
+    answer = await through(response(b"", status=b"201 Created", fields=value + b"\r\n"))
+
+    assert answer.values(value.partition(b":")[0]) == [expected]
+
+
+async def test_a_body_that_takes_its_time_streams_with_a_weak_etag_and_no_length() -> None:
+    head_arrived = asyncio.Event()
+
+    async def api(connection: Connection) -> None:
+        await connection.read_request()
+        await connection.send(page(LINKED, fields=JSON + ETAG)[:-40])
+        await head_arrived.wait()
+        await connection.send(LINKED[-40:])
+
+    async with linking(api) as path, path.connect() as client:
+        await client.send(request())
+        head = await client.reader.readuntil(b"\r\n\r\n")
+        head_arrived.set()
+        assert b"\r\nTransfer-Encoding: chunked\r\n" in head
+        assert b'\r\nETag: W/"abc"\r\n' in head
+        assert b"Content-Length" not in head
+        body = b""
+        while size := int(await client.reader.readline(), 16):
+            body += (await client.reader.readexactly(size + 2))[:-2]
+        assert body == REWRITTEN
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+async def test_a_body_too_large_to_be_held_back_streams(version: bytes) -> None:
+    # Without a pause, so that its size alone makes it stream.
+    body = b"[" + b",".join([LINKED] * 20_000) + b"]"
+    answer = await through(page(body, fields=JSON + ETAG), request(version=version))
+
+    assert answer.body == body.replace(LINKED, REWRITTEN)
+    assert answer.values(b"Content-Length") == []
+    assert answer.values(b"ETag") == [b'W/"abc"']
+    assert answer.values(b"Transfer-Encoding") == ([b"chunked"] if version == b"1.1" else [])
+    assert answer.values(b"Connection") == ([] if version == b"1.1" else [b"close"])
+
+
+async def test_a_link_may_be_cut_anywhere() -> None:
+    async def api(connection: Connection) -> None:
+        await connection.read_request()
+        fields = JSON + b"Transfer-Encoding: chunked\r\n"
+        await connection.send(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n")
+        for number in range(len(LINKED)):
+            await connection.send(chunked(LINKED[number : number + 1]).removesuffix(b"0\r\n\r\n"))
+        await connection.send(b"0\r\n\r\n")
+
+    async with linking(api) as path:
+        assert (await path.ask(request())).body == REWRITTEN
+
+
+@pytest.mark.parametrize(
+    ("fields", "passes"),
+    [
+        (JSON + ETAG + b"Content-Encoding: gzip\r\n", JSON + b'ETag: W/"abc"\r\n\r\n'),
+        (JSON, JSON + b"\r\n"),
+        (b"Content-Type: image/png\r\n" + ETAG, b"Content-Type: image/png\r\n" + ETAG + b"Content-Length: 70\r\n\r\n"),
+    ],
+)
+async def test_an_answer_to_head_has_no_length_that_may_be_wrong(fields: bytes, passes: bytes) -> None:
+    async def api(connection: Connection) -> None:
+        while await connection.read_request():
+            await connection.send(b"HTTP/1.1 200 OK\r\n" + fields + b"Content-Length: 70\r\n\r\n")
+
+    async with linking(api) as path, path.connect() as client:
+        for _ in range(2):  # over one connection
+            await client.send(request(b"HEAD"))
+            assert (await client.read_answer(body=False)).head == b"HTTP/1.1 200 OK\r\n" + passes
+
+
+async def test_not_modified_keeps_what_it_says() -> None:
+    async with linking(closing(b'HTTP/1.1 304 Not Modified\r\nETag: "abc"\r\n' + JSON + b"\r\n")) as path:
+        answer = await path.ask(request())
+
+    assert answer.head == b'HTTP/1.1 304 Not Modified\r\nETag: "abc"\r\n' + JSON + b"\r\n"
+
+
+@pytest.mark.parametrize("packed", [b"no gzip at all", gzip.compress(LINKED)[:-9], gzip.compress(LINKED)[:30]])
+async def test_a_small_answer_that_can_not_be_unpacked_is_an_error(packed: bytes) -> None:
+    async with linking(answering(page(packed, fields=JSON + b"Content-Encoding: gzip\r\n"))) as path:
+        answer = await path.ask(request())
+
+    assert answer.status == 502
+    assert b'"upstream_protocol_error"' in answer.body
+    [refused] = path.proxy.logged("request.refused")
+    assert "gzip" in refused["reason"]
+
+
+async def test_a_large_answer_that_can_not_be_unpacked_to_its_end_breaks_off() -> None:
+    packed = gzip.compress(LINKED * 10_000)[:-9]
+    async with (
+        linking(answering(page(packed, fields=JSON + b"Content-Encoding: gzip\r\n"))) as path,
+        path.connect() as client,
+    ):
+        await client.send(request())
+        data, in_order = await client.read_to_end()
+
+    assert data.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert not data.endswith(b"0\r\n\r\n")
+    assert not in_order
+
+
+async def test_an_answer_that_ends_early_while_it_is_held_back_is_an_error() -> None:
+    async def api(connection: Connection) -> None:
+        await connection.read_request()
+        await connection.send(page(LINKED)[:-10])
+        connection.close()
+
+    async with linking(api) as path:
+        answer = await path.ask(request())
+
+    assert answer.status == 502
+    assert b"demo.old.example" not in answer.body
+
+
+async def test_a_bomb_is_passed_on_in_pieces() -> None:
+    size = 30 << 20
+    async with linking(
+        answering(page(gzip.compress(b" " * size), fields=JSON + b"Content-Encoding: gzip\r\n"))
+    ) as path:
+        answer = await path.ask(request())
+
+    assert len(answer.body) == size
+
+
+async def test_what_the_platform_refuses_is_rewritten_and_understood_too() -> None:
+    body = b'{"code":40101,"href":"https://demo.old.example/x"}'
+    fields = JSON + b"Content-Encoding: gzip\r\n"
+    async with linking(answering(page(gzip.compress(body), fields=fields, status=b"401 Unauthorized"))) as path:
+        answer = await path.ask(request())
+
+    assert answer.status == 401
+    assert answer.body == body.replace(OLD_HOST, BASE)
+    [warning] = path.proxy.logged("call.not_permitted")
+    assert warning["inner_code"] == 40101
