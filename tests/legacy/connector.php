@@ -184,7 +184,7 @@ function create($shop, $manufacturer)
     );
     $options = array(
         CURLOPT_POSTFIELDS => json_encode(array('data' => $fields)),
-        // Up to libcurl's release of 2019 every body above 1 kB got this; since then only those above 1 MB.
+        // Old versions of libcurl send this by themselves with every body above 1 kB, newer ones above 1 MB.
         CURLOPT_HTTPHEADER => array('Content-Type: application/json', 'Expect: 100-continue'),
     );
     $also_made = $shop->callForJson('create, JSON', 'POST', $shop->base() . '/products', 201, $options);
