@@ -1,6 +1,7 @@
 """A setting that is not documented fails here; the settings come from the schema, so that none can be forgotten."""
 
 import re
+import textwrap
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,9 +15,11 @@ from proxy.config import load_config
 from proxy.config.environment import NOT_BUILT_YET as VARIABLES_NOT_BUILT_YET
 from proxy.config.environment import PREFIX, VARIABLES
 from proxy.config.schema import NAMED_SECTIONS, SECTIONS, setting_names
+from proxy.errors import ProxyError
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "migrating-from-basic-auth.md").read_text(encoding="utf-8")
 EXAMPLE = (ROOT / "config.example.toml").read_text(encoding="utf-8")
 # The names that stand for NAME in the example.
 EXAMPLE_NAMES = {"shops": "demo", "platforms": "mine"}
@@ -65,6 +68,18 @@ def default_of(name: str) -> Any:
 def names_variable(text: str, name: str) -> bool:
     """Whether a text names an environment variable, in full or as in `…_PORT`."""
     return re.search(rf"\b{name}\b|…_{name.removeprefix(PREFIX)}\b", text) is not None
+
+
+def code_blocks(text: str, language: str) -> list[str]:
+    """The contents of a text's fenced blocks in this language, without the indentation that a list gives them."""
+    found = re.findall(rf"^ *```{language}\n(.*?)^ *```$", text, flags=re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(block) for block in found]
+
+
+def kinds_of_errors(kind: type[ProxyError] = ProxyError) -> set[type[ProxyError]]:
+    """Every error that has a code."""
+    below = {found for each in kind.__subclasses__() for found in kinds_of_errors(each)}
+    return below | ({kind} if hasattr(kind, "code") else set())
 
 
 @pytest.fixture
@@ -140,6 +155,38 @@ def test_every_variable_stands_in_the_readme() -> None:
 
 def test_the_readme_offers_no_variable_that_would_be_refused() -> None:
     assert not [name for name in VARIABLES_NOT_BUILT_YET if names_variable(README, name)]
+
+
+@pytest.mark.parametrize("block", [*code_blocks(README, "toml"), *code_blocks(GUIDE, "toml")])
+def test_a_piece_of_configuration_in_the_documentation_is_valid(block: str, tmp_path: Path) -> None:
+    (tmp_path / "demo").write_text("s3cret\n", encoding="utf-8")
+    path = tmp_path / "config.toml"
+    shop = "" if "[shops." in block else '[shops.demo]\nclient_id = "0123456789abcdef"\nclient_secret = "s3cret"\n'
+    path.write_text(block.replace("/run/secrets", str(tmp_path)) + shop, encoding="utf-8")
+
+    assert "demo" in load_config(path, {}).shops.named
+
+
+def test_the_guide_has_the_configuration_in_five_lines() -> None:
+    whole, *_ = code_blocks(GUIDE, "toml")
+
+    assert len(whole.splitlines()) == 5
+    assert "[shops.demo]" in whole
+
+
+def test_the_guide_tells_the_codes_and_statuses_that_there_are() -> None:
+    told = {match[0] for spans, _ in rows(GUIDE) for span in spans if (match := re.fullmatch(r"\d{3} [a-z_]+", span))}
+    real = {f"{error.status} {error.code}" for error in kinds_of_errors() if hasattr(error, "status")}
+
+    assert {"404 unknown_shop", "502 token_refused", "503 paced_out"} <= told
+    assert told <= real
+
+
+def test_the_guide_aliases_only_the_old_hosts() -> None:
+    blocks = [*code_blocks(GUIDE, "text"), *code_blocks(GUIDE, "yaml")]
+    lines = [re.findall(r"[a-z0-9.-]+\.(?:hu|net)", block) for block in blocks]
+
+    assert lines == [["demo.api.myshoprenter.hu", "demo.api.shoprenter.hu"]] * 2
 
 
 def test_a_setting_that_the_table_lacks_is_found() -> None:
