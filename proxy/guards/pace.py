@@ -25,7 +25,6 @@ CLOCK_DRIFT: Final = 0.001  # of the time that passes
 LONGEST_SENDING: Final = 10.0  # seconds; a connection takes half of it at most, unless upstream.connect_timeout is set
 
 FIRST_PAUSE: Final = 1.0  # seconds after a 429 without Retry-After; doubled with each further one of the same request
-LONGEST_PAUSE: Final = 30.0
 # Each 429 takes the pace down by three steps, to half of what it was; after each 10 s it comes up by one.
 _STEPS_DOWN: Final = 3
 _MOST_STEPS: Final = 9  # an eighth of the rate
@@ -111,7 +110,7 @@ class Pace:
         if taken_at >= self._lowered_at:
             self._lowered_at = now
             steps = min(steps + _STEPS_DOWN, _MOST_STEPS)
-        self._hold_until = max(self._hold_until, now + min(pause, LONGEST_PAUSE))
+        self._hold_until = max(self._hold_until, now + pause)
         self._normal_from = self._hold_until + steps * _STEP_TIME
 
     def earliest(self, position: int, now: float) -> float:

@@ -21,12 +21,14 @@ Rules:
 from collections.abc import Callable
 from typing import Final, Self
 
-from proxy.guards.pace import LONGEST_PAUSE, pause_after_429
+from proxy.guards.pace import pause_after_429
 from proxy.guards.slots import Office, PacingPolicy, Place, Slots, Timer
 from proxy.platforms.platform import RateLimit
 from proxy.telemetry.metrics import PacingMetrics
 
 MAX_TRIES_AGAIN: Final = 3  # after a 429
+# After a 429 nothing goes for so long at the most, whatever its Retry-After says, unless requests may wait for longer.
+_LONGEST_PAUSE: Final = 30.0  # seconds
 _KEPT_KEYS: Final = 1000  # are not worth looking through for idle ones
 
 
@@ -181,5 +183,6 @@ class _PacedTurn(Turn):
         self._tries += 1
         pause = pause_after_429(self._tries, retry_after)
         self._office.metrics.throttled += 1
-        self._pacer.slots(self._key, self._limit).throttled(self._taken_at, pause)
-        return self._tries <= MAX_TRIES_AGAIN and pause <= min(self._patience, LONGEST_PAUSE)
+        longest = max(self._office.policy.max_wait, _LONGEST_PAUSE)
+        self._pacer.slots(self._key, self._limit).throttled(self._taken_at, min(pause, longest))
+        return self._tries <= MAX_TRIES_AGAIN and pause <= self._patience

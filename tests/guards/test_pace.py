@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.guards.pace import LONGEST_PAUSE, LONGEST_SENDING, Pace, pause_after_429, safety_margin
+from proxy.guards.pace import LONGEST_SENDING, Pace, pause_after_429, safety_margin
 from proxy.platforms.platform import RateLimit
 from proxy.platforms.shoprenter import SHOPRENTER
 from proxy.platforms.toss_shopping import TOSS_SHOPPING
@@ -203,13 +203,6 @@ def test_a_second_429_does_not_shorten_the_pause() -> None:
     pace.throttled(100.0, 100.1, 1.0)
 
     assert pace.due(100.1) == 105.0
-
-
-def test_no_pause_is_longer_than_the_longest() -> None:
-    pace = Pace(THREE)
-    pace.throttled(100.0, 100.0, 86400.0)
-
-    assert pace.due(100.0) == 100.0 + LONGEST_PAUSE
 
 
 def rate(pace: Pace, start: float, end: float) -> float:

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from proxy.errors import PacedOut
-from proxy.guards.pace import LONGEST_PAUSE, safety_margin
+from proxy.guards.pace import safety_margin
 from proxy.guards.pacing import UNPACED, Pacer
 from proxy.guards.slots import PacingPolicy
 from proxy.platforms.platform import RateLimit
@@ -151,10 +151,34 @@ def test_the_429s_of_one_request_are_told_to_go_again_three_times_after_longer_a
         assert here.metrics.throttled == 4
 
 
-@pytest.mark.parametrize(("max_wait", "retry_after"), [(5.0, 5.1), (5.0, 86400.0), (1000.0, LONGEST_PAUSE + 1)])
+@pytest.mark.parametrize(("max_wait", "retry_after"), [(5.0, 5.1), (5.0, 86400.0), (1000.0, 1000.1)])
 def test_a_429_that_asks_for_more_than_can_be_waited_is_for_the_client(max_wait: float, retry_after: float) -> None:
     with world(max_wait=max_wait) as here:
         assert not here.ask().turn.throttled(retry_after)
+
+
+@pytest.mark.parametrize(("max_wait", "pause"), [(20.0, 30.0), (60.0, 60.0)])
+def test_a_429_stops_a_shop_for_no_longer_than_requests_may_wait_or_half_a_minute(
+    max_wait: float, pause: float
+) -> None:
+    with world(max_wait=max_wait) as here:
+        here.ask().turn.throttled(86400.0)
+        here.pass_time(pause - 1.0)
+        request = here.ask()
+        assert not request.is_sent()
+        here.pass_time(1.1)
+        assert request.is_sent()
+
+
+def test_a_request_that_may_wait_for_long_waits_out_what_a_429_asks_for() -> None:
+    with world(max_wait=60.0) as here:
+        request = here.ask()
+        assert request.turn.throttled(45.0)
+        request.start()
+        here.pass_time(44.9)
+        assert len(request.seen) == 1
+        here.pass_time(0.2)
+        assert len(request.seen) == 2
 
 
 @pytest.mark.parametrize(("more", "in_time"), [(-0.01, True), (0.01, False)])
