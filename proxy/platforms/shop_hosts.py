@@ -1,7 +1,8 @@
 """Which shop a host name stands for: apps that can't change their URL reach the proxy under the platform's old names.
 
-Rules: a shop that is named in the configuration comes before what the wildcard entry serves. Where two entries stand
-for the same shop of a platform, its own name counts before an alias, and the earlier one before the later.
+Rules: a shop that is named in the configuration comes before what the wildcard entry serves; a shop of the latter
+whose name is the key of another one can't be reached, as in the path. Where two entries stand for the same shop of a
+platform, its own name counts before an alias, and the earlier one before the later.
 """
 
 import re
@@ -12,7 +13,8 @@ from proxy.platforms.platform import SHOP_PLACEHOLDER, Platform, is_shop_name
 from proxy.platforms.shop import Shops
 
 # The shop's name as a part of a host name.
-_NAME: Final = "([a-z0-9-]{1,63})"
+_NAME: Final = "(?P<shop>[a-z0-9-]{1,63})"
+_SAME_NAME: Final = "(?P=shop)"  # not by number, since a digit may follow
 
 
 class HostedShop(NamedTuple):
@@ -26,6 +28,7 @@ class ShopHosts:
     """Finds shops by host name."""
 
     def __init__(self, shops: Shops) -> None:
+        self._keys = shops.named.keys()
         self._named: dict[str, HostedShop] = {}
         for shop in sorted(shops.named.values(), key=lambda shop: shop.key != shop.name):
             for host in shop.platform.hosts_for(shop.name):
@@ -41,8 +44,8 @@ class ShopHosts:
             return named
         for pattern in self._patterns:
             found = pattern.fullmatch(host)
-            if found is not None and is_shop_name(found[1].encode()):
-                return HostedShop(found[1], self._others.api_base_for(found[1])[1])
+            if found is not None and is_shop_name(found["shop"].encode()) and found["shop"] not in self._keys:
+                return HostedShop(found["shop"], self._others.api_base_for(found["shop"])[1])
         return None
 
 
@@ -50,4 +53,4 @@ def _patterns(platform: Platform) -> Iterator[re.Pattern[str]]:
     for template in platform.hosts_for(SHOP_PLACEHOLDER):
         before, *between = template.split(SHOP_PLACEHOLDER)
         if between:
-            yield re.compile(re.escape(before) + _NAME + r"\1".join(map(re.escape, between)))
+            yield re.compile(re.escape(before) + _NAME + _SAME_NAME.join(map(re.escape, between)))
