@@ -151,7 +151,7 @@ class Loader:
         for key in settings:
             if key in ("token_url", "api_url"):
                 self._check_url((*place, key), settings)
-        if self._problems:
+        if self._problems.in_table(place):
             return base or SHOPRENTER
         try:
             return replace(base, **settings) if base else Platform(name=name, **settings)

@@ -33,6 +33,10 @@ class Problems:
     def __contains__(self, place: Place) -> bool:
         return place in self._sentences
 
+    def in_table(self, table: Place) -> bool:
+        """Tell whether there is a problem with a table or with anything in it."""
+        return any(place[: len(table)] == table for place in self._sentences)
+
     def add(self, place: Place, sentence: str) -> None:
         """Note what is wrong at a place, unless something already is."""
         self._sentences.setdefault(place, sentence)

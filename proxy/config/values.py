@@ -192,10 +192,12 @@ def _token_params(value: object, expected: str) -> Mapping[str, str]:
 
 
 def _public_url(value: object, expected: str) -> str:
+    if not isinstance(value, str):
+        raise Unusable(_with_type(expected, value))
     try:
-        return str(parse_prefix(value if isinstance(value, str) else ""))
+        return str(parse_prefix(value))
     except ValueError:
-        raise Unusable(_with_type(expected, value)) from None
+        raise Unusable(expected) from None
 
 
 def _rate_limit(value: object, expected: str) -> RateLimit | None:

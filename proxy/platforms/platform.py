@@ -142,7 +142,7 @@ class Platform:
 
     def hosts_for(self, shop_name: str) -> list[str]:
         """Return the host names under which apps know a shop's API: the old ones, and its own if it names the shop."""
-        own = URL(self.api_url, encoded=True).host or ""
+        own = (URL(self.api_url, encoded=True).host or "").lower()  # yarl does not, for the sake of the braces
         templates = (*self.hosts, own) if SHOP_PLACEHOLDER in own else self.hosts
         return [template.replace(SHOP_PLACEHOLDER, shop_name) for template in templates]
 

@@ -1,5 +1,6 @@
 """A file becomes a `Config`, or a list of all that is wrong with it, in its order."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,8 @@ def test_every_section_is_taken(path: Path) -> None:
         [server]
         host = "0.0.0.0"
         port = 80
+        public_url = "https://Example.com:443/shops/"
+        route_by_host = false
         allow_anonymous = true
         drain_timeout = 1
         [upstream]
@@ -65,7 +68,14 @@ def test_every_section_is_taken(path: Path) -> None:
         + DEMO,
     )
 
-    assert config.server == ServerConfig(host="0.0.0.0", port=80, allow_anonymous=True, drain_timeout=1.0)
+    assert config.server == ServerConfig(
+        host="0.0.0.0",
+        port=80,
+        public_url="https://example.com/shops",
+        route_by_host=False,
+        allow_anonymous=True,
+        drain_timeout=1.0,
+    )
     assert config.upstream == UpstreamConfig(connect_timeout=2.0, read_timeout=3.0, max_body_size=4)
     assert config.tokens == TokensConfig(
         refresh_margin=5.0,
@@ -114,6 +124,8 @@ def test_a_platform_of_the_users_own_may_stand_below_its_shop(path: Path) -> Non
         token_request = "basic"
         scope = "orders:read"
         token_params = { audience = "https://api.example.com" }
+        hosts = ["{shop}.old.example.com", "old.example.com"]
+        rewrite_links = true
         api_prefix = "v1"
         forwarded_headers = true
         allow_private = true
@@ -127,6 +139,8 @@ def test_a_platform_of_the_users_own_may_stand_below_its_shop(path: Path) -> Non
         token_request=TokenRequestForm.BASIC,
         scope="orders:read",
         token_params={"audience": "https://api.example.com"},
+        hosts=("{shop}.old.example.com", "old.example.com"),
+        rewrite_links=True,
         api_prefix="v1",
         forwarded_headers=True,
         allow_private=True,
@@ -148,6 +162,8 @@ def test_a_built_in_platform_keeps_what_the_file_does_not_name(path: Path, name:
         token_request=built_in.token_request,
         scope=built_in.scope,
         credentials_place=built_in.credentials_place,
+        hosts=built_in.hosts,
+        rewrite_links=built_in.rewrite_links,
         api_prefix=built_in.api_prefix,
         rate_limit=built_in.rate_limit,
     )
@@ -158,6 +174,12 @@ def test_a_changed_built_in_platform_is_the_one_that_shops_use(path: Path) -> No
     config = load(path, DEMO + "[platforms.shoprenter]\nforwarded_headers = true\n")
 
     assert config.shops.named["demo"].platform.forwarded_headers is True
+
+
+def test_a_built_in_platform_may_leave_links_and_hosts_alone(path: Path) -> None:
+    config = load(path, DEMO + "[platforms.shoprenter]\nrewrite_links = false\nhosts = []\n")
+
+    assert config.shops.named["demo"].platform == replace(SHOPRENTER, rewrite_links=False, hosts=())
 
 
 def test_a_file_that_is_missing_is_told(path: Path) -> None:

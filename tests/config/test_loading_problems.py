@@ -15,7 +15,7 @@ from proxy.config.schema import SECTIONS, setting_names
 from proxy.config.values import ValueReader
 
 DEMO = '[shops.demo]\nclient_id = "id"\nclient_secret = "s3cret"\n'
-MINE = 'token_url = "https://a.example/token"\napi_url = "https://{shop}.a.example/"\n'
+MINE = 'token_url = "https://a.example/token"\napi_url = "https://{shop}.a.example/api/"\n'
 NAME_RULE = "a shop name has 1 to 63 of the characters a-z, 0-9 and hyphen, and no hyphen at either end"
 EXPOSED = (
     "server.host: is not a loopback address, so that whoever reaches it could use every shop with your credentials:"
@@ -114,6 +114,42 @@ def problems(path: Path, text: str) -> tuple[str, ...]:
             f'{DEMO}[platforms.shoprenter]\napi_url = "https://10.0.0.1/"',
             "platforms.shoprenter.api_url: is a loopback or private address: set allow_private = true if that is meant",
         ),
+        (
+            f'{DEMO}[platforms.shoprenter]\nhosts = ["{{shop}}.a.example", "*.a.example"]',
+            "platforms.shoprenter.hosts: each must be a host name in lower case, such as {shop}.old.example.com",
+        ),
+        (
+            f'{DEMO}[platforms.shoprenter]\nhosts = "old.a.example"',
+            "platforms.shoprenter.hosts: must be a list of texts, none of them empty",
+        ),
+        (
+            f'{DEMO}[platforms.mine]\n{MINE}hosts = ["old.{{shop}}"]',
+            "platforms.mine.hosts: a host name must not end with {shop}",
+        ),
+        (
+            f"{DEMO}[platforms.mine]\n{MINE.replace('/api', '/%61pi')}rewrite_links = true",
+            "platforms.mine.rewrite_links: for that, api_url must be http(s)://host[:port][/path], and the path of "
+            "letters, digits and -._~",
+        ),
+        (
+            f'{DEMO}[platforms.shoprenter]\napi_url = "https://a.example/a%20b/"',
+            "platforms.shoprenter.rewrite_links: for that, api_url must be http(s)://host[:port][/path], and the path "
+            "of letters, digits and -._~",
+        ),
+        (
+            f"""{DEMO}platform = "mine"\n{DEMO.replace("demo", "'*'")}platform = "mine"
+                [platforms.mine]\n{MINE}hosts = ["{{shop}}.a.example", "old.a.example"]""",
+            'platforms.mine.hosts: "old.a.example" could be any of the shops demo, *: put {shop} into it',
+        ),
+        (
+            f"""{DEMO}platform = "mine"\n{DEMO.replace("demo", "other")}platform = "mine"
+                [platforms.mine]\n{MINE}hosts = ["old.a.example"]""",
+            'platforms.mine.hosts: "old.a.example" could be any of the shops demo, other: put {shop} into it',
+        ),
+        (
+            f"""{DEMO.replace("demo", "'*'")}[platforms.shoprenter]\nhosts = ["old.a.example"]""",
+            'platforms.shoprenter.hosts: "old.a.example" could be any of the shops *: put {shop} into it',
+        ),
     ],
 )
 def test_a_problem_says_where_and_what_to_do(path: Path, text: str, expected: str) -> None:
@@ -170,13 +206,41 @@ def test_all_problems_come_at_once_in_the_order_of_the_file(path: Path) -> None:
         ('[admin]\nhost = "127.0.0.1"\nport = 9090', ("admin.host", "admin.port")),
         ("admin = 3", ("admin",)),
         ('[clients.erp]\nsecret = "s3cret"\n[clients.shop]', ("clients.erp", "clients.shop")),
-        ('[server]\npublic_url = "https://a.example"', ("server.public_url",)),
         ('[server]\ntls = { certificate = "c", private_key = "s3cret" }', ("server.tls",)),
         ("[server]\nheader_timeout = 10.0", ("server.header_timeout",)),
     ],
 )
 def test_a_setting_whose_feature_is_not_built_refuses(path: Path, text: str, expected: tuple[str, ...]) -> None:
     assert problems(path, f"{text}\n{DEMO}") == tuple(f"{name}: {NOT_YET}" for name in expected)
+
+
+def test_a_host_without_a_placeholder_is_for_the_one_shop_of_its_platform(path: Path) -> None:
+    text = f"""
+        {DEMO}platform = "mine"
+        {DEMO.replace("demo", "other")}
+        [platforms.mine]
+        {MINE}hosts = ["old.a.example"]
+        """
+
+    assert load(path, text).shops.named["demo"].platform.hosts == ("old.a.example",)
+
+
+def test_a_problem_elsewhere_keeps_none_of_a_platform_from_being_told(path: Path) -> None:
+    text = f"""
+        [server]
+        port = "80"
+        {DEMO}
+        [platforms.mine]
+        {MINE}hosts = ["*"]
+        [platforms.shoprenter]
+        api_url = "https://a.example/a%20b/"
+        """
+
+    assert [problem.partition(":")[0] for problem in problems(path, text)] == [
+        "server.port",
+        "platforms.mine.hosts",
+        "platforms.shoprenter.rewrite_links",
+    ]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost", "LocalHost"])

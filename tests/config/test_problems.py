@@ -33,6 +33,17 @@ def test_problems_are_true_and_contain_places_once_there_is_one() -> None:
     assert ("server",) in problems
 
 
+def test_a_table_has_problems_of_its_own_and_of_its_settings() -> None:
+    problems = Problems()
+    problems.add(("platforms", "mine", "hosts"), "bad")
+    problems.add(("platforms", "other"), "bad")
+
+    assert problems.in_table(("platforms", "mine"))
+    assert problems.in_table(("platforms", "other"))
+    assert not problems.in_table(("platforms", "min"))
+    assert not problems.in_table(("shops", "mine"))
+
+
 @pytest.mark.parametrize(
     ("place", "name"),
     [

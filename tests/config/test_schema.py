@@ -23,7 +23,13 @@ from proxy.secret import Secret
 
 def test_the_defaults() -> None:
     assert ServerConfig() == ServerConfig(
-        host="127.0.0.1", port=8080, trusted_proxies=(), allow_anonymous=False, drain_timeout=30.0
+        host="127.0.0.1",
+        port=8080,
+        trusted_proxies=(),
+        public_url=None,
+        route_by_host=True,
+        allow_anonymous=False,
+        drain_timeout=30.0,
     )
     assert UpstreamConfig() == UpstreamConfig(
         connect_timeout=5.0, read_timeout=60.0, max_body_size=67108864, ca_file=None

@@ -15,6 +15,7 @@ TEXT = "must be a text, not empty and without control characters"
 PORT = "must be a whole number from 0 to 65535 (0: any free port)"
 SECONDS = "must be a number of seconds above 0"
 NETWORKS = 'must be a list of IP addresses and networks (without host bits), each as a text such as "10.0.0.0/8"'
+PUBLIC_URL = 'must be a URL without a query, such as "https://shops.example.com" or "https://example.com/shops"'
 HUGE = 10**5000
 
 ANNOTATIONS = {
@@ -40,6 +41,12 @@ def refusal(setting: str, value: object, *, from_text: bool = False) -> str:
         ("server.port", 0, 0),
         ("server.port", 65535, 65535),
         ("server.allow_anonymous", True, True),
+        ("server.public_url", "https://shops.example.com", None),
+        ("server.public_url", "HTTP://Example.com:80/shops/", "http://example.com/shops"),
+        ("server.public_url", "http://[::1]:8080/", "http://[::1]:8080"),
+        ("server.route_by_host", False, False),
+        ("platforms.hosts", ["{shop}.old.example.com"], ("{shop}.old.example.com",)),
+        ("platforms.rewrite_links", True, True),
         ("server.drain_timeout", 0, 0.0),
         ("upstream.read_timeout", 1, 1.0),
         ("upstream.read_timeout", 0.001, 0.001),
@@ -79,6 +86,19 @@ def test_a_usable_value_is_taken_as_it_is(setting: str, value: object, expected:
         ("server.port", datetime.date(2026, 1, 1), f"{PORT}, not a date or time"),
         ("server.allow_anonymous", "true", "must be true or false, not a text"),
         ("server.allow_anonymous", 1, "must be true or false, not a number"),
+        ("server.public_url", "", PUBLIC_URL),
+        ("server.public_url", "shops.example.com", PUBLIC_URL),
+        ("server.public_url", "ftp://shops.example.com", PUBLIC_URL),
+        ("server.public_url", "https://user@shops.example.com", PUBLIC_URL),
+        ("server.public_url", "https://shops.example.com/?a", PUBLIC_URL),
+        ("server.public_url", "https://shops.example.com/#", PUBLIC_URL),
+        ("server.public_url", "https://shops.example.com/\n", PUBLIC_URL),
+        ("server.public_url", 3, f"{PUBLIC_URL}, not a number"),
+        ("server.route_by_host", "no", "must be true or false, not a text"),
+        ("platforms.hosts", [""], "must be a list of texts, none of them empty"),
+        ("platforms.hosts", ["a\n"], "must be a list of texts, none of them empty"),
+        ("platforms.hosts", [3], "must be a list of texts, none of them empty"),
+        ("platforms.hosts", {}, "must be a list of texts, none of them empty, not a table"),
         ("server.drain_timeout", -0.1, "must be a number of seconds, 0 or more"),
         ("upstream.read_timeout", 0, SECONDS),
         ("upstream.read_timeout", True, f"{SECONDS}, not true or false"),

@@ -1,6 +1,7 @@
 """What a shop name is, which templates a platform may have, and what is made of the two."""
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,9 +18,9 @@ BAD_END = "the host name must not end with {shop}"
 PRIVATE = "is a loopback or private address: set allow_private = true if that is meant"
 
 
-def make(**changed: str) -> Platform:
-    urls = {"token_url": "https://auth.example.com/token", "api_url": "https://{shop}.example.com/api/"} | changed
-    return Platform(name="mine", token_url=urls["token_url"], api_url=urls["api_url"])
+def make(**changed: Any) -> Platform:
+    urls = {"token_url": "https://auth.example.com/token", "api_url": "https://{shop}.example.com/api/"}
+    return Platform(name="mine", **(urls | changed))
 
 
 @pytest.mark.parametrize("name", [b"a", b"0", b"demo", b"my-shop-2", b"a--b", b"a" * 63, b"a" + b"-" * 61 + b"a"])
@@ -175,6 +176,86 @@ def test_an_address_in_the_own_network_may_be_allowed(host: str) -> None:
     platform = Platform(name="mine", token_url=f"http://{host}/token", api_url=f"http://{host}/", allow_private=True)
 
     assert platform.token_url_for("demo") == f"http://{host}/token"
+
+
+HOST_RULE = "hosts: each must be a host name in lower case, such as {shop}.old.example.com"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "problem"),
+    [
+        ("", HOST_RULE),
+        ("*", HOST_RULE),
+        ("*.old.example.com", HOST_RULE),
+        ("Old.example.com", HOST_RULE),
+        ("{Shop}.old.example.com", HOST_RULE),
+        ("{shop.old.example.com", HOST_RULE),
+        ("old.example.com.", HOST_RULE),
+        (".old.example.com", HOST_RULE),
+        ("-old.example.com", HOST_RULE),
+        ("old.example.com:80", HOST_RULE),
+        ("http://old.example.com", HOST_RULE),
+        ("old.example.com/api", HOST_RULE),
+        ("user@old.example.com", HOST_RULE),
+        ("old example.com", HOST_RULE),
+        ("old.example.com\n", HOST_RULE),
+        ("árú.example.com", HOST_RULE),
+        ("::1", HOST_RULE),
+        ("[::1]", HOST_RULE),
+        ("a" * 64 + ".example.com", HOST_RULE),
+        ("{shop}", "hosts: a host name must not end with {shop}"),
+        ("old.{shop}", "hosts: a host name must not end with {shop}"),
+        ("old.{shop}x", "hosts: a host name must not end with {shop}"),
+    ],
+)
+def test_a_host_that_could_not_be_one_is_refused(hosts: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(problem)}$"):
+        make(hosts=("fine.example.com", hosts))
+
+
+@pytest.mark.parametrize(
+    ("api_url", "hosts", "expected"),
+    [
+        ("https://api.example.com/", (), []),
+        ("https://{shop}.example.com/", (), ["demo.example.com"]),
+        ("https://{shop}.EXAMPLE.com:8443/api", (), ["demo.example.com"]),
+        ("https://api.example.com/{shop}/", ("old.example.com",), ["old.example.com"]),
+        ("https://{shop}.example.com/", ("{shop}.old.{shop}.hu",), ["demo.old.demo.hu", "demo.example.com"]),
+        ("https://api.example.com/", ("a_b.x", "10.0.0.1"), ["a_b.x", "10.0.0.1"]),
+    ],
+)
+def test_a_shop_is_known_under_the_old_hosts_and_the_apis_own_if_that_names_it(
+    api_url: str, hosts: tuple[str, ...], expected: list[str]
+) -> None:
+    assert make(api_url=api_url, hosts=hosts).hosts_for("demo") == expected
+
+
+@pytest.mark.parametrize(
+    ("api_url", "expected"),
+    [
+        (
+            "https://{shop}.example.com/api",
+            ["https://demo.example.com/api", "https://demo.old.hu/api/", "https://demo.old.hu/"],
+        ),
+        (
+            "http://api.example.com:8080/{shop}/",
+            ["http://api.example.com:8080/demo/", "https://demo.old.hu/demo/", "https://demo.old.hu/"],
+        ),
+    ],
+)
+def test_what_stands_for_the_api_is_its_own_url_first_and_the_old_hosts_with_its_path_or_without(
+    api_url: str, expected: list[str]
+) -> None:
+    assert make(api_url=api_url, hosts=("{shop}.old.hu",)).api_urls_for("demo") == expected
+
+
+@pytest.mark.parametrize("path", ["a%20b/", "a;b/", "a//b/", "a&b/", "a'b"])
+def test_links_are_not_rewritten_to_an_api_url_that_would_have_to_be_escaped(path: str) -> None:
+    api_url = f"https://{{shop}}.example.com/{path}"
+
+    assert make(api_url=api_url).rewrite_links is False
+    with pytest.raises(ValueError, match=r"^rewrite_links: for that, api_url must be http\(s\)://host"):
+        make(api_url=api_url, rewrite_links=True)
 
 
 URL_PARTS = st.sampled_from(

@@ -16,6 +16,8 @@ def test_shoprenter_is_as_documented() -> None:
         api_prefix="",
         forwarded_headers=False,
         allow_private=False,
+        hosts=("{shop}.api.myshoprenter.hu", "{shop}.api.shoprenter.hu"),
+        rewrite_links=True,
         rate_limit=RateLimit(3, per=1.0),
     )
 
@@ -25,3 +27,21 @@ def test_shoprenter_is_as_documented() -> None:
 def test_token_and_api_are_those_of_the_shop() -> None:
     assert SHOPRENTER.token_url_for("demo") == "https://oauth.app.shoprenter.net/demo/app/token"
     assert SHOPRENTER.api_base_for("demo") == (Origin("https", "demo.api2.myshoprenter.hu", 443), b"/api/")
+
+
+def test_a_shop_is_known_under_its_old_hosts_and_its_own() -> None:
+    assert SHOPRENTER.hosts_for("demo") == [
+        "demo.api.myshoprenter.hu",
+        "demo.api.shoprenter.hu",
+        "demo.api2.myshoprenter.hu",
+    ]
+
+
+def test_links_to_the_old_hosts_lead_to_the_api_with_its_path_or_without() -> None:
+    assert SHOPRENTER.api_urls_for("demo") == [
+        "https://demo.api2.myshoprenter.hu/api/",
+        "https://demo.api.myshoprenter.hu/api/",
+        "https://demo.api.myshoprenter.hu/",
+        "https://demo.api.shoprenter.hu/api/",
+        "https://demo.api.shoprenter.hu/",
+    ]
