@@ -3,14 +3,15 @@
 Old apps reach the proxy through a line in `/etc/hosts`, or `hostAliases` in their pod, which holds for the whole pod
 and so for a proxy beside them. Only the old hosts may stand there; the hosts that the proxy itself calls must not.
 
-Rules: what can't be resolved in time is no finding, since a start must not depend on DNS: such a line is found without.
+Rules: what can't be resolved in time is no finding, since a start must not depend on DNS: such a line is found without,
+so names that stand in the hosts file come first.
 """
 
 import asyncio
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -31,6 +32,15 @@ class HostOfPlatform(NamedTuple):
     host: str
     port: int
     allow_private: bool
+
+
+class _Line(NamedTuple):
+    """A line of the hosts file: its number, its text in one space each, the address and the names in lower case."""
+
+    number: int
+    text: str
+    address: str
+    names: tuple[str, ...]
 
 
 def hosts_of_platforms(shops: Shops) -> list[HostOfPlatform]:
@@ -61,23 +71,24 @@ async def leading_here(
 
     Where a platform may be on this machine, that is no harm unless it is the listener itself.
     """
+    lines = _read(hosts_file)
+    named = {name for line in lines for name in line.names}
     places = asyncio.Semaphore(_AT_ONCE)
-    found: list[str] = []
+    found: set[str] = set()
 
     async def look_up(host: HostOfPlatform) -> None:
         async with places:
             try:
                 results = await resolver.resolve(host.host, host.port, socket.AF_UNSPEC)
-            except OSError:
+            except (OSError, UnicodeError):  # UnicodeError: a part of the name is too long for one
                 return
-        for address in {result["host"] for result in results}:
-            if _leads_here(address, host, listener_port):
-                found.append(_sentence(host.host, address, hosts_file))
-                return
+        here = [result["host"] for result in results if _leads_here(result["host"], host, listener_port)]
+        if here:
+            found.add(_sentence(host.host, here[0], _where(host.host, here, lines, hosts_file)))
 
     with suppress(TimeoutError):
         async with asyncio.timeout(within), asyncio.TaskGroup() as group:
-            for host in hosts:
+            for host in sorted(hosts, key=lambda host: host.host not in named):
                 group.create_task(look_up(host))
     return sorted(found)
 
@@ -85,36 +96,46 @@ async def leading_here(
 def _leads_here(address: str, host: HostOfPlatform, listener_port: int) -> bool:
     if host.allow_private and host.port != listener_port:
         return False
-    parsed = ip_address(address.partition("%")[0])
+    parsed: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
+    if isinstance(parsed, IPv6Address):
+        parsed = parsed.ipv4_mapped or parsed
     return parsed.is_loopback or parsed.is_unspecified or _is_of_this_machine(address)
 
 
 def _is_of_this_machine(address: str) -> bool:
+    # What goes to an own address comes from it. To bind to it would tell less: `ip_nonlocal_bind` allows any.
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.bind((address, 0))
+            probe.connect((address, 9))  # of a datagram socket: sends nothing
+            return bool(probe.getsockname()[0] == address)
     except OSError:
         return False
-    return True
 
 
-def _sentence(host: str, address: str, hosts_file: Path) -> str:
+def _sentence(host: str, address: str, where: str) -> str:
     return (
         f"{host} resolves to {address}, which is this machine, so that the proxy's own calls would come back to it: "
-        f"{_where(host, hosts_file)}. Only the old host names of the platform may lead here."
+        f"{where}. Only the old host names of the platform may lead here."
     )
 
 
-def _where(host: str, hosts_file: Path) -> str:
+def _where(host: str, addresses: Sequence[str], lines: Iterable[_Line], hosts_file: Path) -> str:
+    naming = [line for line in lines if host in line.names]
+    if not naming:
+        return "remove it from the hosts file, the pod's hostAliases or the DNS server"
+    # An address may be written in more ways than one, so that perhaps no line has it as it was resolved.
+    line = min(naming, key=lambda line: line.address not in addresses)
+    return (
+        f'remove it from line {line.number} of {hosts_file}, "{line.text}" '
+        "(in Kubernetes: from the hostAliases of the pod)"
+    )
+
+
+def _read(hosts_file: Path) -> list[_Line]:
     try:
-        lines = hosts_file.read_text(errors="replace").splitlines()
+        texts = hosts_file.read_text(errors="replace").splitlines()
     except OSError:
-        lines = []
-    for number, line in enumerate(lines, 1):
-        if host in line.partition("#")[0].lower().split()[1:]:
-            return (
-                f"remove it from line {number} of {hosts_file}, "
-                f'"{" ".join(line.split())}" (in Kubernetes: from the hostAliases of the pod)'
-            )
-    return "remove it from the hosts file, the pod's hostAliases or the DNS server"
+        return []
+    split = [(number, text.split(), text.partition("#")[0].lower().split()) for number, text in enumerate(texts, 1)]
+    return [_Line(number, " ".join(words), entry[0], tuple(entry[1:])) for number, words, entry in split if entry]

@@ -20,7 +20,7 @@ def platform(*hosts: str, api_url: str = "https://api.example.com/") -> Platform
 
 
 def hosts_of(*shops: Shop, wildcard: Platform | None = None) -> ShopHosts:
-    return ShopHosts(Shops({shop.key: shop for shop in shops}, wildcard and (wildcard, APP)))
+    return ShopHosts(Shops({shop.key: shop for shop in shops}, (wildcard, APP) if wildcard else None))
 
 
 def shop(key: str, of: Platform = SHOPRENTER, *, name: str | None = None) -> Shop:
