@@ -18,7 +18,7 @@ from proxy.forwarding.target import Target, parse_hosted_target, parse_target
 from proxy.platforms.shop_hosts import ShopHosts
 from proxy.platforms.url_prefix import parse_prefix
 
-_ABSOLUTE: Final = re.compile(rb"https?://(?P<authority>[^/?#]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
+_ABSOLUTE: Final = re.compile(rb"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,12 @@ class Addressing:
         if absolute is not None:
             authority = absolute["authority"].decode("latin-1")
             raw = absolute["rest"] if absolute["rest"].startswith(b"/") else b"/" + absolute["rest"]
-        hosted = self.hosts.find(_host_of(authority)) if self.hosts is not None else None
+        host, authority = _plain(authority)
+        hosted = self.hosts.find(host) if self.hosts is not None else None
         if hosted is not None:
             target = parse_hosted_target(raw, hosted.key, hosted.base_path)
             return target._replace(base=f"{scheme}://{authority}{target.base}")
-        if absolute is not None and not self._is_own(authority, request):
+        if absolute is not None and not self._is_own(f"{absolute['scheme'].decode()}://{authority}", request):
             raise BadTarget(
                 "The request target names another host: this is no forward proxy. If it is this proxy's own name, "
                 "write it down as server.public_url."
@@ -51,29 +52,34 @@ class Addressing:
         target = parse_target(raw)
         return target._replace(base=f"{self.public_url or f'{scheme}://{authority}'}{target.base}")
 
-    def _is_own(self, authority: str, request: web.BaseRequest) -> bool:
+    def _is_own(self, url: str, request: web.BaseRequest) -> bool:
         local = _local_authority(request)
-        own = [f"http://{local}"]
+        own = [f"{_scheme(request)}://{local}"] if local else []
         if local.startswith(("127.", "[::1]")):
-            own.append(f"http://localhost:{local.rpartition(':')[2]}")
+            own.append(f"{_scheme(request)}://localhost:{local.rpartition(':')[2]}")
         if self.public_url is not None:
             own.append(self.public_url)
         try:
-            named = parse_prefix(f"http://{authority}")
+            named = str(parse_prefix(url))
         except ValueError:
             return False
-        return any((named.host, named.port) == (prefix.host, prefix.port) for prefix in map(parse_prefix, own))
+        # With either scheme: what TLS was taken off from is here with http.
+        return any(named in prefix._replace(path="").equals() for prefix in map(parse_prefix, own))
 
 
 def _client_url(request: web.BaseRequest, hop: Hop) -> tuple[str, str]:
     """Return scheme and authority as the client used them; without a Host, the address that it connected to."""
     fields = request.raw_headers
-    scheme, host = "https" if request.secure else "http", first_named(fields, b"host")
+    scheme, host = _scheme(request), first_named(fields, b"host")
     if hop.trusts(request.remote):
         told = _first_member(fields, b"x-forwarded-proto").lower()
         scheme = told.decode() if told in (b"http", b"https") else scheme
         host = _first_member(fields, b"x-forwarded-host") or host
     return scheme, host.decode("latin-1") if host else _local_authority(request)
+
+
+def _scheme(request: web.BaseRequest) -> str:
+    return "https" if request.secure else "http"
 
 
 def _first_member(fields: RawFields, name: bytes) -> bytes:
@@ -85,9 +91,17 @@ def _local_authority(request: web.BaseRequest) -> str:
     address = request.transport.get_extra_info("sockname") if request.transport is not None else None
     if not isinstance(address, tuple):
         return ""
-    host, port = address[:2]
+    host, port = address[0].partition("%")[0], address[1]  # no URL has room for the scope of a link-local address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _host_of(authority: str) -> str:
-    return authority.partition(":")[0].lower().removesuffix(".")  # of an IPv6 address, no host is left
+def _plain(authority: str) -> tuple[str, str]:
+    """Return the host in lower case, and the authority without the root's dot and an empty port (RFC 3986 §3.2).
+
+    A user stays a part of the host, so that it is none that is known.
+    """
+    host, colon, port = authority.rpartition(":")
+    if not colon or port.strip("0123456789"):
+        host, port = authority, ""
+    host = host.removesuffix(".")
+    return host.lower(), f"{host}:{port}" if port else host

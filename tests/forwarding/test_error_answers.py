@@ -99,7 +99,7 @@ def problem(answer: Answer) -> tuple[int, str]:
         (request(target=b"/demo/../x"), (400, "bad_target"), "'..'"),
         (request(target=b"/demo/%2e%2E/x"), (400, "bad_target"), "'..'"),
         (request(b"OPTIONS", b"*"), (400, "bad_target"), "/<shop>/"),
-        (request(target=b"http://proxy/demo/x"), (400, "bad_target"), "/<shop>/"),
+        (request(target=b"http://proxy/demo/x"), (400, "bad_target"), "server.public_url"),
         (request(target=b"/nobody/x"), (404, "unknown_shop"), "nobody"),
     ],
 )
