@@ -26,3 +26,10 @@ allow_private = true
 """
     )
     return path
+
+
+def leading_here(path: Path, *, port: int = 0) -> Path:
+    """Write a configuration of a platform in public whose token endpoint has come to be on this machine."""
+    written(path, port=port, token_url="https://localhost/token", api_url="https://8.8.8.8/")
+    path.write_text(path.read_text().replace("allow_private = true\n", ""))
+    return path

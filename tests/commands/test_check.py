@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from proxy.commands.check import Finding, table
-from tests.commands.configurations import SECRET, written
+from tests.commands.configurations import SECRET, leading_here, written
 from tests.commands.processes import ran
 from tests.peers import Connection, answering, response, serving, token_response
 
@@ -84,6 +84,34 @@ async def test_offline_asks_nobody(tmp_path: Path) -> None:
 
     assert (ended.status, ended.stdout) == (0, "The configuration is right: 1 shop by name.\n")
     assert tokens.connections == 0
+
+
+async def test_a_host_of_the_platform_that_leads_to_this_machine_is_told_beside_what_came_of_it(tmp_path: Path) -> None:
+    ended = await ran("check", "--config", str(leading_here(tmp_path / "config.toml")))
+
+    assert ended.status == 1
+    assert ended.stderr.startswith("shop-auth-proxy: localhost resolves to ")
+    assert ": remove it from " in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert "demo  mine  unreachable" in ended.stdout
+
+
+async def test_where_a_token_is_granted_such_a_host_is_a_problem_all_the_same(tmp_path: Path) -> None:
+    async with serving(answering(token_response())) as tokens:
+        port = tokens.port  # at once the platform's and, by the configuration, the proxy's
+        url = f"http://localhost:{port}/"
+        file = written(tmp_path / "config.toml", port=port, token_url=url, api_url=url)
+        ended = await ran("check", "--config", str(file))
+
+    assert ended.status == 1
+    assert ended.stderr.count("localhost resolves to ") == 1
+    assert "demo  mine  granted" in ended.stdout
+
+
+async def test_offline_resolves_nothing(tmp_path: Path) -> None:
+    ended = await ran("check", "--offline", "--config", str(leading_here(tmp_path / "config.toml")))
+
+    assert (ended.status, ended.stderr) == (0, "")
 
 
 async def test_eight_shops_are_asked_at_a_time(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.configurations import SECRET, written
+from tests.commands.configurations import SECRET, leading_here, written
 from tests.commands.processes import Command, ran, started
 from tests.peers import Connection, answering, connected, response, serving, token_response
 
@@ -90,6 +90,40 @@ async def test_a_port_that_is_taken_is_said_in_one_sentence(tmp_path: Path) -> N
         rf"shop-auth-proxy: server\.host, server\.port: can't listen on 127\.0\.0\.1 port {other.port}: .+\n",
         ended.stderr,
     )
+
+
+async def test_it_does_not_start_where_its_own_calls_would_come_back_to_it(tmp_path: Path) -> None:
+    ended = await ran("serve", "--config", str(leading_here(tmp_path / "config.toml")))
+
+    assert (ended.status, ended.stdout) == (2, "")
+    assert re.fullmatch(
+        r"shop-auth-proxy: localhost resolves to (127\.0\.0\.1|::1), which is this machine, so that the proxy's own "
+        r"calls would come back to it: remove it from .+\. Only the old host names of the platform may lead here\.\n",
+        ended.stderr,
+    )
+
+
+async def test_a_platform_of_ones_own_on_this_machine_may_not_be_the_listener_itself(tmp_path: Path) -> None:
+    async with serving(answering(b"")) as other:
+        port = other.port
+    url = f"http://localhost:{port}/"
+    file = written(tmp_path / "config.toml", port=port, token_url="http://localhost:9/", api_url=url)
+
+    ended = await ran("serve", "--config", str(file))
+
+    assert (ended.status, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("shop-auth-proxy: localhost resolves to ")
+
+
+async def test_elsewhere_on_this_machine_it_may_be_under_a_name(tmp_path: Path) -> None:
+    file = written(tmp_path / "config.toml", token_url="http://localhost:9/t", api_url="http://localhost:9/")
+    async with started("serve", "--config", str(file)) as command:
+        await port_of(command)
+        command.send_signal(signal.SIGTERM)
+
+        ended = await command.end()
+
+    assert (ended.status, ended.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
