@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable
 
-from proxy.forwarding.links import LinkMap
+from proxy.forwarding.links import ApiLinks, LinkMap
 from proxy.platforms.shoprenter import SHOPRENTER
 
 API_HOST = "demo.api2.myshoprenter.hu"
@@ -62,8 +62,8 @@ def stream(links: LinkMap, body: bytes) -> bytes:
 
 def main() -> None:
     begin = time.perf_counter()
-    links = LinkMap.for_responses(API, BASE)
-    back = LinkMap.for_requests(API, BASE)
+    links = ApiLinks(API).in_answers(BASE)
+    back = ApiLinks(API).in_requests(BASE)
     made = time.perf_counter() - begin
     bodies = {
         "no link": page(0),

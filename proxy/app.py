@@ -194,7 +194,10 @@ async def hosts_leading_here(config: Config, *, within: float, resolver: Abstrac
             resolver = aiohttp.DefaultResolver()
             stack.push_async_callback(resolver.close)
         return await leading_here(
-            hosts_of_platforms(config.shops), resolver, listener_port=config.server.port, within=within
+            hosts_of_platforms(config.shops),
+            resolver,
+            listener=(config.server.host, config.server.port),
+            within=within,
         )
 
 

@@ -5,7 +5,7 @@ soon as they are known; a setting that has a problem of its own is left out of t
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -96,8 +96,7 @@ class Loader:
                 self._not_a_setting((name,), table, {*SECTIONS, *NAMED_SECTIONS})
         if not shops:
             self._problems.add(("shops",), "there is no shop: add [shops.NAME] with its client_id and client_secret")
-        for name, platform in platforms.items():
-            self._check_hosts(("platforms", name, "hosts"), platform, shops)
+        self._check_hosts(platforms.values(), shops)
         if self._problems:
             return None
         return Config(**sections, shops=_shops(shops, platforms), platforms=MappingProxyType(platforms))
@@ -160,14 +159,21 @@ class Loader:
             self._problems.add((*place, key), sentence)
             return base or SHOPRENTER
 
-    def _check_hosts(self, place: Place, platform: Platform, shops: Mapping[str, Mapping[str, Any]]) -> None:
-        served = [key for key, shop in shops.items() if shop.get("platform", SHOPRENTER.name) == platform.name]
-        if len(served) > 1 or WILDCARD in served:
+    def _check_hosts(self, platforms: Iterable[Platform], shops: Mapping[str, Mapping[str, Any]]) -> None:
+        """Note a problem for each host name that stands for more than one shop."""
+        claims: dict[str, list[tuple[Platform, str]]] = {}
+        for platform in platforms:
+            served = [key for key, shop in shops.items() if shop.get("platform", SHOPRENTER.name) == platform.name]
             for host in platform.hosts:
                 if SHOP_PLACEHOLDER not in host:
-                    self._problems.add(
-                        place, f'"{host}" could be any of the shops {", ".join(served)}: put {SHOP_PLACEHOLDER} into it'
-                    )
+                    claims.setdefault(host, []).extend((platform, key) for key in served)
+        for host, claimed in claims.items():
+            keys = [key for _, key in claimed]
+            if len(keys) > 1 or WILDCARD in keys:
+                self._problems.add(
+                    ("platforms", claimed[0][0].name, "hosts"),
+                    f'"{host}" could be any of the shops {", ".join(keys)}: put {SHOP_PLACEHOLDER} into it',
+                )
 
     def _check_url(self, place: Place, settings: Mapping[str, Any]) -> None:
         *table, key = place

@@ -8,7 +8,7 @@ and it must be the proxy's own or one that stands for a shop: this is no forward
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiohttp import web
 
@@ -21,6 +21,13 @@ from proxy.platforms.url_prefix import parse_prefix
 _ABSOLUTE: Final = re.compile(rb"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 
 
+class Addressed(NamedTuple):
+    """What a client addressed. `base` is the URL that it knows the shop by; none that can be used if it is odd."""
+
+    target: Target
+    base: str
+
+
 @dataclass(frozen=True, slots=True)
 class Addressing:
     """Reads what clients address. `hosts` is `None` if hosts stand for no shop.
@@ -31,26 +38,26 @@ class Addressing:
     hosts: ShopHosts | None
     public_url: str | None
 
-    def read(self, request: web.BaseRequest, hop: Hop) -> Target:
-        """Return the request's target. Raises `BadTarget` or `BadRequest`."""
+    def read(self, request: web.BaseRequest, hop: Hop) -> Addressed:
+        """Return what a request is addressed to. Raises `BadTarget` or `BadRequest`."""
         raw = request.raw_path.encode("utf-8", "surrogateescape")
         scheme, authority = _client_url(request, hop)
         absolute = None if raw.startswith(b"/") else _ABSOLUTE.fullmatch(raw)
         if absolute is not None:
-            authority = absolute["authority"].decode("latin-1")
+            scheme, authority = absolute["scheme"].decode().lower(), absolute["authority"].decode("latin-1")
             raw = absolute["rest"] if absolute["rest"].startswith(b"/") else b"/" + absolute["rest"]
         host, authority = _plain(authority)
         hosted = self.hosts.find(host) if self.hosts is not None else None
         if hosted is not None:
             target = parse_hosted_target(raw, hosted.key, hosted.base_path)
-            return target._replace(base=f"{scheme}://{authority}{target.base}")
-        if absolute is not None and not self._is_own(f"{absolute['scheme'].decode()}://{authority}", request):
+            return Addressed(target, f"{scheme}://{authority}{target.prefix}")
+        if absolute is not None and not self._is_own(f"{scheme}://{authority}", request):
             raise BadTarget(
                 "The request target names another host: this is no forward proxy. If it is this proxy's own name, "
                 "write it down as server.public_url."
             )
         target = parse_target(raw)
-        return target._replace(base=f"{self.public_url or f'{scheme}://{authority}'}{target.base}")
+        return Addressed(target, f"{self.public_url or f'{scheme}://{authority}'}{target.prefix}")
 
     def _is_own(self, url: str, request: web.BaseRequest) -> bool:
         local = _local_authority(request)

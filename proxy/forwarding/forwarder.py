@@ -120,11 +120,13 @@ class Forwarder:
     async def _forward(self, exchange: Exchange) -> None:
         # 1. route
         check_request(exchange.request, self._hop)
-        target = exchange.target = self._addressing.read(exchange.request, self._hop)
+        target, base = self._addressing.read(exchange.request, self._hop)
+        exchange.target = target
         # 2. admit; only then is the shop looked up
         route = self._routes.find(target.shop)
         if route is None:
             raise UnknownShop(f"There is no shop '{target.shop}' here.")
+        exchange.links = self._links.find(route, base)
         # 3. prepare
         upstream_request = await self._prepare(exchange, route, target)
         if upstream_request is None:
@@ -161,8 +163,7 @@ class Forwarder:
         )
         if request.method == "OPTIONS" and not decrease_max_forwards(fields):
             return None
-        links = exchange.links = self._links.find(route, target.base)
-        if links is not None:
+        if exchange.links is not None:
             fields = offer_gzip(fields)
         if list_members(request.raw_headers, b"upgrade") not in ([], [b"websocket"]):
             # Served as an ordinary request, like those; but aiohttp's parser forgets what was sent behind it.
@@ -175,8 +176,8 @@ class Forwarder:
             exchange.response.send_continue()
         content = await body.read_ahead()
         to_send: RequestBody | RewrittenBody = body
-        if links is not None:
-            to_send, content, fields = await with_links_of_platform(body, content, fields, links)
+        if exchange.links is not None:
+            to_send, content, fields = await with_links_of_platform(body, content, fields, exchange.links)
         path = upstream_target(route.base_path, target.rest)
         turn = self._pacer.turn(route.token_request.key, request.remote or "", route.shop.platform.rate_limit)
         return UpstreamRequest(route.origin, request.method, path, fields, to_send, content, turn)

@@ -12,7 +12,7 @@ to two of an escape after it.
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Final, Self
+from typing import Final
 
 from proxy.forwarding.link_forms import LOOK_BACK, REQUEST_FORMS, TEXT_FORMS, Form
 from proxy.platforms.url_prefix import Prefix, parse_prefix
@@ -47,30 +47,34 @@ def is_rewritable(content_type: bytes, *, request: bool = False) -> bool:
     return bool(known) and _WIDE_CHARSET.search(content_type) is None
 
 
-class LinkMap:
-    """What becomes of links: URLs that begin with one of `sources` begin with `target` afterwards.
+class ApiLinks:
+    """The links of one shop: what its API's URLs (`api`, the canonical one first) become, and what becomes them.
 
-    Each is `http(s)://host[:port][/path]`, with or without a slash at its end; a source is found with either scheme
-    and, if it has no port, also with the scheme's own. Raises `ValueError` for any other URL. To make one costs more
-    than to rewrite a body with it, so keep it for the next request of the same shop and base.
+    Each URL is `http(s)://host[:port][/path]`, with or without a slash at its end; it is found with either scheme and,
+    if it has no port, also with the scheme's own. Raises `ValueError` for any other. To prepare for them costs more
+    than to rewrite a body, so keep this for the next request for the shop, and what it returns for the same base.
     """
 
-    def __init__(self, sources: Iterable[str], target: str, forms: Sequence[Form]) -> None:
-        prefixes = tuple(dict.fromkeys(map(parse_prefix, sources)))
-        to = str(parse_prefix(target))
-        self._forms = [_LinksInForm(form, prefixes, to) for form in forms]
-        self._hosts = {form.write(prefix.host).lower().encode() for form in forms for prefix in prefixes}
-        self.longest = max(links.longest for links in self._forms)
+    def __init__(self, api: Sequence[str]) -> None:
+        self._api = api
+        self._finder = _Finder(api, TEXT_FORMS)
 
-    @classmethod
-    def for_responses(cls, api: Iterable[str], base: str) -> Self:
+    def in_answers(self, base: str) -> "LinkMap":
         """Return what turns the shop's API URLs, the old hosts' too, into the proxy's base for the shop."""
-        return cls(api, base, TEXT_FORMS)
+        return LinkMap(self._finder, base)
 
-    @classmethod
-    def for_requests(cls, api: Sequence[str], base: str) -> Self:
-        """Return what turns the base, and all of the shop's API URLs, into the first of these, the canonical one."""
-        return cls([base, *api], api[0], REQUEST_FORMS)
+    def in_requests(self, base: str) -> "LinkMap":
+        """Return what turns the base, and all of the shop's API URLs, into the canonical one."""
+        return LinkMap(_Finder([base, *self._api], REQUEST_FORMS), self._api[0])
+
+
+class LinkMap:
+    """What becomes of links: those that `finder` finds begin with `target` afterwards, which is a URL as they are."""
+
+    def __init__(self, finder: "_Finder", target: str) -> None:
+        self._finder = finder
+        self._targets = finder.written(str(parse_prefix(target)))
+        self.longest = finder.longest
 
     def rewrite(self, whole: bytes) -> bytes:
         """Return a body that is in memory, or the value of one of the `LINK_FIELDS`, with its links rewritten."""
@@ -82,19 +86,11 @@ class LinkMap:
 
     def replace(self, text: bytes) -> bytes:
         """Return the text with all links replaced, but for one right at its end: the next byte may belong to it."""
-        lowered = text.lower()
-        if any(host in lowered for host in self._hosts):  # a host name looks the same in every form
-            for links in self._forms:
-                if links.marker in lowered:
-                    text = links.replace(text)
-        return text
+        return self._finder.replace(text, self._targets)
 
     def undecided_from(self, text: bytes) -> int:
         """Return from where on the end of the text may become a link; its length if nowhere."""
-        for begin in _MAY_BEGIN.finditer(text, max(len(text) - self.longest, 0)):
-            if any(links.may_be_at(begin.start(), text) for links in self._forms):
-                return begin.start()
-        return len(text)
+        return self._finder.undecided_from(text)
 
 
 class Rewriter:
@@ -135,24 +131,53 @@ class Rewriter:
         return replaced
 
 
+class _Finder:
+    """Finds URLs that begin with one of `sources`, in several forms."""
+
+    def __init__(self, sources: Iterable[str], forms: Sequence[Form]) -> None:
+        prefixes = tuple(dict.fromkeys(map(parse_prefix, sources)))
+        self._forms = [_LinksInForm(form, prefixes) for form in forms]
+        self._hosts = {form.write(prefix.host).lower().encode() for form in forms for prefix in prefixes}
+        self.longest = max(links.longest for links in self._forms)
+
+    def written(self, target: str) -> list[bytes]:
+        """Return a URL in each of the forms, as `replace` takes it."""
+        return [links.written(target) for links in self._forms]
+
+    def replace(self, text: bytes, targets: Sequence[bytes]) -> bytes:
+        """Return the text with all links replaced, each by the target in its form."""
+        lowered = text.lower()
+        if any(host in lowered for host in self._hosts):  # a host name looks the same in every form
+            for links, target in zip(self._forms, targets, strict=True):
+                if links.marker in lowered:
+                    text = links.pattern.sub(target, text)
+        return text
+
+    def undecided_from(self, text: bytes) -> int:
+        """Return from where on the end of the text may become a link; its length if nowhere."""
+        for begin in _MAY_BEGIN.finditer(text, max(len(text) - self.longest, 0)):
+            if any(links.may_be_at(begin.start(), text) for links in self._forms):
+                return begin.start()
+        return len(text)
+
+
 class _LinksInForm:
     """Links as they are written in one form."""
 
-    def __init__(self, form: Form, prefixes: tuple[Prefix, ...], target: str) -> None:
+    def __init__(self, form: Form, prefixes: tuple[Prefix, ...]) -> None:
         self._form = form
         self._prefixes = prefixes
-        self._target = form.write(target).encode().replace(b"\\", rb"\\")  # as `re.sub` reads it
         self._written = [form.write(text).encode() for prefix in prefixes for text in prefix.equals()]
         self._lowered = [text.lower() for text in self._written]
         self.marker = form.write("://").lower().encode()
         self.longest = max(map(len, self._written)) + (2 if form.percent else 0)
 
     @cached_property
-    def _pattern(self) -> re.Pattern[bytes]:
+    def pattern(self) -> re.Pattern[bytes]:
         return self._form.pattern(self._prefixes)  # some forms hardly ever occur
 
-    def replace(self, text: bytes) -> bytes:
-        return self._pattern.sub(self._target, text)
+    def written(self, target: str) -> bytes:
+        return self._form.write(target).encode().replace(b"\\", rb"\\")  # as `re.sub` reads it
 
     def may_be_at(self, begin: int, text: bytes) -> bool:
         """Tell whether the text from `begin` to its end is one of these links, or the beginning of one."""
@@ -167,5 +192,5 @@ class _LinksInForm:
     def _finds(self, text: bytes, begin: int) -> bool:
         look_back = max(begin - LOOK_BACK, 0)
         link = text[look_back:]
-        found = self._pattern.match(link + b"\n", begin - look_back)
+        found = self.pattern.match(link + b"\n", begin - look_back)
         return found is not None and found.end() == len(link)

@@ -12,7 +12,7 @@ from typing import Final
 from proxy.errors import UpstreamProtocolError
 from proxy.forwarding.exchange import Exchange
 from proxy.forwarding.headers import Fields, client_response_fields, fields_named, first_named
-from proxy.forwarding.rewriting import Edit, ShopLinks, edit_of, edited_fields
+from proxy.forwarding.rewriting import UNTOUCHED, Edit, ShopLinks, edit_of, edited_fields
 from proxy.forwarding.unpacking import BrokenEncoding, Unpacker
 from proxy.forwarding.upstream_response import UpstreamResponse
 
@@ -33,9 +33,9 @@ async def relay(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks |
         await _send(exchange, fields, length, answer.read_nowait(), answer)
         return
     edit = edit_of(answer.status, answer.fields, exchange.request.raw_headers)
-    if not edit or exchange.request.method == "HEAD":
+    if edit == UNTOUCHED or exchange.request.method == "HEAD" or answer.status == 304:
         fields = edited_fields(fields, links, edit, changed=edit.rewrite)
-        await _send(exchange, fields, None if edit else length, answer.read_nowait(), answer)
+        await _send(exchange, fields, length if edit == UNTOUCHED else None, answer.read_nowait(), answer)
         return
     body = EditedBody(answer, links, edit)
     first = await body.begin()
@@ -79,7 +79,7 @@ class EditedBody:
         size = 0
         with suppress(TimeoutError):
             async with asyncio.timeout(_HELD_FOR):
-                while size < _HELD_BACK and not self.complete:
+                while size <= _HELD_BACK and not self.complete:
                     pieces.append(await self.read())
                     size += len(pieces[-1])
         return b"".join(pieces)

@@ -1,94 +1,100 @@
 """What rewriting links changes in messages: which bodies, and which header fields. Decides; reads and writes nothing.
 
 Rules: where links may be rewritten, the upstream is offered gzip alone (which can be unpacked) and asked for no ranges
-(whose bytes would not be the client's). A client never gets a coding that it did not ask for. What says something of
-the bytes of a body (length, digests, a strong ETag) goes on only where those bytes do.
+(whose bytes would not be the client's). A client that does not take gzip gets none. What says something of the bytes of
+a body (its length, digests, a strong ETag if a link was rewritten) goes on only where those bytes do.
 """
 
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Final, NamedTuple
 
-from proxy.forwarding.headers import Fields, RawFields, fields_named, list_members
-from proxy.forwarding.links import LINK_FIELDS, LinkMap, is_rewritable
+from proxy.forwarding.headers import Fields, RawFields, fields_named, first_named, list_members
+from proxy.forwarding.links import LINK_FIELDS, ApiLinks, LinkMap, is_rewritable
 from proxy.forwarding.route import Route
 from proxy.forwarding.unpacking import can_unpack
 
-_MAX_KEPT: Final = 1000  # maps; the base is the client's choice
+_MAX_SHOPS: Final = 500  # whose links are kept; those of a shop are some 10 to 100 kB
+_MAX_BASES: Final = 4  # of a shop; clients choose them, by Host
 _NOT_OFFERED: Final = frozenset((b"accept-encoding", b"range", b"if-range"))
 _DIGESTS: Final = frozenset((b"content-md5", b"digest", b"content-digest", b"repr-digest"))  # RFC 1864, 3230, 9530
-_WITHOUT_BODY: Final = frozenset((204, 304))
-# A part of a body that was not asked for (RFC 9110 §15.3.7).
-_PARTIAL_CONTENT: Final = 206
-_GZIP: Final = re.compile(rb"(?:x-)?gzip|\*")
-_NO_WEIGHT: Final = re.compile(rb"[ \t]*q=0(?:\.0*)?[ \t]*")
+_NO_CONTENT, _PARTIAL_CONTENT, _NOT_MODIFIED = 204, 206, 304
+_NO_WEIGHT: Final = re.compile(rb"q=0(?:\.0*)?")
 
 
 class ShopLinks:
-    """The links of one shop: what the API's URLs and `base`, the client's URL for the shop, become.
+    """The links of one shop for a client that knows the shop by the URL `base`.
 
-    `api_urls` begins with the canonical URL. Raises `ValueError` for a base that can't stand in a text as it is.
+    `base_path` is what the API's own paths begin with (ends in `/`). Raises `ValueError` for a base that can't stand in
+    a text as it is.
     """
 
-    def __init__(self, api_urls: Sequence[str], base_path: bytes, base: str) -> None:
-        self._api_urls = api_urls
-        self._base_path = base_path
+    def __init__(self, api: ApiLinks, base_path: bytes, base: str) -> None:
+        self._api = api
         self._base = base
-        self.to_client = LinkMap.for_responses(api_urls, base)
+        prefix = re.escape(base_path[:-1])
+        self._relative = b"(?!//)%b(?=[/?#>]|\\Z)" % prefix if prefix else b"(?=/(?!/))"
+        self.to_client = api.in_answers(base)
 
     @cached_property
     def to_platform(self) -> LinkMap:
         """What turns the client's links into the platform's."""
-        return LinkMap.for_requests(self._api_urls, self._base)
+        return self._api.in_requests(self._base)
 
     def in_field(self, name: bytes, value: bytes) -> bytes:
         """Return the value of one of the `LINK_FIELDS` of an answer with its links rewritten.
 
         One that is relative to the API's host (`/api/products`) would be relative to the proxy's.
         """
-        base = self._base.encode() + b"/"
-        if name == b"link":
-            value = re.sub(rb"<%b(?!/)" % re.escape(self._base_path), lambda _: b"<" + base, value)
-        elif value.startswith(self._base_path) and not value.startswith(b"//"):
-            value = base + value[len(self._base_path) :]
+        begin = b"(?<=<)" if name == b"link" else b"\\A"
+        value = re.sub(begin + self._relative, self._base.encode(), value)  # in a base nothing means more than itself
         return self.to_client.rewrite(value)
 
 
+class _Kept(NamedTuple):
+    api: ApiLinks
+    by_base: dict[str, ShopLinks]
+
+
 class LinksOfShops:
-    """Keeps what was worked out for a shop and a base, since that costs more than rewriting a body."""
+    """Keeps what was worked out for shops and bases, since that costs more than rewriting a body."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, str], ShopLinks] = OrderedDict()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
     def find(self, route: Route, base: str) -> ShopLinks | None:
         """Return the links of a route's shop; `None` if they are not rewritten, or can't begin with such a base."""
         if not route.api_urls:
             return None
-        place = (route.shop.key, base)
-        links = self._kept.get(place)
-        if links is not None:
-            self._kept.move_to_end(place)
-            return links
-        try:
-            links = ShopLinks(route.api_urls, route.base_path, base)
-        except ValueError:
-            return None
-        if len(self._kept) >= _MAX_KEPT:
-            self._kept.popitem(last=False)
-        self._kept[place] = links
+        key = route.shop.key
+        kept = self._kept.get(key)
+        if kept is None:
+            if len(self._kept) >= _MAX_SHOPS:
+                self._kept.popitem(last=False)
+            kept = self._kept[key] = _Kept(ApiLinks(route.api_urls), {})
+        else:
+            self._kept.move_to_end(key)
+        links = kept.by_base.get(base)
+        if links is None:
+            try:
+                links = ShopLinks(kept.api, route.base_path, base)
+            except ValueError:
+                return None
+            if len(kept.by_base) >= _MAX_BASES:
+                del kept.by_base[next(iter(kept.by_base))]
+            kept.by_base[base] = links
         return links
 
 
 class Edit(NamedTuple):
     """What is done to the body of an answer."""
 
-    unpack: bool = False
-    rewrite: bool = False
+    unpack: bool
+    rewrite: bool
 
-    def __bool__(self) -> bool:
-        return self.unpack or self.rewrite
+
+UNTOUCHED: Final = Edit(unpack=False, rewrite=False)
 
 
 def offer_gzip(fields: RawFields) -> Fields:
@@ -97,7 +103,7 @@ def offer_gzip(fields: RawFields) -> Fields:
         # Weakened on the way to the client, an ETag would never match here (RFC 9110 §13.1.1).
         (name, value.replace(b'W/"', b'"') if known == b"if-match" else value)
         for name, value in fields
-        if (known := name.lower()) not in _NOT_OFFERED
+        if (known := name.lower().replace(b"_", b"-")) not in _NOT_OFFERED  # names as CGI variables have them
     ]
     return [*kept, (b"Accept-Encoding", b"gzip")]
 
@@ -116,9 +122,12 @@ def may_hold_links(fields: RawFields) -> bool:
 
 def edit_of(status: int, fields: RawFields, client_fields: RawFields) -> Edit:
     """Return what is to be done to the body of an answer to the client with these fields in its request."""
+    if status == _NOT_MODIFIED:
+        # What it says must be so of the answer that the client has stored (RFC 9111 §4.3.4), which was plain.
+        return Edit(unpack=True, rewrite=_has_weakened(fields, client_fields))
     coding = b", ".join(fields_named(fields, b"content-encoding"))
-    if status in _WITHOUT_BODY or status == _PARTIAL_CONTENT or not can_unpack(coding):
-        return Edit()
+    if status in (_NO_CONTENT, _PARTIAL_CONTENT) or not can_unpack(coding):
+        return UNTOUCHED
     types = fields_named(fields, b"content-type")
     rewrite = len(types) == 1 and is_rewritable(types[0])
     packed = coding.strip().lower() not in (b"", b"identity")
@@ -126,7 +135,7 @@ def edit_of(status: int, fields: RawFields, client_fields: RawFields) -> Edit:
 
 
 def edited_fields(fields: RawFields, links: ShopLinks, edit: Edit, *, changed: bool) -> Fields:
-    """Return the fields of an answer for the client; `changed` if its links were rewritten, or may yet be."""
+    """Return the fields of an answer for the client; `changed` if its links were rewritten, or may have been."""
     edited: Fields = []
     for name, value in fields:
         match name.lower():
@@ -145,9 +154,15 @@ def edited_fields(fields: RawFields, links: ShopLinks, edit: Edit, *, changed: b
     return edited
 
 
+def _has_weakened(fields: RawFields, client_fields: RawFields) -> bool:
+    etag = first_named(fields, b"etag")
+    return etag is not None and any(b"W/" + etag in value for value in fields_named(client_fields, b"if-none-match"))
+
+
 def _accepts_gzip(fields: RawFields) -> bool:
+    accepts = {}
     for member in list_members(fields, b"accept-encoding"):
-        coding, _, parameters = member.partition(b";")
-        if _GZIP.fullmatch(coding.strip()):
-            return _NO_WEIGHT.fullmatch(parameters) is None
-    return False
+        coding, *parameters = (part.strip() for part in member.split(b";"))
+        accepts[coding] = not any(_NO_WEIGHT.fullmatch(parameter) for parameter in parameters)
+    # Two names for the same (RFC 9110 §8.4.1.3), and one for all others.
+    return next((accepts[coding] for coding in (b"gzip", b"x-gzip", b"*") if coding in accepts), False)

@@ -29,12 +29,12 @@ _MAX_SEGMENT: Final = 64  # bytes; it is kept for a while, and clients choose it
 class Target(NamedTuple):
     """A request target, taken apart: the shop's key, and the rest of it as it came (`/products?full=1`, or empty).
 
-    `base` is what stood before the rest, as part of the URL that the client used.
+    `prefix` is the path before it.
     """
 
     shop: str
     rest: bytes
-    base: str
+    prefix: str
 
     @property
     def path(self) -> bytes:

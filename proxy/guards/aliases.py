@@ -4,12 +4,13 @@ Old apps reach the proxy through a line in `/etc/hosts`, or `hostAliases` in the
 and so for a proxy beside them. Only the old hosts may stand there; the hosts that the proxy itself calls must not.
 
 Rules: what can't be resolved in time is no finding, since a start must not depend on DNS: such a line is found without,
-so names that stand in the hosts file come first.
+so names that stand in the hosts file come first. Which shops a wildcard entry will serve is not known, but what that
+file has of them is.
 """
 
 import asyncio
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -21,6 +22,7 @@ from yarl import URL
 from proxy.platforms.addresses import is_ip_address
 from proxy.platforms.platform import SHOP_PLACEHOLDER, Platform
 from proxy.platforms.shop import Shops
+from proxy.platforms.shop_hosts import host_pattern
 
 HOSTS_FILE: Final = Path("/etc/hosts")
 _AT_ONCE: Final = 4  # lookups; they share threads with those that requests need
@@ -44,12 +46,12 @@ class _Line(NamedTuple):
 
 
 def hosts_of_platforms(shops: Shops) -> list[HostOfPlatform]:
-    """Return the host names that are called for these shops, each once; for the wildcard entry those of every shop."""
+    """Return the host names that are called for these shops, each once; for the wildcard entry perhaps a template."""
     served = [(shop.platform, shop.name) for shop in shops.named.values()]
     if shops.wildcard is not None:
         served.append((shops.wildcard[0], SHOP_PLACEHOLDER))
     hosts = dict.fromkeys(host for platform, name in served for host in _hosts(platform, name))
-    return [host for host in hosts if SHOP_PLACEHOLDER not in host.host and not is_ip_address(host.host)]
+    return [host for host in hosts if not is_ip_address(host.host)]
 
 
 def _hosts(platform: Platform, shop_name: str) -> list[HostOfPlatform]:
@@ -63,13 +65,14 @@ async def leading_here(
     hosts: Iterable[HostOfPlatform],
     resolver: AbstractResolver,
     *,
-    listener_port: int,
+    listener: tuple[str, int],
     within: float,
     hosts_file: Path = HOSTS_FILE,
 ) -> list[str]:
     """Return a sentence for each host that resolves to this machine; give up after `within` seconds.
 
-    Where a platform may be on this machine, that is no harm unless it is the listener itself.
+    `listener` is the proxy's own host and port, as configured. Where a platform may be on this machine, that is no harm
+    unless it is the listener itself.
     """
     lines = _read(hosts_file)
     named = {name for line in lines for name in line.names}
@@ -82,24 +85,40 @@ async def leading_here(
                 results = await resolver.resolve(host.host, host.port, socket.AF_UNSPEC)
             except (OSError, UnicodeError):  # UnicodeError: a part of the name is too long for one
                 return
-        here = [result["host"] for result in results if _leads_here(result["host"], host, listener_port)]
+        here = [result["host"] for result in results if _leads_here(result["host"], host, listener)]
         if here:
             found.add(_sentence(host.host, here[0], _where(host.host, here, lines, hosts_file)))
 
     with suppress(TimeoutError):
         async with asyncio.timeout(within), asyncio.TaskGroup() as group:
-            for host in sorted(hosts, key=lambda host: host.host not in named):
+            for host in sorted(_spelled_out(hosts, named), key=lambda host: host.host not in named):
                 group.create_task(look_up(host))
     return sorted(found)
 
 
-def _leads_here(address: str, host: HostOfPlatform, listener_port: int) -> bool:
-    if host.allow_private and host.port != listener_port:
+def _spelled_out(hosts: Iterable[HostOfPlatform], named: Iterable[str]) -> Iterator[HostOfPlatform]:
+    """Yield the hosts; instead of a template, those of the names that it fits."""
+    for host in hosts:
+        if SHOP_PLACEHOLDER in host.host:
+            pattern = host_pattern(host.host)
+            yield from (host._replace(host=name) for name in named if pattern.fullmatch(name))
+        else:
+            yield host
+
+
+def _leads_here(address: str, host: HostOfPlatform, listener: tuple[str, int]) -> bool:
+    if host.allow_private and not _may_be(listener, address, host.port):
         return False
     parsed: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
     if isinstance(parsed, IPv6Address):
         parsed = parsed.ipv4_mapped or parsed
     return parsed.is_loopback or parsed.is_unspecified or _is_of_this_machine(address)
+
+
+def _may_be(listener: tuple[str, int], address: str, port: int) -> bool:
+    host, listener_port = listener
+    elsewhere = is_ip_address(host) and not ip_address(host).is_unspecified and ip_address(host) != ip_address(address)
+    return port == listener_port and not elsewhere
 
 
 def _is_of_this_machine(address: str) -> bool:
@@ -138,4 +157,8 @@ def _read(hosts_file: Path) -> list[_Line]:
     except OSError:
         return []
     split = [(number, text.split(), text.partition("#")[0].lower().split()) for number, text in enumerate(texts, 1)]
-    return [_Line(number, " ".join(words), entry[0], tuple(entry[1:])) for number, words, entry in split if entry]
+    return [
+        _Line(number, " ".join(words), entry[0], tuple(name.removesuffix(".") for name in entry[1:]))
+        for number, words, entry in split
+        if entry
+    ]

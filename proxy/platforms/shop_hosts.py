@@ -6,10 +6,9 @@ platform, its own name counts before an alias, and the earlier one before the la
 """
 
 import re
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from proxy.platforms.platform import SHOP_PLACEHOLDER, Platform, is_shop_name
+from proxy.platforms.platform import SHOP_PLACEHOLDER, is_shop_name
 from proxy.platforms.shop import Shops
 
 # The shop's name as a part of a host name.
@@ -35,7 +34,8 @@ class ShopHosts:
                 _, base_path = shop.platform.api_base_for(shop.name)
                 self._named.setdefault(host, HostedShop(shop.key, base_path))
         self._others = shops.wildcard[0] if shops.wildcard else None
-        self._patterns = list(_patterns(self._others)) if self._others else []
+        templates = self._others.hosts_for(SHOP_PLACEHOLDER) if self._others else []
+        self._patterns = [host_pattern(template) for template in templates if SHOP_PLACEHOLDER in template]
 
     def find(self, host: str) -> HostedShop | None:
         """Return the shop that a host name (lower case, without a port) stands for, if any."""
@@ -49,8 +49,7 @@ class ShopHosts:
         return None
 
 
-def _patterns(platform: Platform) -> Iterator[re.Pattern[str]]:
-    for template in platform.hosts_for(SHOP_PLACEHOLDER):
-        before, *between = template.split(SHOP_PLACEHOLDER)
-        if between:
-            yield re.compile(re.escape(before) + _NAME + _SAME_NAME.join(map(re.escape, between)))
+def host_pattern(template: str) -> re.Pattern[str]:
+    """Return what matches the host names of a template with a placeholder; its group `shop` may be a shop's name."""
+    before, *between = map(re.escape, template.split(SHOP_PLACEHOLDER))
+    return re.compile(before + _NAME + _SAME_NAME.join(between))

@@ -14,7 +14,7 @@ _PREFIX: Final = re.compile(
     r"""(?P<scheme> (?i:https?) )://
         (?P<host> (?i: [a-z0-9_] (?:[a-z0-9_.-]*[a-z0-9_])? | \[[0-9a-f:.]+\] ))
         (?: : (?P<port> [0-9]{1,5} ))?
-        (?P<path> (?: / [A-Za-z0-9._~-]+ )* ) /?""",
+        (?P<path> (?: / (?! \.{1,2} (?: /|\Z )) [A-Za-z0-9._~-]+ )* ) /?""",
     re.VERBOSE,
 )
 
@@ -48,7 +48,7 @@ def parse_prefix(url: str) -> Prefix:
     Raises `ValueError` for anything else: a user, a query, or a character that would need escaping somewhere.
     """
     found = _PREFIX.fullmatch(url)
-    if found is None or len(found["host"]) > _MAX_HOST:
+    if found is None or len(found["host"]) > _MAX_HOST or int(found["port"] or 1) not in range(1, 1 << 16):
         raise ValueError("must be http(s)://host[:port][/path], and the path of letters, digits and -._~")
     scheme, host, port, path = found["scheme"].lower(), found["host"].lower(), found["port"] or "", found["path"]
     return Prefix(scheme, host, "" if port == _DEFAULT_PORTS[scheme] else port, path)

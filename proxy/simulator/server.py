@@ -50,6 +50,7 @@ class Counts:
     """How often each thing has happened since the simulator was made."""
 
     token_requests: int = 0
+    compressed: int = 0
     tokens_issued: int = 0
     api_requests: int = 0
     refused_tokens: int = 0  # API calls without a valid token
@@ -233,6 +234,7 @@ class SimulatedPlatform(ABC):
         for name, value in (extra or {}).items():
             response.headers[name] = value
         if self._compress and answer.body and "gzip" in request.headers.get("Accept-Encoding", ""):
+            self.counts.compressed += 1
             response.body = gzip.compress(answer.body, compresslevel=6, mtime=0)
             response.headers.update({"Content-Encoding": "gzip", "Vary": "Accept-Encoding"})
         return response

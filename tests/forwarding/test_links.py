@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.forwarding.links import LINK_FIELDS, LinkMap, is_rewritable
+from proxy.forwarding.links import LINK_FIELDS, ApiLinks, LinkMap, is_rewritable
 from tests.forwarding.rewriting import (
     API,
     BASE,
@@ -25,8 +25,8 @@ from tests.forwarding.rewriting import (
     written_links,
 )
 
-RESPONSES = LinkMap.for_responses(API, BASE)
-REQUESTS = LinkMap.for_requests(API, BASE)
+RESPONSES = ApiLinks(API).in_answers(BASE)
+REQUESTS = ApiLinks(API).in_requests(BASE)
 FORMS = TEXT_FORMS + PERCENT_FORMS
 
 
@@ -308,7 +308,7 @@ def test_a_multipart_field_is_rewritten_and_a_file_passes() -> None:
     ],
 )
 def test_a_base_of_any_kind_goes_there_and_back_in_every_form(base: str, written: str) -> None:
-    there, back = LinkMap.for_responses(API, base), LinkMap.for_requests(API, base)
+    there, back = ApiLinks(API).in_answers(base), ApiLinks(API).in_requests(base)
 
     assert rewritten(there, f"{CANONICAL}/x".encode()) == f"{written}/x".encode()
     for colon, slash in FORMS:
@@ -317,13 +317,13 @@ def test_a_base_of_any_kind_goes_there_and_back_in_every_form(base: str, written
 
 
 def test_of_two_prefixes_on_a_host_the_longer_one_wins_where_it_is_whole() -> None:
-    links = LinkMap.for_responses([CANONICAL, OLD, f"{OLD}/api"], BASE)
+    links = ApiLinks([CANONICAL, OLD, f"{OLD}/api"]).in_answers(BASE)
 
     assert rewritten(links, f"{OLD}/api/x {OLD}/apix {OLD}/ap".encode()) == f"{BASE}/x {BASE}/apix {BASE}/ap".encode()
 
 
 def test_of_two_prefixes_on_a_host_the_longer_one_is_waited_for_as_long_as_it_may_come() -> None:
-    rewriter = LinkMap.for_responses([OLD, f"{OLD}/api"], BASE).rewriter()
+    rewriter = ApiLinks([OLD, f"{OLD}/api"]).in_answers(BASE).rewriter()
 
     assert rewriter.feed(f"{OLD}/ap".encode()) == b""
     assert rewriter.feed(b"p") == f"{BASE}/app".encode()
@@ -331,7 +331,7 @@ def test_of_two_prefixes_on_a_host_the_longer_one_is_waited_for_as_long_as_it_ma
 
 
 def test_a_full_stop_in_a_path_is_one() -> None:
-    links = LinkMap.for_responses(["https://a.example/v1.2"], BASE)
+    links = ApiLinks(["https://a.example/v1.2"]).in_answers(BASE)
 
     assert rewritten(links, b"https://a.example/v1x2/ https://a.example/v1.2/") == b"https://a.example/v1x2/ %b/" % (
         BASE.encode()
@@ -348,9 +348,9 @@ def test_a_link_that_already_is_what_it_becomes_changes_nothing() -> None:
 @pytest.mark.parametrize("url", ['http://e"vil/demo', "http://proxy/d&mo", "proxy:8080/demo", ""])
 def test_a_url_that_would_need_escaping_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="must be http"):
-        LinkMap.for_responses(API, url)
+        ApiLinks(API).in_answers(url)
     with pytest.raises(ValueError, match="must be http"):
-        LinkMap.for_responses([url], BASE)
+        ApiLinks([url]).in_answers(BASE)
 
 
 # Header fields

@@ -7,8 +7,19 @@ import zlib
 import pytest
 
 from tests.forwarding.linking import BASE, JSON, OLD_HOST, linking, page
-from tests.peers import Answer, Connection, answering, chunked, closing, request, response
-from tests.proxies import whole_path
+from tests.peers import (
+    Answer,
+    Connection,
+    answering,
+    chunked,
+    closing,
+    connected,
+    request,
+    response,
+    serving,
+    token_response,
+)
+from tests.proxies import config, platform, proxying, shop, whole_path
 
 ETAG = b'ETag: "abc"\r\n'
 LINKED = b'{"href":"https:\\/\\/demo.old.example\\/products\\/1","price":"1.0000"}'
@@ -39,6 +50,30 @@ async def test_an_answer_without_a_link_passes_as_it_is() -> None:
     assert answer.head == b"HTTP/1.1 200 OK\r\n" + fields + b"Content-Length: %d\r\n\r\n" % len(body)
 
 
+async def test_where_the_api_is_at_the_root_relative_links_lead_to_the_shop() -> None:
+    of = {"rewrite_links": True, "hosts": ("{shop}.old.example",)}
+    answer = page(b"{}", fields=b"Location: /x\r\nContent-Location: //x/y\r\nLink: </x>, <//x>, <x>\r\n")
+    async with serving(answering(answer)) as api, serving(answering(token_response())) as tokens:
+        at_root = platform(tokens.port, api.port, api_url=f"http://127.0.0.1:{api.port}/", **of)
+        async with proxying(config(shop("demo", at_root))) as proxy, connected(proxy.port) as client:
+            got = await client.ask(request())
+
+    assert got.values(b"Location") == [b"http://proxy/demo/x"]
+    assert got.values(b"Content-Location") == [b"//x/y"]
+    assert got.values(b"Link") == [b"<http://proxy/demo/x>, <//x>, <x>"]
+
+
+async def test_what_says_something_of_the_bytes_goes_on_only_with_them() -> None:
+    fields = JSON + b'ETag: W/"a"\r\nAccept-Ranges: bytes\r\nDigest: x\r\nVary: Accept-Encoding\r\n'
+
+    changed = await through(page(LINKED, fields=fields))
+    unpacked = await through(page(gzip.compress(b"{}"), fields=fields + b"Content-Encoding: gzip\r\n"))
+
+    for answer in (changed, unpacked):
+        assert [name for name, _ in answer.fields] == [b"Content-Type", b"ETag", b"Vary", b"Content-Length"]
+        assert answer.values(b"ETag") == [b'W/"a"']
+
+
 async def test_where_links_are_not_rewritten_nothing_is_asked_or_changed() -> None:
     packed = gzip.compress(LINKED)
     fields = b"Content-Encoding: gzip\r\n" + JSON
@@ -53,7 +88,7 @@ async def test_where_links_are_not_rewritten_nothing_is_asked_or_changed() -> No
 
 async def test_the_platform_is_offered_gzip_alone_and_asked_for_no_range() -> None:
     async with linking(answering(page(b"{}"))) as path:
-        await path.ask(request(fields=b'Accept-Encoding: br, deflate\r\nRange: bytes=0-5\r\nIf-Range: W/"a"\r\n'))
+        await path.ask(request(fields=b'Accept-Encoding: br\r\nRange: bytes=0-5\r\nIf-Range: "a"\r\nIf_Range: "a"\r\n'))
 
     [received] = path.api.received
     assert received.values(b"Accept-Encoding") == [b"gzip"]
@@ -85,6 +120,9 @@ async def test_a_packed_body_arrives_plain(coding: bytes) -> None:
         (b"", True),
         (b"Accept-Encoding: br\r\n", True),
         (b"Accept-Encoding: gzip;q=0\r\n", True),
+        (b"Accept-Encoding: *;q=0.0\r\n", True),
+        (b"Accept-Encoding: gzip;x=1;q=0, *\r\n", True),
+        (b"Accept-Encoding: *;q=0, gzip\r\n", False),
         (b"Accept-Encoding: br, gzip; q=0.5\r\n", False),
         (b"Accept-Encoding: *\r\n", False),
     ],
@@ -126,6 +164,12 @@ async def test_what_can_not_be_rewritten_passes_untouched(fields: bytes, status:
         (b"Location: /api/products/1", b"http://proxy/demo/products/1"),
         (b"Location: products/1", b"products/1"),
         (b"Location: //demo.example/api/", b"//demo.example/api/"),
+        (b"Location: /api", b"http://proxy/demo"),
+        (b"Location: /api?page=2", b"http://proxy/demo?page=2"),
+        (b"Location: /apiary", b"/apiary"),
+        (b"Location: ", b""),
+        (b"Content-Location: /api/p#x", b"http://proxy/demo/p#x"),
+        (b"Link: </api>; rel=start, <//api/x>; rel=x", b"<http://proxy/demo>; rel=start, <//api/x>; rel=x"),
         (b"Location: https://other.old.example/products/1", b"https://other.old.example/products/1"),
         (b"Content-Location: https://demo.old.example", b"http://proxy/demo"),
         (
@@ -208,11 +252,26 @@ async def test_an_answer_to_head_has_no_length_that_may_be_wrong(fields: bytes, 
             assert (await client.read_answer(body=False)).head == b"HTTP/1.1 200 OK\r\n" + passes
 
 
-async def test_not_modified_keeps_what_it_says() -> None:
-    async with linking(closing(b'HTTP/1.1 304 Not Modified\r\nETag: "abc"\r\n' + JSON + b"\r\n")) as path:
-        answer = await path.ask(request())
+@pytest.mark.parametrize(
+    ("stored", "etag"),
+    [(b'"abc"', b'"abc"'), (b'W/"abc"', b'W/"abc"'), (b'"x", W/"abc"', b'W/"abc"'), (b"*", b'"abc"')],
+)
+async def test_not_modified_says_what_fits_the_answer_that_the_client_has(stored: bytes, etag: bytes) -> None:
+    fields = b'ETag: "abc"\r\nContent-Encoding: gzip\r\nContent-Length: 70\r\nX-Own: 1\r\n\r\n'
+    async with linking(closing(b"HTTP/1.1 304 Not Modified\r\n" + fields)) as path:
+        answer = await path.ask(request(fields=b"If-None-Match: %s\r\n" % stored))
 
-    assert answer.head == b'HTTP/1.1 304 Not Modified\r\nETag: "abc"\r\n' + JSON + b"\r\n"
+    assert answer.head == b"HTTP/1.1 304 Not Modified\r\nETag: %s\r\nX-Own: 1\r\n\r\n" % etag
+    assert path.api.received[0].values(b"If-None-Match") == [stored]
+
+
+@pytest.mark.parametrize(("more", "exact"), [(0, True), (1 << 16, False)])
+async def test_so_much_is_held_back_and_no_more(more: int, exact: bool) -> None:
+    body = b" " * ((1 << 18) + more + (1 if more else 0))
+    answer = await through(page(body))
+
+    assert answer.body == body
+    assert answer.values(b"Content-Length") == ([b"%d" % len(body)] if exact else [])
 
 
 @pytest.mark.parametrize("packed", [b"no gzip at all", gzip.compress(LINKED)[:-9], gzip.compress(LINKED)[:30]])

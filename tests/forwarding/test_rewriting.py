@@ -26,16 +26,28 @@ def test_links_are_worked_out_once_for_a_shop_and_a_base() -> None:
     assert links.find(route("second"), "http://proxy/demo") is not first
 
 
-def test_those_used_least_recently_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rewriting, "_MAX_KEPT", 3)
+def test_of_the_shops_those_used_least_recently_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rewriting, "_MAX_SHOPS", 3)
     links = LinksOfShops()
-    kept = [links.find(route(), f"http://proxy{number}/demo") for number in range(3)]
-    assert links.find(route(), "http://proxy0/demo") is kept[0]
+    kept = [links.find(route(f"s{number}"), "http://proxy") for number in range(3)]
+    assert links.find(route("s0"), "http://proxy") is kept[0]
 
-    links.find(route(), "http://proxy3/demo")
+    links.find(route("s3"), "http://proxy")
 
-    assert links.find(route(), "http://proxy0/demo") is kept[0]
-    assert links.find(route(), "http://proxy1/demo") is not kept[1]
+    assert links.find(route("s0"), "http://proxy") is kept[0]
+    assert links.find(route("s1"), "http://proxy") is not kept[1]
+
+
+def test_of_the_bases_of_a_shop_few_are_kept() -> None:
+    links = LinksOfShops()
+    first = links.find(route(), "http://proxy/demo")
+    other = links.find(route("other"), "http://proxy/other")
+
+    for number in range(rewriting._MAX_BASES):
+        links.find(route(), f"http://proxy{number}/demo")
+
+    assert links.find(route(), "http://proxy/demo") is not first
+    assert links.find(route("other"), "http://proxy/other") is other
 
 
 @pytest.mark.parametrize(

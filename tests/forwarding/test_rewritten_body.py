@@ -90,6 +90,17 @@ async def test_a_large_body_is_sent_with_its_length_to_every_attempt(announced: 
         assert first.values(b"Content-Length") == second.values(b"Content-Length") == [b"%d" % len(first.body)]
 
 
+@pytest.mark.parametrize("end", [BASE, b"h", b"http://pro", b'"'])
+async def test_a_large_body_is_whole_whatever_it_ends_in(end: bytes) -> None:
+    body = BASE + b"/" + b" " * LARGE + end
+    async with linking(answering(response())) as path:
+        await path.ask(request(b"POST", fields=JSON + b"Digest: x\r\n", body=body))
+
+    [received] = path.api.received
+    assert received.body == body.replace(BASE, canonical(path))
+    assert received.values(b"Digest") == []
+
+
 async def test_a_large_body_that_the_client_breaks_off_never_reaches_the_platform() -> None:
     async with linking(answering(response())) as path:
         async with path.connect() as client:

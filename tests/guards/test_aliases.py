@@ -37,8 +37,10 @@ def own_address() -> str:
         return str(probe.getsockname()[0])
 
 
-async def found(*hosts: HostOfPlatform, names: Names, hosts_file: Path, port: int = 8080) -> list[str]:
-    return await leading_here(hosts, names, listener_port=port, within=10.0, hosts_file=hosts_file)
+async def found(
+    *hosts: HostOfPlatform, names: Names, hosts_file: Path, host: str = "0.0.0.0", port: int = 8080
+) -> list[str]:
+    return await leading_here(hosts, names, listener=(host, port), within=10.0, hosts_file=hosts_file)
 
 
 # Which hosts are called
@@ -57,10 +59,15 @@ def test_each_host_that_the_shops_need_is_listed_once() -> None:
     ]
 
 
-def test_of_the_wildcard_those_are_listed_that_serve_every_shop() -> None:
-    assert hosts_of_platforms(Shops({}, (SHOPRENTER, APP))) == [
-        HostOfPlatform("oauth.app.shoprenter.net", 443, allow_private=False)
-    ]
+async def test_of_the_wildcards_shops_those_are_found_that_stand_in_the_hosts_file(hosts_file: Path) -> None:
+    hosts_file.write_text("127.0.0.1 app OLD.api.myshoprenter.hu a.b.api2.myshoprenter.hu New.api2.myshoprenter.hu.\n")
+    names = Names(PUBLIC, others={"new.api2.myshoprenter.hu": "127.0.0.1"})
+
+    [sentence] = await found(*hosts_of_platforms(Shops({}, (SHOPRENTER, APP))), names=names, hosts_file=hosts_file)
+
+    assert sentence.startswith("new.api2.myshoprenter.hu resolves to 127.0.0.1, ")
+    assert f"from line 1 of {hosts_file}" in sentence
+    assert sorted(host for host, _, _ in names.asked) == ["new.api2.myshoprenter.hu", "oauth.app.shoprenter.net"]
 
 
 def test_addresses_are_none_and_names_are_listed_with_their_port_in_lower_case() -> None:
@@ -105,8 +112,10 @@ async def test_one_address_of_several_is_enough(hosts_file: Path) -> None:
     assert sentence.startswith("demo.api.example resolves to 127.0.0.1, ")
 
 
-async def test_a_platform_that_may_be_on_this_machine_is_no_harm_at_another_port(hosts_file: Path) -> None:
+async def test_a_platform_that_may_be_on_this_machine_is_no_harm_elsewhere_on_it(hosts_file: Path) -> None:
     assert await found(OWN, names=Names("127.0.0.1"), hosts_file=hosts_file, port=8081) == []
+    assert await found(OWN, names=Names("127.0.0.2"), hosts_file=hosts_file, host="127.0.0.1") == []
+    assert len(await found(OWN, names=Names("127.0.0.1"), hosts_file=hosts_file, host="127.0.0.1")) == 1
     assert len(await found(API, names=Names("127.0.0.1"), hosts_file=hosts_file, port=8081)) == 1
 
 
@@ -188,7 +197,7 @@ async def test_a_name_that_the_systems_resolver_does_not_take_is_no_finding(host
     hosts = [API._replace(host=host), API._replace(host="localhost")]
     resolver = aiohttp.ThreadedResolver()
 
-    sentences = await leading_here(hosts, resolver, listener_port=8080, within=10.0, hosts_file=hosts_file)
+    sentences = await leading_here(hosts, resolver, listener=("127.0.0.1", 8080), within=10.0, hosts_file=hosts_file)
 
     assert [sentence.split()[0] for sentence in sentences] == ["localhost"]
 
@@ -210,7 +219,9 @@ async def test_a_silent_dns_server_hides_no_line_of_the_hosts_file(hosts_file: P
     others = [HostOfPlatform(f"{number}.example", 443, allow_private=False) for number in range(9)]
     names = SilentNames(others={"demo.api.example": "127.0.0.1"})
 
-    sentences = await leading_here([*others, API], names, listener_port=8080, within=0.05, hosts_file=hosts_file)
+    sentences = await leading_here(
+        [*others, API], names, listener=("127.0.0.1", 8080), within=0.05, hosts_file=hosts_file
+    )
 
     assert [sentence.split()[0] for sentence in sentences] == ["demo.api.example"]
     assert len([host for host, _, _ in names.asked if host != "demo.api.example"]) == 4  # at once

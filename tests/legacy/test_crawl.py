@@ -118,8 +118,9 @@ def assert_only_the_links_were_changed(crawler: Crawler) -> None:
             assert answer.body == expected
 
 
-def assert_asked_for_in_gzip(site: LegacyShop) -> None:
+def assert_asked_for_in_gzip(site: LegacyShop, *, compress: bool) -> None:
     """Whatever the application accepts: this hop is the long one, and the proxy can unpack it."""
+    assert site.platform.counts.compressed == (GOAL if compress else 0)
     calls = list(site.platform.api_requests)
     assert len(calls) == GOAL
     assert all(b"gzip" in b",".join(call.header_values("Accept-Encoding")) for call in calls)
@@ -135,7 +136,7 @@ async def test_a_crawl_never_leaves_the_proxy(tmp_path: Path, as_json: bool, com
 
     assert_only_the_links_were_changed(crawler)
     assert_signed_in_with_one_token(site)
-    assert_asked_for_in_gzip(site)
+    assert_asked_for_in_gzip(site, compress=compress)
 
 
 @pytest.mark.parametrize(
@@ -150,4 +151,4 @@ async def test_a_crawl_from_an_old_host_stays_there(tmp_path: Path, as_json: boo
 
     assert_only_the_links_were_changed(crawler)
     assert_signed_in_with_one_token(site)
-    assert_asked_for_in_gzip(site)
+    assert_asked_for_in_gzip(site, compress=compress)
