@@ -9,7 +9,11 @@
     │   ├── BodyTooLarge           413
     │   ├── ExpectationFailed      417
     │   ├── MethodNotSupported     501
-    │   └── Loop                   508  the request came from this very proxy
+    │   ├── Loop                   508  the request came from this very proxy
+    │   └── AccessError            who calls may not
+    │       ├── ClientUnauthenticated  401  no credentials, or wrong ones
+    │       ├── TooManyFailures        429  wrong ones, and too often
+    │       └── ClientForbidden        403  not this shop, or not this method
     ├── TokenError                 no access token for the shop
     │   ├── TokenRefused           502  the token endpoint refuses the credentials
     │   └── TokenUnavailable       502 or 504  unreachable, silent, or an answer that can't be read
@@ -48,6 +52,8 @@ class ProxyError(Exception):
     code: ClassVar[str]
     title: ClassVar[str]
     proxy_status: str
+    # Header fields that the answer has because of what it says.
+    fields: ClassVar[tuple[tuple[bytes, bytes], ...]] = ()
 
     def __init__(
         self,
@@ -109,6 +115,35 @@ class MethodNotSupported(RequestError):
 class Loop(RequestError):
     status, code, title = 508, "loop", "The request came from this proxy itself"
     proxy_status = "proxy_loop_detected"
+
+
+class AccessError(RequestError):
+    """Who calls may not do so. `tried` is the client's name that came with the request, fit for the log."""
+
+    proxy_status = "http_request_denied"
+
+    def __init__(
+        self, detail: str, *, reason: str = "", tried: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(detail, reason=reason, retry_after=retry_after)
+        self.tried = tried
+
+
+class ClientUnauthenticated(AccessError):
+    status, code, title = 401, "client_unauthenticated", "This proxy asks for credentials of its own"
+    # A field for each challenge: clients that know one scheme alone find it so (RFC 9110 §11.6.1 warns of lists).
+    fields = (
+        (b"WWW-Authenticate", b'Basic realm="%s"' % PROXY_NAME),
+        (b"WWW-Authenticate", b'Bearer realm="%s"' % PROXY_NAME),
+    )
+
+
+class TooManyFailures(AccessError):
+    status, code, title = 429, "too_many_failures", "Too many wrong credentials"
+
+
+class ClientForbidden(AccessError):
+    status, code, title = 403, "client_forbidden", "This client may not do that"
 
 
 class TokenError(ProxyError):
@@ -200,6 +235,7 @@ def problem(error: ProxyError, *, request_id: str) -> Problem:
         (b"Content-Type", b"application/problem+json"),
         (b"Cache-Control", b"no-store"),
         (b"Proxy-Status", b"%s; error=%s" % (PROXY_NAME, error.proxy_status.encode())),
+        *error.fields,
     )
     if error.retry_after is not None:
         headers += ((b"Retry-After", b"%d" % max(math.ceil(round(error.retry_after, 3)), 1)),)

@@ -8,7 +8,9 @@ import pytest
 
 from proxy import errors
 from proxy.errors import (
+    AccessError,
     BadTarget,
+    ClientUnauthenticated,
     Overloaded,
     PacedOut,
     ProxyError,
@@ -17,6 +19,7 @@ from proxy.errors import (
     TokenError,
     TokenRefused,
     TokenUnavailable,
+    TooManyFailures,
     UpstreamError,
     UpstreamTimeout,
     problem,
@@ -37,7 +40,7 @@ http_protocol_error proxy_internal_response proxy_internal_error proxy_configura
 """
 
 # Errors that stand for a group: nothing raises them.
-GROUPS: frozenset[type[ProxyError]] = frozenset((RequestError, TokenError, UpstreamError))
+GROUPS: frozenset[type[ProxyError]] = frozenset((RequestError, AccessError, TokenError, UpstreamError))
 
 MAKERS: dict[type[ProxyError], list[Callable[[], ProxyError]]] = {
     RequestTooLarge: [lambda: RequestTooLarge(DETAIL, status=414), lambda: RequestTooLarge(DETAIL, status=431)],
@@ -84,6 +87,7 @@ def test_every_error_becomes_a_problem_document(error: ProxyError) -> None:
         (b"Content-Type", b"application/problem+json"),
         (b"Cache-Control", b"no-store"),
         (b"Proxy-Status", b"shop-auth-proxy; error=" + error.proxy_status.encode()),
+        *error.fields,
     )
 
 
@@ -130,6 +134,9 @@ def test_every_error_that_the_proxy_raises_has_been_found() -> None:
         ("expectation_failed", [417]),
         ("method_not_supported", [501]),
         ("loop", [508]),
+        ("client_unauthenticated", [401]),
+        ("client_forbidden", [403]),
+        ("too_many_failures", [429]),
         ("token_refused", [502]),
         ("token_unavailable", [502, 504]),
         ("upstream_unreachable", [502]),
@@ -164,13 +171,23 @@ def test_one_error_can_name_a_proxy_status_of_its_own_without_changing_the_next(
     ("retry_after", "value"),
     [(0.0, b"1"), (0.2, b"1"), (1.0, b"1"), (1.001, b"2"), (59.5, b"60"), (60.0, b"60"), (-5.0, b"1")],
 )
-@pytest.mark.parametrize("kind", [Overloaded, PacedOut, TokenRefused, TokenUnavailable])
+@pytest.mark.parametrize("kind", [Overloaded, PacedOut, TokenRefused, TokenUnavailable, TooManyFailures])
 def test_an_error_that_passes_says_in_how_many_whole_seconds_to_try_again(
     kind: type[ProxyError], retry_after: float, value: bytes
 ) -> None:
     answer = problem(kind(DETAIL, retry_after=retry_after), request_id="id-1")
 
     assert [field for field in answer.headers if field[0] == b"Retry-After"] == [(b"Retry-After", value)]
+
+
+def test_a_401_offers_each_scheme_in_a_field_of_its_own() -> None:
+    answer = problem(ClientUnauthenticated(DETAIL), request_id="id-1")
+
+    assert [value for name, value in answer.headers if name == b"WWW-Authenticate"] == [
+        b'Basic realm="shop-auth-proxy"',
+        b'Bearer realm="shop-auth-proxy"',
+    ]
+    assert [kind for kind in KINDS if kind.fields] == [ClientUnauthenticated]
 
 
 def test_a_token_that_timed_out_does_not_change_the_next_answer() -> None:
