@@ -22,17 +22,19 @@ from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from structlog.typing import FilteringBoundLogger
 
 from proxy import __version__
-from proxy.config import Config, UpstreamConfig
+from proxy.config import ClientConfig, Config, UpstreamConfig
 from proxy.forwarding.addressing import Addressing
 from proxy.forwarding.client import ClientServer
 from proxy.forwarding.forwarder import Forwarder
 from proxy.forwarding.headers import Hop
 from proxy.forwarding.route import Routes
 from proxy.forwarding.upstream import Upstream
+from proxy.guards.access import Access, Client
 from proxy.guards.aliases import hosts_of_platforms, leading_here
 from proxy.guards.egress import PublicResolver
 from proxy.guards.pacing import Pacer
 from proxy.guards.slots import PacingPolicy
+from proxy.platforms.addresses import is_loopback
 from proxy.platforms.shop_hosts import ShopHosts
 from proxy.tasks import BackgroundTasks
 from proxy.telemetry.metrics import PacingMetrics, TokenMetrics
@@ -157,6 +159,7 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
         forwarder = Forwarder(
             Addressing(ShopHosts(config.shops) if config.server.route_by_host else None, config.server.public_url),
             Routes(config.shops),
+            Access([_client(name, client) for name, client in config.clients.items()], clock=clock),
             tokens,
             pacer,
             upstreams,
@@ -177,7 +180,14 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
                 f"{error.strerror or error}"
             ) from None
         host, port = listener.sockets[0].getsockname()[:2]
-        outside.log.info("proxy.started", host=host, port=port, shops=len(config.shops.named), version=__version__)
+        outside.log.info(
+            "proxy.started",
+            host=host,
+            port=port,
+            who_may_call=who_may_call(config),
+            shops=len(config.shops.named),
+            version=__version__,
+        )
         try:
             yield RunningProxy(host, port, tokens, forwarder)
         finally:
@@ -199,6 +209,21 @@ async def hosts_leading_here(config: Config, *, within: float, resolver: Abstrac
             listener=(config.server.host, config.server.port),
             within=within,
         )
+
+
+def _client(name: str, config: ClientConfig) -> Client:
+    shops, methods = (None if "*" in names else frozenset(names) for names in (config.shops, config.methods))
+    return Client(name, config.digest, shops, methods)
+
+
+def who_may_call(config: Config) -> str:
+    """Return a phrase for the operator about who may use the shops."""
+    count = len(config.clients)
+    if count:
+        return f"{count} {'client' if count == 1 else 'clients'} with credentials"
+    if is_loopback(config.server.host):
+        return "this machine only (loopback), without credentials"
+    return "whoever reaches it, without credentials (allow_anonymous)"
 
 
 async def serve(config: Config, outside: Outside) -> None:

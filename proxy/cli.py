@@ -60,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--offline", action="store_true", help="check the configuration only")
     token = commands.add_parser("token", help="print an access token for a shop, for use with curl")
     token.add_argument("shop", metavar="SHOP", help="the shop, as it stands in the path of a request")
+    new_client = commands.add_parser(
+        "new-client", help="make a secret for a client, and the configuration lines for it"
+    )
+    new_client.add_argument("name", metavar="NAME", help="what the client is to be called; its user name in HTTP Basic")
     demo = commands.add_parser("demo", help="try the proxy against simulated shops; needs no account")
     demo.add_argument("--port", type=_port, metavar="N", help="where the proxy listens (default: 8080)")
     demo.add_argument("--once", action="store_true", help="make a few calls, show them, and exit")
@@ -88,6 +92,10 @@ def _command(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
             from proxy.commands.token import token
 
             return token(options.shop, options.config)
+        case "new-client":
+            from proxy.commands.new_client import new_client
+
+            return new_client(options.name)
         case _:
             from proxy.commands.demo import demo
 

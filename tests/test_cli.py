@@ -17,7 +17,9 @@ async def test_version_is_told() -> None:
     assert (await ran("--version")).stdout == f"shop-auth-proxy {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [(), ("serv",), ("serve", "--conf", "x"), ("token",), ("check", "--nothing")])
+@pytest.mark.parametrize(
+    "arguments", [(), ("serv",), ("serve", "--conf", "x"), ("token",), ("check", "--nothing"), ("new-client",)]
+)
 async def test_wrong_usage_ends_with_2_and_a_usage_line(arguments: tuple[str, ...]) -> None:
     ended = await ran(*arguments)
 
@@ -26,7 +28,7 @@ async def test_wrong_usage_ends_with_2_and_a_usage_line(arguments: tuple[str, ..
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "token", "demo"])
+@pytest.mark.parametrize("command", ["serve", "check", "token", "new-client", "demo"])
 async def test_every_command_has_help(command: str) -> None:
     ended = await ran(command, "--help")
 

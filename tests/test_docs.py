@@ -22,7 +22,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "migrating-from-basic-auth.md").read_text(encoding="utf-8")
 EXAMPLE = (ROOT / "config.example.toml").read_text(encoding="utf-8")
 # The names that stand for NAME in the example.
-EXAMPLE_NAMES = {"shops": "demo", "platforms": "mine"}
+EXAMPLE_NAMES = {"shops": "demo", "clients": "erp", "platforms": "mine"}
 
 
 def without_comment_signs(text: str) -> str:
@@ -102,14 +102,16 @@ def test_the_example_is_a_configuration_with_nothing_but_defaults(example: Path,
 
 def test_the_example_with_every_setting_switched_on_is_a_configuration(example: Path) -> None:
     text = without_comment_signs(example.read_text(encoding="utf-8"))
-    # The one file that would have to be real.
-    text = re.sub(r"^ca_file.*\n", "", text, flags=re.MULTILINE)
+    # The one file that would have to be real, and what stands for another setting.
+    text = re.sub(r"^(ca_file|secret_sha256).*\n", "", text, flags=re.MULTILINE)
+    (example.parent / "erp").write_text("s3cret-of-the-client\n", encoding="utf-8")
     example.write_text(text, encoding="utf-8")
 
     config = load_config(example, {"APP_SECRET": "s3cret"})
 
     assert config.shops.wildcard is not None
     assert "mine" in config.platforms
+    assert "erp" in config.clients
 
 
 @pytest.mark.parametrize("name", setting_names())

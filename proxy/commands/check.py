@@ -11,6 +11,7 @@ from typing import Final, TextIO
 from proxy.app import hosts_leading_here, open_token_endpoint
 from proxy.commands.common import complain, read_config
 from proxy.config import Config
+from proxy.config.clients import LONG_ENOUGH, short_secrets
 from proxy.errors import TokenError, TokenRefused
 from proxy.platforms.shop import Shop
 from proxy.telemetry.logs import wants_color
@@ -39,6 +40,8 @@ async def check(config_file: Path | None, *, offline: bool) -> int:
         return 2
     count = len(config.shops.named)
     print(f"The configuration is right: {count} {'shop' if count == 1 else 'shops'} by name.")
+    for name in short_secrets(config.clients):
+        print(f"The secret of client {name} is short: {LONG_ENOUGH} characters or more, made by chance, are better.")
     if offline:
         return 0
     leading_here = await hosts_leading_here(config, within=_LOOKUPS)

@@ -30,4 +30,7 @@ def redactor_for(config: Config) -> Redactor:
     redactor = Redactor()
     for credentials in config.shops.all_credentials():
         redactor.add(credentials.client_secret.reveal())
+    for client in config.clients.values():
+        if client.secret is not None:
+            redactor.add(client.secret.reveal())
     return redactor

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from proxy import app
 from proxy.commands.common import complain, read_config, redactor_for
+from proxy.config.clients import LONG_ENOUGH, short_secrets
 from proxy.telemetry.logs import make_logger, route_library_logs, wants_color
 
 
@@ -23,6 +24,8 @@ async def serve(config_file: Path | None) -> int:
         color=wants_color(sys.stdout, os.environ),
     )
     undo = route_library_logs(log, level=config.logging.level)
+    for name in short_secrets(config.clients):
+        log.warning("client.short_secret", client=name, mend=f"take {LONG_ENOUGH} characters or more, made by chance")
     try:
         await app.serve(config, app.Outside(log, conceal=redactor.add_transient))
     except app.StartError as error:

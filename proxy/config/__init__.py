@@ -4,6 +4,7 @@
     schema.py       every setting: its name, what it may hold, its default; and the settings that are not built yet
     values.py       one value of the file -> what the setting holds; secrets, files, networks
     environment.py  the form without a file: one shop from `SHOP_AUTH_PROXY_…` variables
+    clients.py      what is to be checked about `[clients.NAME]`
     loading.py      puts it together
 
 Rules: unknown keys are problems; nothing is parsed and then without effect. A problem is one line: the key's path (or
@@ -13,9 +14,18 @@ variables, since any value may be a secret in the wrong place.
 
 from proxy.config.loading import load_config
 from proxy.config.problems import ConfigError
-from proxy.config.schema import Config, LoggingConfig, PacingConfig, ServerConfig, TokensConfig, UpstreamConfig
+from proxy.config.schema import (
+    ClientConfig,
+    Config,
+    LoggingConfig,
+    PacingConfig,
+    ServerConfig,
+    TokensConfig,
+    UpstreamConfig,
+)
 
 __all__ = [
+    "ClientConfig",
     "Config",
     "ConfigError",
     "LoggingConfig",

@@ -5,6 +5,8 @@
     CLIENT_SECRET or CLIENT_SECRET_FILE the secret, or the name of a file that holds it; one of the two
     PLATFORM, HOST, PORT                as in the file, and with the same defaults
     ALLOW_ANONYMOUS                     true or false
+    CLIENT_NAME                         the client that may call, and its secret:
+    CLIENT_PASSWORD or CLIENT_PASSWORD_FILE
 
 Rules: the form is for a whole configuration. It does not change settings of a file: such a variable beside a file is a
 problem, unless the file itself names it (`{ env = "SHOP_AUTH_PROXY_CLIENT_SECRET" }`). Without a file, unknown
@@ -24,8 +26,11 @@ SHOP: Final = f"{PREFIX}SHOP"
 CLIENT_ID: Final = f"{PREFIX}CLIENT_ID"
 CLIENT_SECRET: Final = f"{PREFIX}CLIENT_SECRET"
 CLIENT_SECRET_FILE: Final = f"{PREFIX}CLIENT_SECRET_FILE"
+CLIENT_NAME: Final = f"{PREFIX}CLIENT_NAME"
+CLIENT_PASSWORD: Final = f"{PREFIX}CLIENT_PASSWORD"
+CLIENT_PASSWORD_FILE: Final = f"{PREFIX}CLIENT_PASSWORD_FILE"
 
-# Where in the file each variable would stand; `NAME` stands for the shop's name.
+# Where in the file each variable would stand; `NAME` stands for the shop's name, or the client's.
 _NAME: Final = "NAME"
 VARIABLES: Final[Mapping[str, Place]] = MappingProxyType(
     {
@@ -37,12 +42,14 @@ VARIABLES: Final[Mapping[str, Place]] = MappingProxyType(
         f"{PREFIX}HOST": ("server", "host"),
         f"{PREFIX}PORT": ("server", "port"),
         f"{PREFIX}ALLOW_ANONYMOUS": ("server", "allow_anonymous"),
+        CLIENT_NAME: ("clients", _NAME),
+        CLIENT_PASSWORD: ("clients", _NAME, "secret"),
+        CLIENT_PASSWORD_FILE: ("clients", _NAME, "secret"),
     }
 )
+_FILES: Final = frozenset({CLIENT_SECRET_FILE, CLIENT_PASSWORD_FILE})
 # See schema.NOT_BUILT_YET.
-NOT_BUILT_YET: Final = frozenset(
-    PREFIX + name for name in ("ADMIN_HOST", "ADMIN_PORT", "CLIENT_NAME", "CLIENT_PASSWORD", "CLIENT_PASSWORD_FILE")
-)
+NOT_BUILT_YET: Final = frozenset(PREFIX + name for name in ("ADMIN_HOST", "ADMIN_PORT"))
 
 _KUBERNETES_NAME = re.compile(
     r".*_SERVICE_(?:HOST|PORT(?:_.*)?)|.*_PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?"
@@ -69,26 +76,40 @@ def read_environment(environ: Mapping[str, str], problems: Problems) -> dict[str
         elif variable not in VARIABLES:
             problems.add((variable,), unknown("variable", variable, VARIABLES))
 
-    shop = given.get(SHOP, "")
-    tables: dict[str, dict[str, Any]] = {"shops": {}, "server": {}}
+    shop, client = (given.get(name, "") for name in (SHOP, CLIENT_NAME))
+    tables: dict[str, dict[str, Any]] = {"shops": {}, "server": {}, "clients": {}}
+    problems.rename(("clients",), CLIENT_NAME)
     for variable, template in VARIABLES.items():
-        place = tuple(shop if key == _NAME else key for key in template)
-        if variable in given or variable != CLIENT_SECRET_FILE:
+        place = tuple({"shops": shop, "clients": client}[template[0]] if key == _NAME else key for key in template)
+        if variable in given or variable not in _FILES:
             problems.rename(place, variable)
         if variable in given and not given[variable]:
             problems.add(place, "is empty: give it a value, or remove it")
-        elif variable in given and variable != SHOP:
+        elif variable in given and variable not in (SHOP, CLIENT_NAME):
             tables[place[0]][place[-1]] = _value(variable, given[variable])
 
-    if SHOP not in given:
-        problems.add(("shops", shop), "is missing: set it to the shop's name")
-    elif shop == "*":
+    if shop == "*":
         problems.add(("shops", shop), 'this form serves one shop; for all of them write [shops."*"] into a file')
-    if CLIENT_SECRET in given and CLIENT_SECRET_FILE in given:
-        problems.add(("shops", shop, "client_secret"), f"is set beside {CLIENT_SECRET}: remove one of the two")
-    elif "client_secret" not in tables["shops"]:
-        problems.add(("shops", shop, "client_secret"), f"is missing: set it, or {CLIENT_SECRET_FILE}")
-    return {"shops": {shop: tables["shops"]}, "server": tables["server"]}
+    _check_named(given, problems, ("shops", shop, "client_secret"), (SHOP, CLIENT_SECRET, CLIENT_SECRET_FILE))
+    document = {"shops": {shop: tables["shops"]}, "server": tables["server"]}
+    of_client = (CLIENT_NAME, CLIENT_PASSWORD, CLIENT_PASSWORD_FILE)
+    if given.keys() & set(of_client):
+        _check_named(given, problems, ("clients", client, "secret"), of_client)
+        document["clients"] = {client: tables["clients"]}
+    return document
+
+
+def _check_named(
+    given: Mapping[str, str], problems: Problems, secret_place: Place, variables: tuple[str, str, str]
+) -> None:
+    """Note a problem unless there is a name, and a secret in one of its two variables."""
+    name, secret, secret_file = variables
+    if name not in given:
+        problems.add(secret_place[:2], f"is missing: set it to the {secret_place[0].removesuffix('s')}'s name")
+    if secret in given and secret_file in given:
+        problems.add(secret_place, f"is set beside {secret}: remove one of the two")
+    elif secret not in given and secret_file not in given:
+        problems.add(secret_place, f"is missing: set it, or {secret_file}")
 
 
 def refuse_beside_file(environ: Mapping[str, str], named_in_file: set[str], problems: Problems) -> None:
@@ -107,6 +128,6 @@ def _given(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _value(variable: str, text: str) -> object:
-    if variable == CLIENT_SECRET:
+    if variable in (CLIENT_SECRET, CLIENT_PASSWORD):
         return {"env": variable}
-    return {"file": text} if variable == CLIENT_SECRET_FILE else text
+    return {"file": text} if variable in _FILES else text

@@ -7,7 +7,6 @@ soon as they are known; a setting that has a problem of its own is left out of t
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -15,18 +14,21 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import fields
 
+from proxy.config.clients import check_client, check_digests
 from proxy.config.environment import read_environment, refuse_beside_file
 from proxy.config.problems import ConfigError, Place, Problems, unknown
 from proxy.config.schema import (
     NAMED_SECTIONS,
     NOT_BUILT_YET,
     SECTIONS,
+    ClientConfig,
     Config,
     PlatformSettings,
     ServerConfig,
     ShopSettings,
 )
 from proxy.config.values import MAX_FILE, Unusable, ValueReader, expectation, read_text, shown, type_name
+from proxy.platforms.addresses import is_loopback
 from proxy.platforms.platform import SHOP_PLACEHOLDER, Credentials, Platform, is_shop_name
 from proxy.platforms.shop import Shop, Shops
 from proxy.platforms.shoprenter import SHOPRENTER
@@ -76,15 +78,18 @@ class Loader:
     def __init__(self, values: ValueReader, problems: Problems) -> None:
         self._values = values
         self._problems = problems
+        self._has_clients = False
 
     def load(self, document: Mapping[str, Any]) -> Config | None:
         """Return the configuration, or `None` if there were problems."""
-        # A shop may name a platform that stands below it.
-        own = document.get("platforms")
-        known_platforms = BUILT_IN.keys() | (own.keys() if isinstance(own, dict) else ())
+        # A shop may name a platform that stands below it, a client a shop; and clients below open the host above.
+        known_platforms = BUILT_IN.keys() | _keys(document, "platforms")
+        known_shops = _keys(document, "shops")
+        self._has_clients = "clients" in document
         sections: dict[str, Any] = {name: schema() for name, schema in SECTIONS.items()}
         platforms = dict(BUILT_IN)
         shops: dict[str, Mapping[str, Any]] = {}
+        clients: dict[str, Mapping[str, Any]] = {}
         for name, table in document.items():
             if name in SECTIONS:
                 sections[name] = self._section(name, table)
@@ -92,6 +97,9 @@ class Loader:
                 platforms |= {key: self._platform(key, platform) for key, platform in self._tables((name,), table)}
             elif name == "shops":
                 shops = {key: self._shop(key, shop, known_platforms) for key, shop in self._tables((name,), table)}
+            elif name == "clients":
+                clients = {key: self._client(key, client, known_shops) for key, client in self._tables((name,), table)}
+                self._check_clients(clients)
             else:
                 self._not_a_setting((name,), table, {*SECTIONS, *NAMED_SECTIONS})
         if not shops:
@@ -99,7 +107,12 @@ class Loader:
         self._check_hosts(platforms.values(), shops)
         if self._problems:
             return None
-        return Config(**sections, shops=_shops(shops, platforms), platforms=MappingProxyType(platforms))
+        return Config(
+            **sections,
+            shops=_shops(shops, platforms),
+            platforms=MappingProxyType(platforms),
+            clients=MappingProxyType({key: ClientConfig(**client) for key, client in clients.items()}),
+        )
 
     def _section(self, name: str, table: object) -> Struct:
         section = SECTIONS[name](**self._settings((name,), table, SECTIONS[name]))
@@ -109,11 +122,18 @@ class Loader:
 
     def _check_exposure(self, server: ServerConfig) -> None:
         anonymous = ("server", "allow_anonymous")
-        if not (server.allow_anonymous or anonymous in self._problems or _is_loopback(server.host)):
+        clients = self._problems.name(("clients",))
+        if self._has_clients:
+            if server.allow_anonymous:
+                self._problems.add(
+                    anonymous, f"has no effect beside {clients}, whose credentials every request needs: remove one"
+                )
+        elif not (server.allow_anonymous or anonymous in self._problems or is_loopback(server.host)):
             self._problems.add(
                 ("server", "host"),
                 "is not a loopback address, so that whoever reaches it could use every shop with your credentials:"
-                f' write "127.0.0.1", or set {self._problems.name(anonymous)} = true if that is what you want',
+                f' write "127.0.0.1", or say who may call ({clients}; shop-auth-proxy new-client makes one), or set'
+                f" {self._problems.name(anonymous)} = true if anybody may",
             )
 
     def _shop(self, key: str, table: object, known_platforms: set[str]) -> Mapping[str, Any]:
@@ -130,6 +150,19 @@ class Loader:
         if settings.get("platform", SHOPRENTER.name) not in known_platforms:
             self._problems.add((*place, "platform"), unknown("platform", settings["platform"], known_platforms))
         return settings
+
+    def _client(self, name: str, table: object, known_shops: set[str]) -> Mapping[str, Any]:
+        settings = self._settings(("clients", name), table, ClientConfig)
+        if isinstance(table, dict):
+            check_client(name, table, settings, known_shops, self._problems)
+        return settings
+
+    def _check_clients(self, clients: Mapping[str, Mapping[str, Any]]) -> None:
+        if not clients:
+            self._problems.add(
+                ("clients",), "there is no client: add [clients.NAME] with its secret, or remove it if anybody may call"
+            )
+        check_digests({name: ClientConfig(**settings) for name, settings in clients.items()}, self._problems)
 
     def _check_shop_name(self, place: Place, name: str) -> None:
         if is_shop_name(name.encode(errors="replace")):
@@ -228,6 +261,11 @@ class Loader:
             self._problems.add(place, unknown("setting", place[-1], known))
 
 
+def _keys(document: Mapping[str, Any], section: str) -> set[str]:
+    tables = document.get(section)
+    return set(tables) if isinstance(tables, dict) else set()
+
+
 def _shops(shops: Mapping[str, Mapping[str, Any]], platforms: Mapping[str, Platform]) -> Shops:
     """Put shops together from settings that have no problem left."""
     complete = {key: ShopSettings(**settings) for key, settings in shops.items()}
@@ -238,10 +276,3 @@ def _shops(shops: Mapping[str, Mapping[str, Any]], platforms: Mapping[str, Platf
     wildcard = parts.pop(WILDCARD, None)
     named = {key: Shop(key, complete[key].shop_name or key, *part) for key, part in parts.items()}
     return Shops(MappingProxyType(named), wildcard)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

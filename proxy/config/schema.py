@@ -6,6 +6,7 @@ msgspec for each value alone; the rule's `description` ends the sentence "must b
 """
 
 from collections.abc import Mapping
+from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from types import MappingProxyType
@@ -58,6 +59,19 @@ Networks = Annotated[
 CertificateFile = Annotated[Path, Meta(description="the name of a file as a text, not empty")]
 SecretSource = Annotated[
     Secret, Meta(description='a text, { file = "…" } or { env = "NAME" }, and exactly one of them')
+]
+Digest = Annotated[
+    str,
+    Meta(pattern=r"\A[0-9A-Fa-f]{64}\Z", description="the SHA-256 digest of a secret, 64 hexadecimal digits as a text"),
+]
+# Which texts these lists may hold is checked in clients.py, which has better words for it.
+ShopNames = Annotated[
+    tuple[str, ...],
+    Meta(min_length=1, description='a list of shops as texts, such as ["demo"], or ["*"] for all; not empty'),
+]
+MethodNames = Annotated[
+    tuple[str, ...],
+    Meta(min_length=1, description='a list of methods as texts, such as ["GET"], or ["*"] for all; not empty'),
 ]
 RateLimitRule = Annotated[
     RateLimit,
@@ -127,6 +141,22 @@ class ShopSettings(Struct, frozen=True, kw_only=True):
     shop_name: Text | None = None
 
 
+class ClientConfig(Struct, frozen=True, kw_only=True):
+    """`[clients.NAME]`: who may call. Of `secret` and `secret_sha256` exactly one is there; `"*"` means all."""
+
+    secret: SecretSource | None = None
+    secret_sha256: Digest | None = None
+    shops: ShopNames = ("*",)
+    methods: MethodNames = ("*",)
+
+    @property
+    def digest(self) -> bytes:
+        """The SHA-256 digest of the secret."""
+        if self.secret is not None:
+            return sha256(self.secret.reveal().encode()).digest()
+        return bytes.fromhex(self.secret_sha256 or "")
+
+
 class PlatformSettings(Struct, frozen=True, kw_only=True):
     """`[platforms.NAME]`, as written; `Config` has it as a `Platform`, whose defaults are the same."""
 
@@ -155,6 +185,7 @@ class Config(Struct, frozen=True, kw_only=True):
     logging: LoggingConfig
     shops: Shops
     platforms: Mapping[str, Platform]
+    clients: Mapping[str, ClientConfig] = field(default_factory=dict)
 
 
 SECTIONS: Final[Mapping[str, type[Struct]]] = MappingProxyType(
@@ -168,12 +199,12 @@ SECTIONS: Final[Mapping[str, type[Struct]]] = MappingProxyType(
 )
 # Sections whose tables the user names: [shops.demo].
 NAMED_SECTIONS: Final[Mapping[str, type[Struct]]] = MappingProxyType(
-    {"shops": ShopSettings, "platforms": PlatformSettings}
+    {"shops": ShopSettings, "clients": ClientConfig, "platforms": PlatformSettings}
 )
 
 # Planned settings, refused until their feature is there: a setting without effect would be a lie. A whole section is
 # named alone. The feature that builds one takes it from here (and its variables from environment.NOT_BUILT_YET).
-NOT_BUILT_YET: Final = frozenset({"admin", "clients", "server.tls", "server.header_timeout"})
+NOT_BUILT_YET: Final = frozenset({"admin", "server.tls", "server.header_timeout"})
 
 
 def setting_names() -> tuple[str, ...]:

@@ -8,12 +8,13 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from proxy.errors import Problem, ProxyError
+from proxy.errors import AccessError, Problem, ProxyError
 from proxy.forwarding.body import RequestBody
 from proxy.forwarding.client_response import ClientResponse
 from proxy.forwarding.rewriting import ShopLinks
 from proxy.forwarding.target import Target
 from proxy.forwarding.upstream_response import UpstreamResponse
+from proxy.guards.access import Client
 from proxy.tokens.token import AccessToken
 
 # Platforms put a code of their own into the body of a 401 (Shoprenter: 40101), in JSON or XML; how is not documented.
@@ -35,6 +36,7 @@ class Exchange:
     target: Target | None = None
     # What is rewritten in the body, both ways, and in the answer's head; `None`: nothing.
     links: ShopLinks | None = None
+    client: Client | None = None
     body: RequestBody | None = None
     attempts: int = 0
     # The token that was sent last, and the answer to that.
@@ -55,10 +57,16 @@ class Exchange:
         """The path without shop and query, once the target has been read."""
         return self.target.path.decode() if self.target else None
 
+    @property
+    def caller(self) -> str:
+        """Who shares the platform's rate limit fairly: the client by its name, else the address it calls from."""
+        return self.client.name if self.client else self.request.remote or ""
+
     def log_fields(self, now: float, error: ProxyError | None = None) -> dict[str, Any]:
         """Return what a log line says of any request."""
         return {
             **({"code": error.code, "detail": error.detail, "reason": error.reason} if error else {}),
+            **self._caller_fields(error),
             "shop": self.shop,
             "method": self.request.method,
             "path": self.path,
@@ -75,6 +83,14 @@ class Exchange:
         """Take note of a piece of the answer's body, if the log needs to know what it begins with."""
         if self.newly_not_permitted and len(self.beginning) < INNER_CODE_WITHIN:
             self.beginning += chunk
+
+    def _caller_fields(self, error: ProxyError | None) -> dict[str, Any]:
+        """Return what the log says of who calls, if there are clients: who it is, or who tried and from where."""
+        if self.client is not None:
+            return {"client": self.client.name}
+        if isinstance(error, AccessError):
+            return {"client": None, "client_tried": error.tried, "address": self.request.remote}
+        return {}
 
     def not_permitted_fields(self) -> dict[str, Any]:
         """Return what the log says of a 401 that no token helps against."""

@@ -21,6 +21,7 @@ from proxy.errors import (
     PacedOut,
     ProxyError,
     TokenError,
+    TooManyFailures,
     UnknownShop,
     UpstreamError,
     problem,
@@ -35,6 +36,7 @@ from proxy.forwarding.headers import (
     Hop,
     decrease_max_forwards,
     expects_continue,
+    fields_named,
     first_named,
     list_members,
     request_id,
@@ -47,6 +49,7 @@ from proxy.forwarding.route import Route, Routes
 from proxy.forwarding.target import Target, call_segment, upstream_target
 from proxy.forwarding.upstream import Upstream, UpstreamRequest
 from proxy.forwarding.upstream_response import UpstreamResponse
+from proxy.guards.access import Access
 from proxy.guards.pacing import Pacer
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.state import CallKind
@@ -63,6 +66,7 @@ class Forwarder:
         self,
         addressing: Addressing,
         routes: Routes,
+        access: Access,
         tokens: TokenCache,
         pacer: Pacer,
         upstreams: Mapping[bool, Upstream],
@@ -76,6 +80,7 @@ class Forwarder:
         self._addressing = addressing
         self._routes = routes
         self._links = LinksOfShops()
+        self._access = access
         self._tokens = tokens
         self._pacer = pacer
         self._upstreams = upstreams
@@ -123,6 +128,9 @@ class Forwarder:
         target, base = self._addressing.read(exchange.request, self._hop)
         exchange.target = target
         # 2. admit; only then is the shop looked up
+        authorization = fields_named(exchange.request.raw_headers, b"authorization")
+        exchange.client = self._access.identify(authorization, exchange.request.remote)
+        self._access.check(exchange.client, exchange.request.method, target.shop)
         route = self._routes.find(target.shop)
         if route is None:
             raise UnknownShop(f"There is no shop '{target.shop}' here.")
@@ -179,7 +187,7 @@ class Forwarder:
         if exchange.links is not None:
             to_send, content, fields = await with_links_of_platform(body, content, fields, exchange.links)
         path = upstream_target(route.base_path, target.rest)
-        turn = self._pacer.turn(route.token_request.key, request.remote or "", route.shop.platform.rate_limit)
+        turn = self._pacer.turn(route.token_request.key, exchange.caller, route.shop.platform.rate_limit)
         return UpstreamRequest(route.origin, request.method, path, fields, to_send, content, turn)
 
     async def _attempt(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> UpstreamResponse:
@@ -255,7 +263,9 @@ class Forwarder:
             response.refuse_rest()  # what follows may belong to no request
         with suppress(ConnectionError):
             exchange.write(problem(error, request_id=exchange.request_id))
-        level = self._log.warning if isinstance(error, (UpstreamError, InternalError)) else self._log.info
+        level = (
+            self._log.warning if isinstance(error, (UpstreamError, InternalError, TooManyFailures)) else self._log.info
+        )
         level("request.refused", **self._fields(exchange, error))
 
     def _abandon(self, exchange: Exchange) -> None:

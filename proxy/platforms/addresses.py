@@ -1,4 +1,4 @@
-"""Which IP addresses are of the public internet, and which are inside the own network."""
+"""Which IP addresses are of the public internet, which are inside the own network, and which are this machine."""
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
@@ -30,3 +30,11 @@ def is_public(address: str) -> bool:
             return False
         parsed = embedded or parsed
     return parsed.is_global and not parsed.is_multicast
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches what listens on `host`, an address or a name."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

@@ -114,6 +114,21 @@ async def test_offline_resolves_nothing(tmp_path: Path) -> None:
     assert (ended.status, ended.stderr) == (0, "")
 
 
+async def test_a_short_secret_of_a_client_is_told_but_not_the_secret(tmp_path: Path) -> None:
+    clients = '[clients.erp]\nsecret = "short-one"\n[clients.feed]\nsecret = "long-enough-0123456789"\n'
+    file = written(
+        tmp_path / "config.toml", shops=clients, token_url="http://127.0.0.1:9/", api_url="http://127.0.0.1:9/"
+    )
+
+    ended = await ran("check", "--offline", "--config", str(file))
+
+    assert ended.status == 0
+    assert ended.stdout.splitlines()[1:] == [
+        "The secret of client erp is short: 16 characters or more, made by chance, are better."
+    ]
+    assert "short-one" not in ended.stdout
+
+
 async def test_eight_shops_are_asked_at_a_time(tmp_path: Path) -> None:
     waiting = 0
     most = 0

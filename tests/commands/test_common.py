@@ -19,14 +19,15 @@ def test_every_problem_is_told_in_a_line_of_its_own(tmp_path: Path, capsys: pyte
     assert [problem.split(":")[0].strip() for problem in problems] == ["server.prot", "shops.demo.client_secret"]
 
 
-def test_the_secrets_of_all_shops_are_kept_out_of_the_log(tmp_path: Path) -> None:
+def test_the_secrets_of_all_shops_and_clients_are_kept_out_of_the_log(tmp_path: Path) -> None:
     file = written(
         tmp_path / "config.toml",
-        shops='[shops."*"]\nclient_id = "app"\nclient_secret = "another-secret"\n',
+        shops='[shops."*"]\nclient_id = "app"\nclient_secret = "another-secret"\n'
+        '[clients.erp]\nsecret = "secret-of-erp"\n[clients.feed]\nsecret_sha256 = "' + "0a" * 32 + '"\n',
         token_url="http://127.0.0.1:9/",
         api_url="http://127.0.0.1:9/",
     )
     config = read_config(file)
     assert config is not None
 
-    assert redactor_for(config).redact(f"{SECRET} and another-secret") == "[hidden] and [hidden]"
+    assert redactor_for(config).redact(f"{SECRET}, another-secret, secret-of-erp") == ", ".join(["[hidden]"] * 3)

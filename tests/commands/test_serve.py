@@ -1,6 +1,7 @@
 """`serve`, as a process."""
 
 import asyncio
+import base64
 import json
 import re
 import signal
@@ -10,7 +11,7 @@ import pytest
 
 from tests.commands.configurations import SECRET, leading_here, written
 from tests.commands.processes import Command, ran, started
-from tests.peers import Connection, answering, connected, response, serving, token_response
+from tests.peers import Connection, answering, connected, request, response, serving, token_response
 
 
 async def port_of(command: Command) -> int:
@@ -76,6 +77,31 @@ async def test_one_shop_from_the_environment_needs_no_file(tmp_path: Path) -> No
 
     assert answer.status == 404
     assert json.loads(answer.body)["code"] == "unknown_shop"
+
+
+async def test_one_client_from_the_environment_is_all_that_may_call(tmp_path: Path) -> None:
+    password = "short-one"
+    environ = {
+        "SHOP_AUTH_PROXY_SHOP": "demo",
+        "SHOP_AUTH_PROXY_CLIENT_ID": "demo-id",
+        "SHOP_AUTH_PROXY_CLIENT_SECRET": SECRET,
+        "SHOP_AUTH_PROXY_PORT": "0",
+        "SHOP_AUTH_PROXY_CLIENT_NAME": "erp",
+        "SHOP_AUTH_PROXY_CLIENT_PASSWORD": password,
+    }
+    async with started("serve", environ=environ) as command, connected(await port_of(command)) as client:
+        statuses = []
+        for user in ("erp:short-one", "erp:wrong", "short-one:"):
+            credentials = base64.b64encode(user.encode())
+            answer = await client.ask(request(target=b"/another/", fields=b"Authorization: Basic %s\r\n" % credentials))
+            statuses.append(answer.status)
+        command.send_signal(signal.SIGTERM)
+        ended = await command.end()
+
+    assert statuses == [404, 401, 401]
+    assert '"event":"client.short_secret","client":"erp"' in ended.stdout
+    assert '"who_may_call":"1 client with credentials"' in ended.stdout
+    assert password not in ended.stdout + ended.stderr
 
 
 async def test_a_port_that_is_taken_is_said_in_one_sentence(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from proxy.config import Config, ConfigError, load_config
+from proxy.config.clients import NAME_RULE
 from proxy.config.environment import NOT_BUILT_YET, VARIABLES
-from proxy.config.schema import ServerConfig, setting_names
+from proxy.config.schema import ClientConfig, ServerConfig, setting_names
 from proxy.platforms.platform import Credentials
 from proxy.platforms.shop import Shop, Shops
 from proxy.platforms.shoprenter import SHOPRENTER
@@ -18,6 +19,7 @@ MINIMAL = {
     "SHOP_AUTH_PROXY_CLIENT_ID": "id",
     "SHOP_AUTH_PROXY_CLIENT_SECRET": "s3cret",
 }
+PASSWORD = "s3cret-of-the-client"
 NO_FILE = {name: value for name, value in MINIMAL.items() if name != "SHOP_AUTH_PROXY_CLIENT_SECRET"}
 
 
@@ -54,6 +56,24 @@ def test_every_variable_has_its_effect(tmp_path: Path) -> None:
     assert config.shops.named["demo"].platform == TOSS_SHOPPING
     assert config.shops.named["demo"].credentials == Credentials("id", Secret("s3cret"))
     assert config.server == ServerConfig(host="0.0.0.0", port=0, allow_anonymous=True)
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_a_client_may_be_named_and_then_others_than_this_machine_may_call(tmp_path: Path, in_file: bool) -> None:
+    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    password = {"_FILE": str(tmp_path / "password")} if in_file else {"": PASSWORD}
+
+    config = load_config(
+        None,
+        {
+            **MINIMAL,
+            "SHOP_AUTH_PROXY_HOST": "0.0.0.0",
+            "SHOP_AUTH_PROXY_CLIENT_NAME": "erp",
+            **{f"SHOP_AUTH_PROXY_CLIENT_PASSWORD{ending}": value for ending, value in password.items()},
+        },
+    )
+
+    assert config.clients == {"erp": ClientConfig(secret=Secret(PASSWORD))}
 
 
 def test_a_secret_file_is_sought_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +123,8 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
         (
             {"HOST": "::"},
             "SHOP_AUTH_PROXY_HOST: is not a loopback address, so that whoever reaches it could use every shop with your"
-            ' credentials: write "127.0.0.1", or set SHOP_AUTH_PROXY_ALLOW_ANONYMOUS = true if that is what you want',
+            ' credentials: write "127.0.0.1", or say who may call (SHOP_AUTH_PROXY_CLIENT_NAME; shop-auth-proxy'
+            " new-client makes one), or set SHOP_AUTH_PROXY_ALLOW_ANONYMOUS = true if anybody may",
         ),
         (
             {"PORT": "http"},
@@ -111,6 +132,38 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
         ),
         ({"ALLOW_ANONYMOUS": "yes"}, "SHOP_AUTH_PROXY_ALLOW_ANONYMOUS: must be true or false"),
         ({"PLATFORM": "shop-renter"}, "SHOP_AUTH_PROXY_PLATFORM: unknown platform: did you mean shoprenter?"),
+        (
+            {"CLIENT_NAME": "erp"},
+            "SHOP_AUTH_PROXY_CLIENT_PASSWORD: is missing: set it, or SHOP_AUTH_PROXY_CLIENT_PASSWORD_FILE",
+        ),
+        ({"CLIENT_PASSWORD": PASSWORD}, "SHOP_AUTH_PROXY_CLIENT_NAME: is missing: set it to the client's name"),
+        (
+            {"CLIENT_NAME": "erp", "CLIENT_PASSWORD": PASSWORD, "CLIENT_PASSWORD_FILE": "/none"},
+            "SHOP_AUTH_PROXY_CLIENT_PASSWORD_FILE: is set beside SHOP_AUTH_PROXY_CLIENT_PASSWORD: remove one of the"
+            " two",
+        ),
+        (
+            {"CLIENT_NAME": "erp", "CLIENT_PASSWORD_FILE": "/none"},
+            "SHOP_AUTH_PROXY_CLIENT_PASSWORD_FILE: the file /none does not exist",
+        ),
+        (
+            {"CLIENT_NAME": "", "CLIENT_PASSWORD": PASSWORD},
+            "SHOP_AUTH_PROXY_CLIENT_NAME: is empty: give it a value, or remove it",
+        ),
+        (
+            {"CLIENT_NAME": "e:rp", "CLIENT_PASSWORD": PASSWORD},
+            f"SHOP_AUTH_PROXY_CLIENT_NAME: {NAME_RULE}",
+        ),
+        (
+            {"CLIENT_NAME": "erp", "CLIENT_PASSWORD": "s3cret"},
+            "SHOP_AUTH_PROXY_CLIENT_PASSWORD: is shorter than 8 characters and could be found by trying: make one with"
+            " shop-auth-proxy new-client",
+        ),
+        (
+            {"CLIENT_NAME": "erp", "CLIENT_PASSWORD": PASSWORD, "ALLOW_ANONYMOUS": "true"},
+            "SHOP_AUTH_PROXY_ALLOW_ANONYMOUS: has no effect beside SHOP_AUTH_PROXY_CLIENT_NAME, whose credentials every"
+            " request needs: remove one",
+        ),
         ({"SHOPS": "demo"}, "SHOP_AUTH_PROXY_SHOPS: unknown variable: did you mean SHOP_AUTH_PROXY_SHOP?"),
     ],
 )
@@ -181,7 +234,7 @@ def test_a_file_may_take_its_secret_from_a_variable_of_any_name(tmp_path: Path) 
 
 
 def test_every_variable_stands_for_a_setting() -> None:
-    names = {*setting_names(), "shops.NAME"}
+    names = {*setting_names(), "shops.NAME", "clients.NAME"}
 
     assert {".".join(place) for place in VARIABLES.values()} <= names
     assert not NOT_BUILT_YET & VARIABLES.keys()

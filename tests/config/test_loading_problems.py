@@ -19,7 +19,8 @@ MINE = 'token_url = "https://a.example/token"\napi_url = "https://{shop}.a.examp
 NAME_RULE = "a shop name has 1 to 63 of the characters a-z, 0-9 and hyphen, and no hyphen at either end"
 EXPOSED = (
     "server.host: is not a loopback address, so that whoever reaches it could use every shop with your credentials:"
-    ' write "127.0.0.1", or set server.allow_anonymous = true if that is what you want'
+    ' write "127.0.0.1", or say who may call (clients; shop-auth-proxy new-client makes one), or set'
+    " server.allow_anonymous = true if anybody may"
 )
 NOT_YET = "not available in this version yet: remove it"
 
@@ -57,7 +58,7 @@ def problems(path: Path, text: str) -> tuple[str, ...]:
         ),
         (
             f"port = 8080\n{DEMO}",
-            "port: unknown setting: known are logging, pacing, platforms, server, shops, tokens, upstream",
+            "port: unknown setting: known are clients, logging, pacing, platforms, server, shops, tokens, upstream",
         ),
         (f"{DEMO}[server]\nprot = 1", "server.prot: unknown setting: did you mean port?"),
         (f'{DEMO}secret = "s3cret"', "shops.demo.secret: unknown setting: did you mean client_secret?"),
@@ -195,7 +196,7 @@ def test_all_problems_come_at_once_in_the_order_of_the_file(path: Path) -> None:
         ' as "10.0.0.0/8"; look at entry 2',
         "server.port: must be a whole number from 0 to 65535 (0: any free port), not a text",
         EXPOSED,
-        "nothing: unknown setting: known are logging, pacing, platforms, server, shops, tokens, upstream",
+        "nothing: unknown setting: known are clients, logging, pacing, platforms, server, shops, tokens, upstream",
     )
 
 
@@ -205,7 +206,6 @@ def test_all_problems_come_at_once_in_the_order_of_the_file(path: Path) -> None:
         ("[admin]", ("admin",)),
         ('[admin]\nhost = "127.0.0.1"\nport = 9090', ("admin.host", "admin.port")),
         ("admin = 3", ("admin",)),
-        ('[clients.erp]\nsecret = "s3cret"\n[clients.shop]', ("clients.erp", "clients.shop")),
         ('[server]\ntls = { certificate = "c", private_key = "s3cret" }', ("server.tls",)),
         ("[server]\nheader_timeout = 10.0", ("server.header_timeout",)),
     ],
@@ -255,6 +255,13 @@ def test_elsewhere_anybody_may_call_only_if_that_is_written_down(path: Path, hos
     assert problems(path, text) == (EXPOSED,)
     assert problems(path, f"{text}allow_anonymous = false") == (EXPOSED,)
     assert load(path, f"{text}allow_anonymous = true").server.host == host
+
+
+@pytest.mark.parametrize("clients", ["[clients.erp]\nsecret = 1", "clients = 1", "[clients]"])
+def test_where_the_clients_have_a_problem_the_host_is_none(path: Path, clients: str) -> None:
+    [problem] = problems(path, f'{clients}\n{DEMO}[server]\nhost = "0.0.0.0"\n')
+
+    assert problem.startswith("clients")
 
 
 def test_an_unclear_allow_anonymous_is_the_only_problem(path: Path) -> None:

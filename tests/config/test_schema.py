@@ -8,6 +8,7 @@ from proxy.config.schema import (
     NAMED_SECTIONS,
     NOT_BUILT_YET,
     SECTIONS,
+    ClientConfig,
     LoggingConfig,
     PlatformSettings,
     ServerConfig,
@@ -46,6 +47,15 @@ def test_the_defaults() -> None:
     assert ShopSettings(client_id="a", client_secret=Secret("b")) == ShopSettings(
         platform="shoprenter", client_id="a", client_secret=Secret("b"), shop_name=None
     )
+    assert ClientConfig() == ClientConfig(secret=None, secret_sha256=None, shops=("*",), methods=("*",))
+
+
+def test_a_clients_secret_and_its_digest_are_the_same_to_whoever_compares() -> None:
+    # The first value of NIST's examples for SHA-256.
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+    assert ClientConfig(secret=Secret("abc")).digest.hex() == digest
+    assert ClientConfig(secret_sha256=digest.upper()).digest.hex() == digest
 
 
 def test_the_defaults_of_a_platform_are_those_of_the_type_that_is_made_of_it() -> None:

@@ -16,6 +16,9 @@ PORT = "must be a whole number from 0 to 65535 (0: any free port)"
 SECONDS = "must be a number of seconds above 0"
 NETWORKS = 'must be a list of IP addresses and networks (without host bits), each as a text such as "10.0.0.0/8"'
 PUBLIC_URL = 'must be a URL without a query, such as "https://shops.example.com" or "https://example.com/shops"'
+DIGEST = "must be the SHA-256 digest of a secret, 64 hexadecimal digits as a text"
+SHOPS = 'must be a list of shops as texts, such as ["demo"], or ["*"] for all; not empty'
+METHODS = 'must be a list of methods as texts, such as ["GET"], or ["*"] for all; not empty'
 HUGE = 10**5000
 
 ANNOTATIONS = {
@@ -61,6 +64,9 @@ def refusal(setting: str, value: object, *, from_text: bool = False) -> str:
         ("platforms.api_prefix", "a", "a"),
         ("platforms.api_prefix", "api/v3/shopping-fep", "api/v3/shopping-fep"),
         ("shops.client_id", "ügyfél 1", "ügyfél 1"),
+        ("clients.secret_sha256", "0aF9" * 16, "0aF9" * 16),
+        ("clients.shops", ["demo", "*"], ("demo", "*")),
+        ("clients.methods", ["GET"], ("GET",)),
     ],
 )
 def test_a_usable_value_is_taken_as_it_is(setting: str, value: object, expected: object) -> None:
@@ -121,6 +127,16 @@ def test_a_usable_value_is_taken_as_it_is(setting: str, value: object, expected:
         ("shops.client_id", "a\x85", TEXT),
         ("shops.client_id", "\udc80", TEXT),
         ("shops.client_id", 12, f"{TEXT}, not a number"),
+        ("clients.secret_sha256", "0" * 63, f"{DIGEST}"),
+        ("clients.secret_sha256", "0" * 65, f"{DIGEST}"),
+        ("clients.secret_sha256", "g" * 64, f"{DIGEST}"),
+        ("clients.secret_sha256", "0" * 64 + "\n", f"{DIGEST}"),
+        ("clients.secret_sha256", 0, f"{DIGEST}, not a number"),
+        ("clients.shops", [], SHOPS),
+        ("clients.shops", "demo", SHOPS),
+        ("clients.shops", [1], SHOPS),
+        ("clients.methods", [], METHODS),
+        ("clients.methods", True, f"{METHODS}, not true or false"),
         ("platforms.token_request", "xml", 'must be the text "form", "json" or "basic"'),
         ("platforms.api_prefix", "/", 'must be a text in printable ASCII without "/" at its ends, such as "api/v1"'),
         ("platforms.api_prefix", "/a", 'must be a text in printable ASCII without "/" at its ends, such as "api/v1"'),

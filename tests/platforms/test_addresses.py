@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.platforms.addresses import is_ip_address, is_public
+from proxy.platforms.addresses import is_ip_address, is_loopback, is_public
 
 PUBLIC = [
     "8.8.8.8",
@@ -118,3 +118,13 @@ def test_an_address_is_told_from_a_name(host: str) -> None:
 @pytest.mark.parametrize("host", ["", "localhost", "shop.example", "127.0.0.1.example", "1.2.3", "[::1]", "1.2.3.4.5"])
 def test_a_name_is_no_address(host: str) -> None:
     assert not is_ip_address(host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.255.255.254", "::1", "localhost", "LocalHost"])
+def test_what_listens_on_loopback_is_for_this_machine_alone(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "128.0.0.1", "::2", "localhost.example.com"])
+def test_what_listens_elsewhere_is_not(host: str) -> None:
+    assert not is_loopback(host)

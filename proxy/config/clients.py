@@ -1,0 +1,117 @@
+"""What is to be checked about `[clients.NAME]`, beyond what each value may be.
+
+Rules: a secret is for programs that may know HTTP Basic or Bearer alone, so that it consists of characters that both
+can carry and every program sends as the same bytes. Right credentials are never slowed down, so that a secret of less
+than `_SHORTEST` characters is refused: it could be found by trying. From `LONG_ENOUGH` on it can't, if it was made by
+chance; one in between is for the password fields of old programs, and `check` and `serve` say that it is short.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from typing import Any, Final
+
+from proxy.config.problems import Problems, unknown
+from proxy.config.schema import ClientConfig
+from proxy.platforms.platform import is_shop_name
+from proxy.platforms.shop import WILDCARD
+from proxy.secret import Secret
+
+NAME_RULE: Final = "a client's name has 1 to 64 of the characters A-Z, a-z, 0-9, '.', '_', '@' and hyphen"
+LONG_ENOUGH: Final = 16  # characters
+_SHORTEST: Final = 8
+
+_NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+_SENDABLE: Final = re.compile(r"[!-~]*")
+# What the platforms' APIs know. Clients without a list may use whatever HTTP knows.
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_NEW_CLIENT: Final = "shop-auth-proxy new-client"
+
+
+def is_client_name(name: str) -> bool:
+    """Tell whether a client may be called so. A colon would end the name in HTTP Basic (RFC 7617 §2)."""
+    return _NAME.fullmatch(name) is not None
+
+
+def short_secrets(clients: Mapping[str, ClientConfig]) -> list[str]:
+    """Return the names of the clients whose secret is rather short. Of a digest, that is not known."""
+    return [
+        name
+        for name, client in clients.items()
+        if client.secret is not None and len(client.secret.reveal()) < LONG_ENOUGH
+    ]
+
+
+def check_client(
+    name: str, table: Mapping[str, Any], settings: Mapping[str, Any], known_shops: set[str], problems: Problems
+) -> None:
+    """Note what is wrong with a client: `table` is what is written, `settings` what of it could be read."""
+    place = ("clients", name)
+    if not is_client_name(name):
+        problems.add(place, NAME_RULE)
+    if "secret" in table and "secret_sha256" in table:
+        problems.add((*place, "secret_sha256"), "stands beside secret: remove one of the two")
+    elif "secret" not in table and "secret_sha256" not in table:
+        problems.add((*place, "secret"), f"is missing: write it, or secret_sha256 ({_NEW_CLIENT} makes both)")
+    if "secret" in settings and (sentence := _what_is_wrong_with_secret(settings["secret"])):
+        problems.add((*place, "secret"), sentence)
+    if sentence := _about_entries(settings.get("methods", ()), _what_is_wrong_with_method):
+        problems.add((*place, "methods"), sentence)
+    if known_shops and (
+        sentence := _about_entries(settings.get("shops", ()), lambda shop: _what_is_wrong_with_shop(shop, known_shops))
+    ):
+        problems.add((*place, "shops"), sentence)
+
+
+def check_digests(clients: Mapping[str, ClientConfig], problems: Problems) -> None:
+    """Note which clients have a secret that is no secret, or that another one has too."""
+    no_secrets = {sha256(text.encode()).digest() for text in ("", "\n", *clients)}
+    first_with: dict[bytes, str] = {}
+    for name, client in clients.items():
+        if client.secret is None and client.secret_sha256 is None:
+            continue
+        place = ("clients", name, "secret" if client.secret is not None else "secret_sha256")
+        if client.digest in no_secrets:
+            problems.add(place, f"is that of an empty text or of a client's name: make another with {_NEW_CLIENT}")
+        first = first_with.setdefault(client.digest, name)
+        if first != name:
+            problems.add(
+                place,
+                f"is the same as that of {problems.name(('clients', first))}, so that a Bearer token would not tell who"
+                f" calls: make another with {_NEW_CLIENT}",
+            )
+
+
+def _what_is_wrong_with_secret(secret: Secret) -> str | None:
+    text = secret.reveal()
+    if not _SENDABLE.fullmatch(text):
+        return "must consist of visible ASCII characters, without spaces: programs differ in how they send others"
+    if len(text) < _SHORTEST:
+        return f"is shorter than {_SHORTEST} characters and could be found by trying: make one with {_NEW_CLIENT}"
+    return None
+
+
+def _what_is_wrong_with_method(method: str) -> str | None:
+    if method in _METHODS:
+        return None
+    if method.upper() in _METHODS:
+        return f'methods are written in upper case: write "{method.upper()}"'
+    return unknown("method", method, _METHODS)
+
+
+def _what_is_wrong_with_shop(shop: str, known: set[str]) -> str | None:
+    if shop in known:
+        return None
+    if WILDCARD not in known:
+        return unknown("shop", shop, known)
+    return None if is_shop_name(shop.encode(errors="replace")) else "is no shop's name, as it would stand in a path"
+
+
+def _about_entries(entries: Iterable[str], what_is_wrong: Callable[[str], str | None]) -> str:
+    """Return what is wrong with the entries of a list, each with its number; empty if nothing is."""
+    found = [
+        f"entry {number}: {sentence}"
+        for number, entry in enumerate(entries, 1)
+        if entry != WILDCARD and (sentence := what_is_wrong(entry))
+    ]
+    return "; ".join(found)
