@@ -5,6 +5,7 @@ is handed to the rooms that need it.
 """
 
 import asyncio
+import dataclasses
 import random
 import secrets
 import signal
@@ -22,22 +23,26 @@ from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from structlog.typing import FilteringBoundLogger
 
 from proxy import __version__
-from proxy.config import ClientConfig, Config, UpstreamConfig
+from proxy.certificate import UnusableCertificate
+from proxy.config import ClientConfig, Config, ServerConfig, UpstreamConfig
 from proxy.forwarding.addressing import Addressing
-from proxy.forwarding.client import ClientServer
+from proxy.forwarding.client_watch import ClientLimits
 from proxy.forwarding.forwarder import Forwarder
 from proxy.forwarding.headers import Hop
+from proxy.forwarding.listener import ClientServer
+from proxy.forwarding.listener_tls import ListenerTls
 from proxy.forwarding.route import Routes
 from proxy.forwarding.upstream import Upstream
 from proxy.guards.access import Access, Client
 from proxy.guards.aliases import hosts_of_platforms, leading_here
+from proxy.guards.connections import ConnectionGuard
 from proxy.guards.egress import PublicResolver
 from proxy.guards.pacing import Pacer
 from proxy.guards.slots import PacingPolicy
 from proxy.platforms.addresses import is_loopback
 from proxy.platforms.shop_hosts import ShopHosts
 from proxy.tasks import BackgroundTasks
-from proxy.telemetry.metrics import PacingMetrics, TokenMetrics
+from proxy.telemetry.metrics import ConnectionMetrics, PacingMetrics, TokenMetrics
 from proxy.tokens.cache import TokenCache, TokenPolicy
 from proxy.tokens.endpoint import TokenEndpoint
 
@@ -116,6 +121,7 @@ class RunningProxy:
     port: int
     tokens: TokenCache
     forwarder: Forwarder
+    connections: ConnectionMetrics
 
 
 @asynccontextmanager
@@ -166,13 +172,15 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
             outside.log,
             hop=Hop(b"shop-auth-proxy-" + secrets.token_hex(8).encode(), config.server.trusted_proxies),
             max_body_size=config.upstream.max_body_size,
+            max_requests=config.server.max_requests,
             clock=clock,
             new_request_id=lambda: secrets.token_hex(16),
         )
-        server = ClientServer(forwarder.handle, forwarder.refuse)
+        client_connections = ConnectionMetrics()
+        server = _client_server(forwarder, config.server, client_connections, outside.log, tasks)
         try:
             listener = await asyncio.get_running_loop().create_server(
-                server, config.server.host, config.server.port, backlog=1024
+                server.door, config.server.host, config.server.port, backlog=1024
             )
         except OSError as error:
             raise StartError(
@@ -186,10 +194,11 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
             port=port,
             who_may_call=who_may_call(config),
             shops=len(config.shops.named),
+            tls=server.tls is not None,
             version=__version__,
         )
         try:
-            yield RunningProxy(host, port, tokens, forwarder)
+            yield RunningProxy(host, port, tokens, forwarder, connections=client_connections)
         finally:
             outside.log.info("proxy.stopping", in_flight=forwarder.in_flight)
             listener.close()
@@ -224,6 +233,33 @@ def who_may_call(config: Config) -> str:
     if is_loopback(config.server.host):
         return "this machine only (loopback), without credentials"
     return "whoever reaches it, without credentials (allow_anonymous)"
+
+
+def _client_server(
+    forwarder: Forwarder,
+    config: ServerConfig,
+    metrics: ConnectionMetrics,
+    log: FilteringBoundLogger,
+    tasks: BackgroundTasks,
+) -> ClientServer:
+    """Return what serves the clients. Raises `StartError`."""
+    tls = None
+    if config.tls is not None:
+        try:
+            tls = ListenerTls(config.tls, log)
+        except (UnusableCertificate, OSError) as error:
+            raise StartError(f"server.tls: {error}") from None
+        tasks.start(tls.keep_fresh(), name="certificate")
+    guard = ConnectionGuard(
+        log,
+        metrics,
+        max_connections=config.max_connections,
+        max_per_address=config.max_connections_per_address,
+        exempt=config.trusted_proxies,
+        clock=asyncio.get_running_loop().time,
+    )
+    limits = ClientLimits(**{field.name: getattr(config, field.name) for field in dataclasses.fields(ClientLimits)})
+    return ClientServer(forwarder.handle, forwarder.refuse, guard, limits, tls=tls, tasks=tasks)
 
 
 async def serve(config: Config, outside: Outside) -> None:

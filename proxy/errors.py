@@ -5,6 +5,7 @@
     │   ├── BadRequest             400  not HTTP as it should be
     │   ├── BadTarget              400  not /<shop>/…, a bad shop name, a path that climbs
     │   ├── UnknownShop            404
+    │   ├── RequestTimeout         408
     │   ├── RequestTooLarge        414 or 431
     │   ├── BodyTooLarge           413
     │   ├── ExpectationFailed      417
@@ -88,6 +89,10 @@ class BadTarget(RequestError):
 class UnknownShop(RequestError):
     status, code, title = 404, "unknown_shop", "No such shop"
     proxy_status = "destination_not_found"
+
+
+class RequestTimeout(RequestError):
+    status, code, title = 408, "request_timeout", "The request did not arrive in time"
 
 
 class RequestTooLarge(RequestError):

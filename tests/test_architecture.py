@@ -15,7 +15,7 @@ MAX_LINES = 300
 
 # A room is a file or a folder right under proxy/. What stands beside it is what it may import, besides itself.
 # cli → commands → app → admin, forwarding → guards, tokens → platforms → errors; a room may skip steps on its way down.
-GROUND = frozenset({"__init__", "errors", "secret"})
+GROUND = frozenset({"__init__", "certificate", "errors", "secret"})
 SERVING = GROUND | {"guards", "tokens", "platforms", "tasks"}
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "__init__": frozenset(),
@@ -30,12 +30,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "tokens": GROUND | {"platforms", "tasks"},
     "platforms": GROUND,
     "errors": frozenset({"__init__"}),
+    "certificate": frozenset(),
     "secret": frozenset(),
     "tasks": frozenset(),
     "telemetry": frozenset({"secret"}),  # used by all, uses none
     "simulator": frozenset(),  # so that it can't share the proxy's mistakes
 }
-WITHOUT_TELEMETRY = {"__init__", "__main__", "secret", "simulator", "tasks"}
+WITHOUT_TELEMETRY = {"__init__", "__main__", "certificate", "secret", "simulator", "tasks"}
 
 
 def modules(root: Path) -> list[Path]:

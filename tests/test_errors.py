@@ -129,6 +129,7 @@ def test_every_error_that_the_proxy_raises_has_been_found() -> None:
         ("bad_request", [400]),
         ("bad_target", [400]),
         ("unknown_shop", [404]),
+        ("request_timeout", [408]),
         ("request_too_large", [414, 431]),
         ("body_too_large", [413]),
         ("expectation_failed", [417]),

@@ -15,6 +15,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct, field
 from msgspec.structs import fields
 
+from proxy.certificate import CertificateFiles
 from proxy.platforms.platform import Platform, RateLimit, TokenRequestForm
 from proxy.platforms.shop import Shops
 from proxy.secret import Secret
@@ -57,6 +58,9 @@ Networks = Annotated[
     Meta(description='a list of IP addresses and networks (without host bits), each as a text such as "10.0.0.0/8"'),
 ]
 CertificateFile = Annotated[Path, Meta(description="the name of a file as a text, not empty")]
+CertificateAndKey = Annotated[
+    CertificateFiles, Meta(description='{ certificate = "cert.pem", private_key = "key.pem" }, the names of two files')
+]
 SecretSource = Annotated[
     Secret, Meta(description='a text, { file = "…" } or { env = "NAME" }, and exactly one of them')
 ]
@@ -81,7 +85,10 @@ TokenParams = Annotated[Mapping[str, str], Meta(description="a table of texts, n
 
 
 class ServerConfig(Struct, frozen=True, kw_only=True):
-    """`[server]`: where clients reach the proxy. `drain_timeout` in seconds."""
+    """`[server]`: where clients reach the proxy, and what they may do. Times in seconds, sizes in bytes.
+
+    `min_body_rate` in bytes a second. `max_header_size` is that of all header fields of a request together.
+    """
 
     host: Host = "127.0.0.1"
     port: Port = 8080
@@ -89,7 +96,20 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     public_url: PublicUrl | None = None
     route_by_host: Flag = True
     allow_anonymous: Flag = False
+    tls: CertificateAndKey | None = None
     drain_timeout: DurationOrZero = 30.0
+    max_request_line: Count = 16384
+    max_header_size: Count = 32768
+    max_header_count: Count = 128
+    header_timeout: Duration = 10.0
+    min_body_rate: Rate = 240.0
+    body_timeout: Duration = 20.0
+    write_timeout: Duration = 60.0
+    keep_alive_timeout: Duration = 75.0
+    max_connections: Count = 2000
+    max_connections_per_address: Count = 1000
+    max_requests: Count = 1000
+    max_requests_per_connection: Count = 1000
 
 
 class UpstreamConfig(Struct, frozen=True, kw_only=True):
@@ -204,7 +224,7 @@ NAMED_SECTIONS: Final[Mapping[str, type[Struct]]] = MappingProxyType(
 
 # Planned settings, refused until their feature is there: a setting without effect would be a lie. A whole section is
 # named alone. The feature that builds one takes it from here (and its variables from environment.NOT_BUILT_YET).
-NOT_BUILT_YET: Final = frozenset({"admin", "server.tls", "server.header_timeout"})
+NOT_BUILT_YET: Final = frozenset({"admin"})
 
 
 def setting_names() -> tuple[str, ...]:

@@ -16,7 +16,17 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from proxy.config.schema import UNCLEAN, CertificateFile, Networks, PublicUrl, RateLimitRule, SecretSource, TokenParams
+from proxy.certificate import CertificateFiles, UnusableCertificate, server_context
+from proxy.config.schema import (
+    UNCLEAN,
+    CertificateAndKey,
+    CertificateFile,
+    Networks,
+    PublicUrl,
+    RateLimitRule,
+    SecretSource,
+    TokenParams,
+)
 from proxy.platforms.platform import RateLimit
 from proxy.platforms.url_prefix import parse_prefix
 from proxy.secret import Secret
@@ -105,6 +115,8 @@ class ValueReader:
             return self._secret(value, expected)
         if rule == CertificateFile:
             return self._certificate_file(value, expected)
+        if rule == CertificateAndKey:
+            return self._certificate_and_key(value, expected)
         if rule == Networks:
             return _networks(value, expected)
         if rule == TokenParams:
@@ -157,6 +169,24 @@ class ValueReader:
         except (OSError, ValueError):
             raise Unusable("the file has no certificates in PEM form in it, or broken ones") from None
         return path
+
+    def _certificate_and_key(self, value: object, expected: str) -> CertificateFiles:
+        match value:
+            case {"certificate": str(certificate), "private_key": str(key), **rest} if certificate and key and not rest:
+                files = CertificateFiles(self.directory / certificate, self.directory / key)
+            case dict():
+                raise Unusable(expected)
+            case _:
+                raise Unusable(_with_type(expected, value))
+        for path in (files.certificate, files.private_key):
+            read_file(path, MAX_FILE)  # says in words why a file can't be read
+        try:
+            server_context(files)
+        except UnusableCertificate as error:
+            raise Unusable(f"{shown(error.file)}: {error}") from None
+        except OSError:
+            raise Unusable("the files can't be read") from None
+        return files
 
 
 def _rule(annotation: Any) -> Any:

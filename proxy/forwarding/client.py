@@ -1,130 +1,122 @@
 """The client's side of the wire: connections, and what is not a request on them.
 
 Rules: what can't be read as a request is refused like any other, without showing what was in it. A refusal reaches a
-client that is still sending: the connection is closed one direction after the other (RFC 9112 §9.6). When the proxy
-stops, requests in flight go on to their end, those whose bodies are still arriving too.
+client that is still sending: the connection is closed one direction after the other (RFC 9112 §9.6). A client that
+takes too long is refused, or, where it would not hear that, cut off; one timer for each connection sees to it.
 """
 
 import asyncio
+import socket
+import struct
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import StreamReader, web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
-from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
+from aiohttp.http import HttpVersion10, HttpVersion11
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
 
-from proxy.errors import BadRequest, BadTarget, MethodNotSupported, ProxyError, RequestTooLarge
+from proxy.errors import BadRequest, MethodNotSupported, ProxyError, RequestTimeout
+from proxy.forwarding.client_watch import ClientWatch, Overdue
 from proxy.forwarding.headers import Hop, check_for_loop, check_framing
-from proxy.forwarding.target import MUST_BE_A_PATH, PERCENT_ENCODE
+from proxy.forwarding.unreadable import SPEAKS_HTTP_1, headers_too_large, unreadable
 
-MAX_REQUEST_LINE: Final = 1 << 14  # bytes
-MAX_FIELD: Final = 1 << 15  # bytes of one header field; not the same number, which tells the two errors apart
-_MAX_FIELDS: Final = 128
-_BUFFER_SIZE: Final = 1 << 16  # bytes read ahead of a slow upstream
-_KEEP_ALIVE: Final = 75.0  # seconds a connection may be idle
+if TYPE_CHECKING:
+    from proxy.forwarding.listener import ClientServer
+
 _LINGER: Final = 5.0  # seconds a client may take to notice that its request was refused
-
-SPEAKS_HTTP_1: Final = "This proxy speaks HTTP/1.1 and HTTP/1.0."
-_NOT_HTTP: Final = "The request is not HTTP/1.1 as RFC 9112 has it."
-
-# What the parser's words mean to the client.
-_WORDS: Final[tuple[tuple[str, type[BadRequest | BadTarget], str], ...]] = (
-    ("Invalid HTTP version", BadRequest, SPEAKS_HTTP_1),
-    ("Pause on PRI", BadRequest, SPEAKS_HTTP_1),
-    ("Invalid characters in url", BadTarget, MUST_BE_A_PATH),
-    ("Unexpected start char in url", BadTarget, MUST_BE_A_PATH),
-    ("Unexpected char in url schema", BadTarget, MUST_BE_A_PATH),
-    ("in url", BadRequest, PERCENT_ENCODE),
-    ("Expected HTTP/", BadRequest, PERCENT_ENCODE),  # after a raw space
-)
+# Closes with a reset instead of an orderly end, and throws away what was not sent yet.
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-Refuse = Callable[[web.BaseRequest, ProxyError], Awaitable[web.StreamResponse]]
-
-
-class ClientServer(web.Server):
-    """Makes a `ClientConnection` for each client; `handle` gets each request, `refuse` what is not one."""
-
-    def __init__(self, handle: Handler, refuse: Refuse) -> None:
-        super().__init__(handle, handler_cancellation=True)
-        self.refuse = refuse
-        self.stopping = False
-
-    def __call__(self) -> web.RequestHandler:
-        """Return the protocol for a new connection."""
-        return ClientConnection(
-            self,
-            loop=self._loop,
-            access_log=None,
-            auto_decompress=False,
-            keepalive_timeout=_KEEP_ALIVE,
-            max_line_size=MAX_REQUEST_LINE,
-            max_field_size=MAX_FIELD,
-            max_headers=_MAX_FIELDS,
-            read_bufsize=_BUFFER_SIZE,
-        )
-
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """Take note of a new connection."""
-        super().connection_made(handler, transport)
-        if self.stopping:
-            transport.close()  # it was on its way when the listener closed
-
-    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp named it
-        """Close idle connections, give requests in flight `timeout` seconds to finish, then break them off.
-
-        Not aiohttp's way, which drops what still arrives of a request body.
-        """
-        self.stopping = True
-        await asyncio.sleep(0)  # new connections are idle, but have to find that out
-        connections = [connection for connection in self.connections if isinstance(connection, ClientConnection)]
-        for connection in connections:
-            if connection.idle:
-                connection.force_close()
-        handlers = [task for connection in connections if (task := connection.handler) is not None]
-        if handlers:
-            _, unfinished = await asyncio.wait(handlers, timeout=timeout)
-            for task in unfinished:
-                task.cancel()
-            await asyncio.wait(handlers)
-        for connection in connections:
-            connection.force_close()
-
-    def _make_request(
-        self,
-        message: RawRequestMessage,
-        payload: StreamReader,
-        protocol: web.RequestHandler,
-        writer: AbstractStreamWriter,
-        task: asyncio.Task[None],
-    ) -> web.BaseRequest:
-        if isinstance(protocol, ClientConnection):
-            protocol.body = payload
-        return super()._make_request(message, payload, protocol, writer, task)
 
 
 class ClientConnection(web.RequestHandler):
     """A connection to a client."""
 
-    __slots__ = ("_lingers", "_server", "body")
+    __slots__ = ("_drop", "_lingers", "_look_timer", "_refused", "_requests", "_server", "_watch", "_wire", "body")
 
-    def __init__(self, server: ClientServer, **options: Any) -> None:
+    def __init__(self, server: "ClientServer", **options: Any) -> None:
         super().__init__(server, **options)
         self._server = server
+        self._watch = ClientWatch(server.limits, self._loop.time())
+        self._wire: asyncio.Transport | None = None  # aiohttp forgets its own when it begins to close
+        self._drop: Callable[[], object] | None = None
+        self._look_timer: asyncio.TimerHandle | None = None
+        self._requests = 0
+        self._refused = False
         self._lingers = False
         self.body: StreamReader | None = None  # of the request that is served
+
+    def enter(self, transport: asyncio.Transport, drop: Callable[[], object]) -> bool:
+        """Ask for a place among the connections, which `drop` takes back; tell whether there is one."""
+        self._drop = drop
+        peer = transport.get_extra_info("peername")
+        return self._server.guard.admit(self, peer[0] if peer else "")
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._server.guard.leave(self)
+
+    def drop(self) -> None:
+        """End the connection at once, to the good of another."""
+        if self._drop is not None:
+            self._drop()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to serve."""
+        self._wire = cast("asyncio.Transport", transport)
+        if self._drop is None and not self.enter(self._wire, self._wire.abort):
+            self._force_close = True
+            self._wire.abort()
+            return
+        self._drop = self._wire.abort  # no longer what ended the handshake
+        super().connection_made(transport)
+        self._look_timer = self._loop.call_later(self._server.limits.next_look, self._look)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Let go of everything."""
+        self.leave()
+        if self._look_timer is not None:
+            self._look_timer.cancel()
+        super().connection_lost(exc)
+
+    def begin(self, body: StreamReader, *, readable: bool) -> None:
+        """Take note that a request is served now, `readable` if it is one."""
+        self.body = body
+        self._requests += 1
+        if readable:
+            self._server.guard.requested(self)
+        if not body.is_eof():
+            self._watch.body_wanted(self._loop.time())
+
+    def check(self, request: web.BaseRequest) -> None:
+        """Refuse what this connection does not take. Raises a `RequestError`."""
+        if self._server.tls is not None and not request.secure:
+            raise BadRequest("This port speaks TLS: write https:// in the URL.")
+        # Two for the colon and the space, two for the end of the line.
+        if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > self._server.limits.max_header_size:
+            raise headers_too_large(self._server.limits)
 
     @property
     def stopping(self) -> bool:
         """Whether the request that is served is to be the last one here."""
-        return self._server.stopping
+        return self._server.stopping or self._requests >= self._server.limits.max_requests_per_connection
+
+    @property
+    def pipelined(self) -> bool:
+        """Whether the client has sent more than the request that is served."""
+        return bool(self._messages)
 
     @property
     def idle(self) -> bool:
         """Whether nobody would miss the connection."""
-        return self._lingers or (self._waiter is not None and not self._waiter.done())
+        return self._lingers or self._waits
+
+    @property
+    def _waits(self) -> bool:
+        """Whether the next request is waited for."""
+        return self._waiter is not None and not self._waiter.done()
 
     @property
     def handler(self) -> asyncio.Task[None] | None:
@@ -133,12 +125,35 @@ class ClientConnection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came in."""
+        if self._refused:
+            return
+        latest = self._messages[-1][1] if self._messages else self.body
+        fits = True
+        if latest is not None and not latest.is_eof():
+            self._watch.body_came(len(data))
+        elif data:  # aiohttp calls this with nothing too, to have the parser go on
+            fits = self._watch.head_came(len(data), self._loop.time())
+        parsed = self._request_count
         super().data_received(data)
+        if self._request_count != parsed:
+            self._watch.head_complete()
+        elif not fits:
+            self._refuse(headers_too_large(self._server.limits))
         # After an error in the middle of a body nothing else would ever end the wait for the rest of it.
         if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
             for body in (self.body, *(payload for _, payload in self._messages)):
                 if body is not None and not body.is_eof() and body.exception() is None:
                     body.set_exception(RequestPayloadError("the body is not framed as it should be"))
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Read on, after the proxy had enough for a while."""
+        self._watch.body_wanted(self._loop.time())
+        super().resume_reading(resume_parser)
+
+    def resume_writing(self) -> None:
+        """Write on, after the client had enough for a while."""
+        self._watch.answer_taken()
+        super().resume_writing()
 
     async def linger(self) -> None:
         """Say that nothing more will come, and let the client send what it can't hold back any more.
@@ -154,11 +169,69 @@ class ClientConnection(web.RequestHandler):
             await asyncio.sleep(_LINGER)  # cancelled as soon as the client has closed
         self.force_close()
 
+    def _look(self) -> None:
+        """See whether the client keeps to its time; this goes on until the connection has ended, not just closed."""
+        now = self._loop.time()
+        assert self._wire is not None  # noqa: S101 - for the type checker: `connection_made` begins this
+        head_wanted = self._next_keepalive_close_time - self._keepalive_timeout if self._waits else None
+        overdue = self._watch.overdue(
+            now,
+            head_wanted=head_wanted,
+            body_wanted=self._body_wanted,
+            unsent=self._wire.get_write_buffer_size(),
+        )
+        match overdue:
+            case Overdue.HEAD:
+                seconds = self._server.limits.header_timeout
+                self._refuse(RequestTimeout(f"The headers did not arrive within {seconds:g} seconds."))
+            case Overdue.REQUEST:
+                self.force_close()
+            case Overdue.BODY if self.body is not None:
+                rate = self._server.limits.min_body_rate
+                self.body.set_exception(
+                    RequestTimeout(f"The request body arrived at less than {rate:g} bytes a second.")
+                )
+            case Overdue.READING:
+                reset(self._wire)
+                return
+        again = self._watch.look_again(now, head_wanted=head_wanted, body_wanted=self._body_wanted)
+        self._look_timer = self._loop.call_at(again, self._look)
+
+    @property
+    def _body_wanted(self) -> bool:
+        body = self.body
+        return not (self._lingers or self._reading_paused or body is None or body.is_eof() or body.exception())
+
+    def _process_keepalive(self) -> None:
+        # Called when the connection was idle for long; but not if a request has begun to come, which has its own time.
+        if self._watch.head_begun:
+            self._keepalive_handle = None
+        else:
+            super()._process_keepalive()
+
+    def _refuse(self, error: ProxyError) -> None:
+        """Answer with an error what is no request yet, after those that were sent before it, and read no more."""
+        self._refused = True
+        self._messages.append((_ErrInfo(error.status, error, ""), EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
     def _make_error_handler(self, err_info: _ErrInfo) -> Handler:
+        error = err_info.exc
+
         async def handler(request: web.BaseRequest) -> web.StreamResponse:
-            return await self._server.refuse(request, _unreadable(err_info.exc))
+            told = error if isinstance(error, ProxyError) else unreadable(error, self._server.limits)
+            return await self._server.refuse(request, told)
 
         return handler
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Break a connection off, so that the client sees that; nothing that was not sent yet is kept."""
+    client_socket = transport.get_extra_info("socket")
+    if client_socket is not None:
+        client_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
 
 
 def check_request(request: web.BaseRequest, hop: Hop) -> None:
@@ -168,22 +241,7 @@ def check_request(request: web.BaseRequest, hop: Hop) -> None:
     if request.method in ("CONNECT", "TRACE"):
         # An upstream's answer to TRACE would show the client the token (RFC 9110 §9.3.8).
         raise MethodNotSupported(f"{request.method} is not supported here.")
+    if isinstance(request.protocol, ClientConnection):
+        request.protocol.check(request)
     check_framing(request.raw_headers, request.version)
     check_for_loop(request.raw_headers, hop)
-
-
-def _unreadable(error: BaseException) -> ProxyError:
-    """Return what the client is told of a parser's error, whose own text quotes the input."""
-    text = error.message.partition(":\n\n")[0] if isinstance(error, HttpProcessingError) else ""
-    match error:
-        case LineTooLong() if error.args[1] == MAX_REQUEST_LINE:
-            return RequestTooLarge(f"The request line is longer than {MAX_REQUEST_LINE} bytes.", status=414)
-        case LineTooLong():
-            return RequestTooLarge(f"A header field is longer than {MAX_FIELD} bytes.", status=431)
-        case BadHttpMethod() if "HTTPS traffic" in text:
-            return BadRequest("This port speaks plain HTTP: write http:// in the URL, or put TLS in front of it.")
-        case BadHttpMethod():
-            return MethodNotSupported("The method is not one that HTTP knows; methods are written in upper case.")
-    if "Too many headers" in text:
-        return RequestTooLarge(f"The request has more than {_MAX_FIELDS} header fields.", status=431)
-    return next((kind(sentence) for words, kind, sentence in _WORDS if words in text), BadRequest(_NOT_HTTP))

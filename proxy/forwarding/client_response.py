@@ -8,21 +8,16 @@ the connection is reset, and no chunk or length ever pretends an end (RFC 9112 Â
 client reads.
 """
 
-import socket
-import struct
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11
 
-from proxy.forwarding.client import ClientConnection
+from proxy.forwarding.client import ClientConnection, reset
 from proxy.forwarding.headers import RawFields, client_response_fields, serialize
-
-# Closes with a reset instead of an orderly end, and throws away what was not sent yet.
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class WrittenResponse(web.StreamResponse):
@@ -120,10 +115,7 @@ class ClientResponse:
         self.keep_alive = False
         transport = self._request.transport
         if transport is not None:
-            client_socket = transport.get_extra_info("socket")
-            if client_socket is not None:
-                client_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            transport.abort()
+            reset(transport)
 
     async def end(self) -> None:
         """Wait until the client has the answer, or most of it; close if the connection can't be kept."""
@@ -131,7 +123,9 @@ class ClientResponse:
             await self.drain()
         connection = self._request.protocol
         self.keep_alive = self.keep_alive and not self._stopping()
-        if not (self.keep_alive or self._read_whole) and isinstance(connection, ClientConnection):
+        if self.keep_alive or not isinstance(connection, ClientConnection):
+            return
+        if connection.pipelined or not self._read_whole:
             await connection.linger()
 
     def refuse_rest(self) -> None:

@@ -18,6 +18,7 @@ from proxy.errors import (
     BodyTooLarge,
     InternalError,
     MethodNotSupported,
+    Overloaded,
     PacedOut,
     ProxyError,
     TokenError,
@@ -74,6 +75,7 @@ class Forwarder:
         *,
         hop: Hop,
         max_body_size: int,
+        max_requests: int,
         clock: Callable[[], float],
         new_request_id: Callable[[], str],
     ) -> None:
@@ -87,6 +89,7 @@ class Forwarder:
         self._log = log
         self._hop = hop
         self._max_body_size = max_body_size
+        self._max_requests = max_requests
         self._clock = clock
         self._new_request_id = new_request_id
         self.in_flight = 0
@@ -123,6 +126,8 @@ class Forwarder:
         return WrittenResponse(keep_alive=False)
 
     async def _forward(self, exchange: Exchange) -> None:
+        if self.in_flight > self._max_requests:
+            raise Overloaded("The proxy serves as many requests as it may (server.max_requests).", retry_after=1.0)
         # 1. route
         check_request(exchange.request, self._hop)
         target, base = self._addressing.read(exchange.request, self._hop)

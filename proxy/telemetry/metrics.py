@@ -41,3 +41,12 @@ class PacingMetrics:
     waiting: int = 0
     paced_out: int = 0
     throttled: int = 0
+
+
+@dataclass(slots=True)
+class ConnectionMetrics:
+    """Connections of clients: open now, refused because all places were taken, and idle ones that made room."""
+
+    open: int = 0
+    refused: int = 0
+    displaced: int = 0

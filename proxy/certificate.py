@@ -1,0 +1,119 @@
+"""A certificate with its key: how it is taken into use, and what is wrong with it.
+
+Rules: who configures the proxy and who reloads the files hear the same sentences. They never hold anything that stands
+in the files. OpenSSL would ask at the terminal for a passphrase; here nobody is asked.
+"""
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_MAX_FILE: Final = 1 << 20  # bytes; a long chain is a hundredth of it
+# OpenSSL's verify_code, see X509_STORE_CTX_get_error(3).
+_NOT_IN_USE: Final = {9: "is not valid yet", 10: "has expired"}
+_ENCRYPTED: Final = (
+    "the key is encrypted, and nobody is there to give the passphrase: write it without one"
+    " (openssl pkey -in KEY -out NEW_KEY), readable for the proxy alone"
+)
+_KEY_WORDS: Final = {
+    "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
+    "KEY_TYPE_MISMATCH": "the key does not belong to the certificate",
+}
+_CERTIFICATE_WORDS: Final = {
+    "EE_KEY_TOO_SMALL": "the certificate's key is too short to be safe",
+    "CA_MD_TOO_WEAK": "the certificate is signed in a way that is not safe any more",
+}
+
+
+class UnusableCertificate(Exception):
+    """The files can't be used; `file` is which of the two, the text why."""
+
+    def __init__(self, file: Path, why: str) -> None:
+        super().__init__(why)
+        self.file = file
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """Where the certificate with its chain and the private key are, both in PEM form."""
+
+    certificate: Path
+    private_key: Path
+
+
+def read(files: CertificateFiles) -> tuple[bytes, bytes]:
+    """Return what is in the files. Raises `UnusableCertificate` and `OSError`."""
+    return _read(files.certificate, b"-----BEGIN CERTIFICATE-----"), _read(files.private_key, b"PRIVATE KEY-----")
+
+
+def server_context(files: CertificateFiles) -> ssl.SSLContext:
+    """Return a context for a server, TLS 1.2 or newer, that shows the certificate.
+
+    Raises `UnusableCertificate` and `OSError`.
+    """
+    read(files)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    asked = False
+
+    def no_passphrase() -> str:
+        nonlocal asked
+        asked = True
+        return ""
+
+    try:
+        context.load_cert_chain(files.certificate, files.private_key, no_passphrase)
+    except ssl.SSLError as error:
+        reason = error.reason or ""
+        if asked:
+            raise UnusableCertificate(files.private_key, _ENCRYPTED) from None
+        if reason in _KEY_WORDS or (reason not in _CERTIFICATE_WORDS and _is_whole(files.certificate)):
+            raise UnusableCertificate(files.private_key, _KEY_WORDS.get(reason, "the key is broken")) from None
+        why = _CERTIFICATE_WORDS.get(reason, "the certificate is broken")
+        raise UnusableCertificate(files.certificate, why) from None
+    return context
+
+
+def not_in_use(context: ssl.SSLContext, certificate: bytes) -> str:
+    """Return why clients won't accept the certificate of `context` today; empty if its dates are right.
+
+    A client that trusts this very certificate tries it, since Python's `ssl` can't read one otherwise.
+    """
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    client.load_verify_locations(cadata=certificate.decode("ascii", "replace"))
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = (client.wrap_bio(to_client, to_server), context.wrap_bio(to_server, to_client, server_side=True))
+    for end in ends * 2:
+        try:
+            end.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+        except ssl.SSLCertVerificationError as error:
+            return _NOT_IN_USE.get(error.verify_code, "")
+        except ssl.SSLError:
+            return ""
+    return ""
+
+
+def _is_whole(certificate: Path) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certificate)
+    except ssl.SSLError:
+        return False
+    return True
+
+
+def _read(path: Path, mark: bytes) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(_MAX_FILE + 1)
+    if len(content) > _MAX_FILE:
+        raise UnusableCertificate(path, f"the file is larger than {_MAX_FILE} bytes")
+    if mark not in content:
+        what = "private key" if b"KEY" in mark else "certificate"
+        raise UnusableCertificate(path, f"the file has no {what} in PEM form in it")
+    return content

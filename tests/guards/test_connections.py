@@ -1,0 +1,209 @@
+"""Who gets a place when there are too many connections, and who loses one."""
+
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.guards.connections import ConnectionGuard
+from proxy.telemetry.metrics import ConnectionMetrics
+
+HERE = "192.0.2.1"
+
+
+@dataclass(eq=False)
+class Connection:
+    name: str = ""
+    idle: bool = True
+    dropped: bool = False
+
+    def drop(self) -> None:
+        self.dropped = True
+
+
+@dataclass
+class Door:
+    """A guard with a clock that is set and a log that can be read."""
+
+    limit: int = 3
+    per_address: int = 1000
+    exempt: tuple[str, ...] = ()
+    now: float = 0.0
+    events: list[dict[str, Any]] = field(default_factory=list)
+    metrics: ConnectionMetrics = field(default_factory=ConnectionMetrics)
+
+    def __post_init__(self) -> None:
+        def keep(_: Any, __: str, event: Any) -> str:
+            self.events.append(dict(event))
+            raise structlog.DropEvent
+
+        self.guard = ConnectionGuard(
+            structlog.wrap_logger(None, processors=[keep], wrapper_class=structlog.make_filtering_bound_logger("info")),
+            self.metrics,
+            max_connections=self.limit,
+            max_per_address=self.per_address,
+            exempt=[ip_network(each) for each in self.exempt],
+            clock=lambda: self.now,
+        )
+
+    def admit(self, *connections: Connection, address: str = HERE) -> list[bool]:
+        return [self.guard.admit(connection, address) for connection in connections]
+
+
+def dropped(*connections: Connection) -> list[str]:
+    return [connection.name for connection in connections if connection.dropped]
+
+
+def test_up_to_the_limit_everybody_has_a_place() -> None:
+    tested = Door(limit=3)
+    connections = [Connection() for _ in range(3)]
+
+    assert tested.admit(*connections) == [True] * 3
+    assert dropped(*connections) == []
+    assert (tested.metrics.open, tested.events) == (3, [])
+
+
+def test_one_over_the_limit_takes_the_place_of_the_oldest_that_never_asked_for_anything() -> None:
+    tested = Door(limit=3)
+    asked, oldest, newer = Connection("asked"), Connection("oldest"), Connection("newer")
+    tested.admit(asked, oldest, newer)
+    tested.guard.requested(asked)
+
+    assert tested.admit(Connection()) == [True]
+    assert dropped(asked, oldest, newer) == ["oldest"]
+    assert len(tested.guard) == 3
+
+
+def test_where_all_have_asked_the_one_that_is_idle_for_longest_goes() -> None:
+    tested = Door(limit=3)
+    busy, recent, old = Connection("busy", idle=False), Connection("recent"), Connection("old")
+    tested.admit(recent, busy, old)
+    for each in (busy, recent, old, recent):
+        tested.guard.requested(each)
+
+    assert tested.admit(Connection()) == [True]
+    assert dropped(busy, recent, old) == ["old"]
+
+
+def test_where_all_are_busy_the_new_one_is_refused_and_nothing_is_kept_of_it() -> None:
+    tested = Door(limit=2)
+    busy = [Connection(idle=False), Connection(idle=False)]
+    tested.admit(*busy)
+    for each in busy:
+        tested.guard.requested(each)
+    refused = Connection()
+
+    assert tested.admit(refused) == [False]
+    tested.guard.leave(refused)
+    assert (len(tested.guard), tested.metrics.refused, tested.metrics.open) == (2, 1, 2)
+
+    tested.guard.leave(busy[0])
+    assert tested.admit(Connection()) == [True]
+
+
+def test_one_address_gets_its_share_at_its_own_cost_alone() -> None:
+    tested = Door(limit=10, per_address=2)
+    others = [Connection("other"), Connection("other")]
+    own = [Connection("first"), Connection("second")]
+    tested.admit(*others, address="192.0.2.9")
+    tested.admit(*own)
+
+    assert tested.admit(Connection("third", idle=False)) == [True]
+    assert dropped(*others, *own) == ["first"]
+    assert tested.events[0]["setting"] == "server.max_connections_per_address"
+
+
+def test_an_address_whose_connections_are_all_busy_gets_no_more_while_others_do() -> None:
+    tested = Door(limit=10, per_address=2)
+    own = [Connection(idle=False), Connection(idle=False)]
+    tested.admit(*own)
+    for each in own:
+        tested.guard.requested(each)
+
+    assert tested.admit(Connection()) == [False]
+    assert tested.admit(Connection(), address="192.0.2.2") == [True]
+    tested.guard.leave(own[0])
+    assert tested.admit(Connection()) == [True]
+
+
+@pytest.mark.parametrize(
+    ("one", "another", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8::1", "2001:db8::ffff:0:0:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("", "", True),
+    ],
+)
+def test_what_counts_as_one_address(one: str, another: str, same: bool) -> None:
+    tested = Door(limit=10, per_address=1)
+    first = Connection("first")
+    tested.admit(first, address=one)
+    tested.admit(Connection(), address=another)
+
+    assert first.dropped == same
+
+
+def test_a_trusted_proxy_counts_only_in_all() -> None:
+    tested = Door(limit=4, per_address=1, exempt=("10.0.0.0/8",))
+    connections = [Connection(str(number)) for number in range(5)]
+
+    assert tested.admit(*connections, address="10.1.2.3") == [True] * 5
+    assert dropped(*connections) == ["0"]
+
+
+def test_the_search_for_an_idle_one_is_bounded_and_goes_on_where_it_ended() -> None:
+    tested = Door(limit=150)
+    connections = [Connection(str(number), idle=number == 120) for number in range(150)]
+    tested.admit(*connections)
+    for each in connections:
+        tested.guard.requested(each)
+
+    assert tested.admit(Connection(), Connection()) == [False, True]
+    assert dropped(*connections) == ["120"]
+
+
+def test_a_flood_is_a_line_in_the_log_now_and_then() -> None:
+    tested = Door(limit=1)
+    for now in (0.0, 1.0, 9.9, 10.0, 10.1):
+        tested.now = now
+        tested.admit(*[Connection() for _ in range(100)])
+
+    assert [(event["event"], event["displaced_so_far"]) for event in tested.events] == [
+        ("connections.crowded", 1),
+        ("connections.crowded", 300),
+    ]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["admit", "request", "leave", "busy"]), st.integers(0, 7), st.integers(0, 2)))
+)
+def test_the_bounds_hold_whatever_happens_and_nothing_is_left(steps: list[tuple[str, int, int]]) -> None:
+    tested = Door(limit=4, per_address=2)
+    held: dict[Connection, int] = {}
+    for what, number, address in steps:
+        chosen = list(held)[number % len(held)] if held else None
+        if what == "admit":
+            new = Connection()
+            if tested.admit(new, address=f"192.0.2.{address}") == [True]:
+                held[new] = address
+        elif chosen is not None and what == "request":
+            tested.guard.requested(chosen)
+        elif chosen is not None and what == "busy":
+            chosen.idle = not chosen.idle
+        elif chosen is not None:
+            tested.guard.leave(chosen)
+            del held[chosen]
+        held = {connection: source for connection, source in held.items() if not connection.dropped}
+        assert len(tested.guard) == len(held) <= 4
+        assert all(list(held.values()).count(source) <= 2 for source in held.values())
+    for connection in held:
+        tested.guard.leave(connection)
+    assert len(tested.guard) == 0
+    assert not tested.guard._by_source
+    assert not tested.guard._sources
