@@ -102,8 +102,8 @@ def test_the_example_is_a_configuration_with_nothing_but_defaults(example: Path,
 
 def test_the_example_with_every_setting_switched_on_is_a_configuration(example: Path) -> None:
     text = without_comment_signs(example.read_text(encoding="utf-8"))
-    # The one file that would have to be real, and what stands for another setting.
-    text = re.sub(r"^(ca_file|secret_sha256).*\n", "", text, flags=re.MULTILINE)
+    # The files that would have to be real, and what stands for another setting.
+    text = re.sub(r"^(ca_file|tls|secret_sha256) .*\n", "", text, flags=re.MULTILINE)
     (example.parent / "erp").write_text("s3cret-of-the-client\n", encoding="utf-8")
     example.write_text(text, encoding="utf-8")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from proxy.app import hosts_leading_here, open_token_endpoint
+from proxy.certificate import not_in_use, read, server_context
 from proxy.commands.common import complain, read_config
 from proxy.config import Config
 from proxy.config.clients import LONG_ENOUGH, short_secrets
@@ -42,6 +43,10 @@ async def check(config_file: Path | None, *, offline: bool) -> int:
     print(f"The configuration is right: {count} {'shop' if count == 1 else 'shops'} by name.")
     for name in short_secrets(config.clients):
         print(f"The secret of client {name} is short: {LONG_ENOUGH} characters or more, made by chance, are better.")
+    if config.server.tls is not None:
+        context, certificate = server_context(config.server.tls), read(config.server.tls)[0]
+        if why := not_in_use(context, certificate):
+            complain(f"warning: server.tls: the certificate {why}, so that clients will refuse it")
     if offline:
         return 0
     leading_here = await hosts_leading_here(config, within=_LOOKUPS)

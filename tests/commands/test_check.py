@@ -2,9 +2,11 @@
 
 import asyncio
 import io
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import trustme
 
 from proxy.commands.check import Finding, table
 from tests.commands.configurations import SECRET, leading_here, written
@@ -191,3 +193,24 @@ def test_colors_are_for_terminals_that_want_them(stream: io.StringIO, environ: d
     assert ("\x1b[32m" in lines[0], "\x1b[31m" in lines[1]) == (colored, colored)
     plain = [line.replace("\x1b[32m", "").replace("\x1b[31m", "").replace("\x1b[0m", "") for line in lines]
     assert plain == ["demo  mine  granted  for 60 s", "b     mine  refused  why"]
+
+
+@pytest.mark.parametrize(("ends", "warned"), [(timedelta(days=-1), True), (timedelta(days=1), False)])
+async def test_a_certificate_that_has_expired_is_told_of(tmp_path: Path, ends: timedelta, warned: bool) -> None:
+    now = datetime.now(UTC)
+    leaf = trustme.CA().issue_cert("localhost", not_before=now - timedelta(days=2), not_after=now + ends)
+    leaf.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
+    file = tmp_path / "config.toml"
+    file.write_text(
+        '[server]\ntls = { certificate = "both.pem", private_key = "both.pem" }\n'
+        f'[shops.demo]\nclient_id = "an-id"\nclient_secret = "{SECRET}"\n'
+    )
+
+    ended = await ran("check", "--offline", "--config", str(file))
+
+    assert ended.status == 0
+    assert ended.stderr == (
+        "shop-auth-proxy: warning: server.tls: the certificate has expired, so that clients will refuse it\n"
+        if warned
+        else ""
+    )

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import trustme
 
-from proxy.config.schema import CertificateFile, SecretSource
+from proxy.certificate import CertificateFiles
+from proxy.config.schema import CertificateAndKey, CertificateFile, SecretSource
 from proxy.config.values import MAX_SECRET_FILE, Unusable, ValueReader
 from proxy.secret import Secret
 
@@ -158,3 +160,48 @@ def test_a_certificate_file_without_a_certificate_is_refused(tmp_path: Path, con
 
 def test_a_missing_certificate_file_is_refused(tmp_path: Path) -> None:
     assert refusal(CertificateFile, "/none/ca.pem") == "the file /none/ca.pem does not exist"
+
+
+TLS = 'must be { certificate = "cert.pem", private_key = "key.pem" }, the names of two files'
+PAIR = {"certificate": "cert.pem", "private_key": "key.pem"}
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Path:
+    leaf = trustme.CA().issue_cert("localhost")
+    leaf.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
+    leaf.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    leaf.private_key_pem.write_to_path(tmp_path / "key.pem")
+    return tmp_path
+
+
+def test_a_certificate_and_its_key_are_named_relative_to_the_configuration(pair: Path) -> None:
+    assert read(CertificateAndKey, PAIR, directory=pair) == CertificateFiles(pair / "cert.pem", pair / "key.pem")
+
+
+def test_a_certificate_and_its_key_may_stand_in_one_file(pair: Path) -> None:
+    both = {"certificate": "both.pem", "private_key": "both.pem"}
+
+    assert read(CertificateAndKey, both, directory=pair) == CertificateFiles(pair / "both.pem", pair / "both.pem")
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (True, f"{TLS}, not true or false"),
+        ("cert.pem", f"{TLS}, not a text"),
+        ({}, TLS),
+        ({"certificate": "cert.pem"}, TLS),
+        (PAIR | {"password": "s3cret"}, TLS),
+        (PAIR | {"private_key": ["key.pem"]}, TLS),
+        (PAIR | {"private_key": ""}, TLS),
+        (PAIR | {"certificate": "none.pem"}, "the file DIR/none.pem does not exist"),
+        (PAIR | {"private_key": "none.pem"}, "the file DIR/none.pem does not exist"),
+        (PAIR | {"private_key": "cert.pem"}, "DIR/cert.pem: the file has no private key in PEM form in it"),
+        (PAIR | {"private_key": "other.pem"}, "DIR/other.pem: the key does not belong to the certificate"),
+    ],
+)
+def test_a_certificate_or_key_that_can_not_be_used_is_refused(pair: Path, value: object, sentence: str) -> None:
+    trustme.CA().issue_cert("localhost").private_key_pem.write_to_path(pair / "other.pem")
+
+    assert refusal(CertificateAndKey, value, directory=pair).replace(str(pair), "DIR") == sentence

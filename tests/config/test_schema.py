@@ -30,7 +30,20 @@ def test_the_defaults() -> None:
         public_url=None,
         route_by_host=True,
         allow_anonymous=False,
+        tls=None,
         drain_timeout=30.0,
+        max_request_line=16384,
+        max_header_size=32768,
+        max_header_count=128,
+        header_timeout=10.0,
+        min_body_rate=240.0,
+        body_timeout=20.0,
+        write_timeout=60.0,
+        keep_alive_timeout=75.0,
+        max_connections=2000,
+        max_connections_per_address=1000,
+        max_requests=1000,
+        max_requests_per_connection=1000,
     )
     assert UpstreamConfig() == UpstreamConfig(
         connect_timeout=5.0, read_timeout=60.0, max_body_size=67108864, ca_file=None
