@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import trustme
 from msgspec.structs import fields
 
 from proxy.config import load_config
@@ -22,6 +23,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "migrating-from-basic-auth.md").read_text(encoding="utf-8")
 EXAMPLE = (ROOT / "config.example.toml").read_text(encoding="utf-8")
 # The names that stand for NAME in the example.
+AUTHORITY = trustme.CA()
 EXAMPLE_NAMES = {"shops": "demo", "clients": "erp", "platforms": "mine"}
 
 
@@ -162,6 +164,9 @@ def test_the_readme_offers_no_variable_that_would_be_refused() -> None:
 @pytest.mark.parametrize("block", [*code_blocks(README, "toml"), *code_blocks(GUIDE, "toml")])
 def test_a_piece_of_configuration_in_the_documentation_is_valid(block: str, tmp_path: Path) -> None:
     (tmp_path / "demo").write_text("s3cret\n", encoding="utf-8")
+    certificate = AUTHORITY.issue_cert("proxy.example")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
     path = tmp_path / "config.toml"
     shop = "" if "[shops." in block else '[shops.demo]\nclient_id = "0123456789abcdef"\nclient_secret = "s3cret"\n'
     path.write_text(block.replace("/run/secrets", str(tmp_path)) + shop, encoding="utf-8")
