@@ -174,7 +174,6 @@ async def test_the_body_of_a_refused_request_is_not_waited_for_and_ends_the_conn
 
 async def test_a_request_that_is_none_is_told_so_to_anyone() -> None:
     async with path_with_clients() as path:
-        assert code(await path.ask(request(target=b"/Demo/x"))) == (400, "bad_target")
         assert code(await path.ask(request(b"TRACE"))) == (501, "method_not_supported")
         assert code(await path.ask(request(fields=CHUNKED + b"Content-Length: 3\r\n"))) == (400, "bad_request")
         assert nothing_reached_a_platform(path)
@@ -183,14 +182,36 @@ async def test_a_request_that_is_none_is_told_so_to_anyone() -> None:
 # Shops and methods
 
 
-async def test_without_credentials_every_shop_looks_the_same() -> None:
-    async with path_with_clients() as path:
+# How a request may name a shop.
+WAYS = [
+    b"GET /%s/x HTTP/1.1\r\nHost: proxy\r\n",
+    b"GET /x HTTP/1.1\r\nHost: %s.old.example.com\r\n",
+    b"GET / HTTP/1.1\r\nHost: %s.old.example.com\r\n",
+    b"GET /A_B HTTP/1.1\r\nHost: %s.old.example.com:80\r\n",
+    b"GET http://%s.old.example.com/x HTTP/1.1\r\nHost: proxy\r\n",
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_without_credentials_every_shop_looks_the_same(way: bytes) -> None:
+    async with path_with_clients(of={"hosts": ("{shop}.old.example.com",)}) as path:
         for fields in (b"", basic("erp", "wrong")):
-            exists, exists_not = [
-                await path.ask(request(target=b"/%s/x" % name, fields=fields)) for name in (b"demo", b"nobody")
-            ]
+            exists, exists_not = [await path.ask(way % name + fields + b"\r\n") for name in (b"demo", b"nobody")]
             assert without_request_id(exists) == without_request_id(exists_not)
             assert exists.status == 401
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_shop_that_a_client_may_not_use_looks_like_none_however_it_is_named(way: bytes) -> None:
+    async with serving(answering(token_response())) as tokens, serving(answering(response())) as api:
+        place = platform(tokens.port, api.port, hosts=("{shop}.old.example.com",))
+        settings = config(*(shop(name, place) for name in ("demo", "hidden")), clients=CLIENTS)
+        async with proxying(settings) as proxy, connected(proxy.port) as client:
+            hidden, absent = [await client.ask(way % name + bearer(FEED) + b"\r\n") for name in (b"hidden", b"absent")]
+
+    assert without_request_id(hidden) == without_request_id(absent)
+    assert hidden.status in (400, 403)
+    assert api.received == tokens.received == []
 
 
 @pytest.mark.parametrize("wildcard", [False, True])

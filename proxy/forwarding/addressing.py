@@ -15,6 +15,7 @@ from aiohttp import web
 from proxy.errors import BadTarget
 from proxy.forwarding.headers import Hop, RawFields, first_named
 from proxy.forwarding.target import Target, parse_hosted_target, parse_target
+from proxy.guards.access import Client
 from proxy.platforms.shop_hosts import ShopHosts
 from proxy.platforms.url_prefix import parse_prefix
 
@@ -38,8 +39,11 @@ class Addressing:
     hosts: ShopHosts | None
     public_url: str | None
 
-    def read(self, request: web.BaseRequest, hop: Hop) -> Addressed:
-        """Return what a request is addressed to. Raises `BadTarget` or `BadRequest`."""
+    def read(self, request: web.BaseRequest, hop: Hop, client: Client | None) -> Addressed:
+        """Return what a request is addressed to. Raises `BadTarget` or `BadRequest`.
+
+        For a `client` who may not see a shop, its host stands for none, as if there were no such shop.
+        """
         raw = request.raw_path.encode("utf-8", "surrogateescape")
         scheme, authority = _client_url(request, hop)
         absolute = None if raw.startswith(b"/") else _ABSOLUTE.fullmatch(raw)
@@ -48,7 +52,7 @@ class Addressing:
             raw = absolute["rest"] if absolute["rest"].startswith(b"/") else b"/" + absolute["rest"]
         host, authority = _plain(authority)
         hosted = self.hosts.find(host) if self.hosts is not None else None
-        if hosted is not None:
+        if hosted is not None and (client is None or client.may_see(hosted.key)):
             target = parse_hosted_target(raw, hosted.key, hosted.base_path)
             return Addressed(target, f"{scheme}://{authority}{target.prefix}")
         if absolute is not None and not self._is_own(f"{scheme}://{authority}", request):

@@ -128,13 +128,13 @@ class Forwarder:
     async def _forward(self, exchange: Exchange) -> None:
         if self.in_flight > self._max_requests:
             raise Overloaded("The proxy serves as many requests as it may (server.max_requests).", retry_after=1.0)
-        # 1. route
+        # 1. route, but only for who is known: a host may stand for a shop, so that the answer would tell of it
         check_request(exchange.request, self._hop)
-        target, base = self._addressing.read(exchange.request, self._hop)
-        exchange.target = target
-        # 2. admit; only then is the shop looked up
         authorization = fields_named(exchange.request.raw_headers, b"authorization")
         exchange.client = self._access.identify(authorization, exchange.request.remote)
+        target, base = self._addressing.read(exchange.request, self._hop, exchange.client)
+        exchange.target = target
+        # 2. admit; only then is the shop looked up
         self._access.check(exchange.client, exchange.request.method, target.shop)
         route = self._routes.find(target.shop)
         if route is None:

@@ -45,6 +45,10 @@ class Client:
     shops: frozenset[str] | None = None
     methods: frozenset[str] | None = None
 
+    def may_see(self, shop: str) -> bool:
+        """Tell whether the client may use the shop with this key."""
+        return self.shops is None or shop in self.shops
+
 
 class Access:
     """Lets clients in. `clock` is monotonic, in seconds; `compare` is for tests that look at what is compared."""
@@ -85,7 +89,7 @@ class Access:
         """
         if client is None:
             return
-        if client.shops is not None and shop not in client.shops:
+        if not client.may_see(shop):
             raise ClientForbidden(NOT_THIS_SHOP)
         let_through_by = {"HEAD", "GET"} if method == "HEAD" else {method}
         if client.methods is not None and client.methods.isdisjoint(let_through_by):
