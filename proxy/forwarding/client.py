@@ -19,11 +19,16 @@ from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
 from proxy.errors import BadRequest, MethodNotSupported, ProxyError, RequestTimeout
 from proxy.forwarding.client_watch import ClientWatch, Overdue
 from proxy.forwarding.headers import Hop, check_for_loop, check_framing
-from proxy.forwarding.unreadable import SPEAKS_HTTP_1, headers_too_large, unreadable
+from proxy.forwarding.unreadable import SPEAKS_HTTP_1, UNKNOWN_METHOD, headers_too_large, unreadable
 
 if TYPE_CHECKING:
     from proxy.forwarding.listener import ClientServer
 
+# llhttp takes these for RTSP and ICE, whatever protocol the request line says.
+_NOT_HTTP_METHODS: Final = frozenset(
+    ("SOURCE", "DESCRIBE", "ANNOUNCE", "SETUP", "PLAY", "PAUSE", "TEARDOWN")
+    + ("GET_PARAMETER", "SET_PARAMETER", "REDIRECT", "RECORD", "FLUSH")
+)
 _LINGER: Final = 5.0  # seconds a client may take to notice that its request was refused
 # Closes with a reset instead of an orderly end, and throws away what was not sent yet.
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
@@ -139,6 +144,8 @@ class ClientConnection(web.RequestHandler):
             self._watch.head_complete()
         elif not fits:
             self._refuse(headers_too_large(self._server.limits))
+        elif latest is not None and not latest.is_eof() and self._watch.mostly_framing(latest.total_bytes):
+            latest.set_exception(BadRequest("The request body is hardly more than chunk extensions and trailers."))
         # After an error in the middle of a body nothing else would ever end the wait for the rest of it.
         if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
             for body in (self.body, *(payload for _, payload in self._messages)):
@@ -241,6 +248,8 @@ def check_request(request: web.BaseRequest, hop: Hop) -> None:
     if request.method in ("CONNECT", "TRACE"):
         # An upstream's answer to TRACE would show the client the token (RFC 9110 §9.3.8).
         raise MethodNotSupported(f"{request.method} is not supported here.")
+    if request.method in _NOT_HTTP_METHODS:
+        raise MethodNotSupported(UNKNOWN_METHOD)
     if isinstance(request.protocol, ClientConnection):
         request.protocol.check(request)
     check_framing(request.raw_headers, request.version)

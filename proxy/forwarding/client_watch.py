@@ -15,6 +15,10 @@ from enum import Enum
 
 # The request line beside the target, empty lines before it, spaces around values: what is no field but is kept too.
 _AROUND_HEAD = 1024  # bytes
+# Chunk sizes, extensions and trailers are never more than this for each byte of content: `1 CRLF x CRLF` takes six. On
+# top of that come what the parser has not read yet, and trailers.
+_FRAMING_PER_BYTE = 16
+_FRAMING_AT_ALL = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,16 @@ class Overdue(Enum):
 class ClientWatch:
     """What one client does. Made when its connection is; times in seconds on one monotonic clock."""
 
-    __slots__ = ("_body_bytes", "_body_since", "_head_bytes", "_head_since", "_limits", "_unsent", "_unsent_since")
+    __slots__ = (
+        "_body_bytes",
+        "_body_on_wire",
+        "_body_since",
+        "_head_bytes",
+        "_head_since",
+        "_limits",
+        "_unsent",
+        "_unsent_since",
+    )
 
     def __init__(self, limits: ClientLimits, now: float) -> None:
         self._limits = limits
@@ -58,6 +71,7 @@ class ClientWatch:
         self._head_bytes = 0
         self._body_since = now
         self._body_bytes = 0
+        self._body_on_wire = 0
         self._unsent_since: float | None = None
         self._unsent = 0
 
@@ -78,10 +92,16 @@ class ClientWatch:
         """Take note that a whole head has come."""
         self._head_since = None
         self._head_bytes = 0
+        self._body_on_wire = 0
 
     def body_came(self, count: int) -> None:
         """Take note of bytes of a body."""
         self._body_bytes += count
+        self._body_on_wire += count
+
+    def mostly_framing(self, content: int) -> bool:
+        """Tell whether what came of a body is far more than its `content` bytes, so that it might never end."""
+        return self._body_on_wire > _FRAMING_AT_ALL + _FRAMING_PER_BYTE * content
 
     def body_wanted(self, now: float) -> None:
         """Take note that the rest of a body is waited for from now on."""

@@ -15,6 +15,7 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.errors import (
     BadRequest,
+    BadTarget,
     BodyTooLarge,
     InternalError,
     MethodNotSupported,
@@ -264,7 +265,11 @@ class Forwarder:
             response.abort()
             self._log.warning("request.forwarded", **self._fields(exchange, error))
             return
-        if isinstance(error, (BadRequest, BodyTooLarge, MethodNotSupported)) or not exchange.request.content.is_eof():
+        request = exchange.request
+        unclear = isinstance(error, (BadRequest, BodyTooLarge, MethodNotSupported))
+        # What is meant for another host, or for none: `http://…`, `host:443`, `*`.
+        elsewhere = isinstance(error, BadTarget) and not request.raw_path.startswith("/")
+        if unclear or elsewhere or not request.content.is_eof():
             response.refuse_rest()  # what follows may belong to no request
         with suppress(ConnectionError):
             exchange.write(problem(error, request_id=exchange.request_id))

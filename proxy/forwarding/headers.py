@@ -32,7 +32,10 @@ _CREDENTIALS: Final = frozenset((b"authorization", b"proxy-authorization", b"coo
 _DROPPED_FROM_REQUESTS: Final = _HOP_BY_HOP | _FRAMING | _CREDENTIALS | {b"x-request-id", b"forwarded"}
 _DROPPED_FROM_RESPONSES: Final = _HOP_BY_HOP | {b"proxy-authenticate", b"content-length"}
 
-_NOT_IN_A_HOST: Final = re.compile(rb"[^A-Za-z0-9._~%!$&'()*+,;=:\[\]-]")  # RFC 3986 §3.2.2, and the port
+# RFC 9112 §3.2, RFC 3986 §3.2.2: a name or an IP address, and perhaps a port.
+_HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?")
+# Python reads no number of more than 4300 digits, and who pads one with zeros wants to be misread.
+_LENGTH: Final = re.compile(rb"[ \t]*[0-9]{1,20}[ \t]*")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}")
 _MOST_FORWARDS: Final = 10**9  # what a larger Max-Forwards counts as
 _CONTROLS: Final = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
@@ -107,7 +110,9 @@ def check_framing(fields: RawFields, version: HttpVersion) -> None:
         raise BadRequest("The only transfer coding of a request can be 'chunked'.")
     if codings and version == HttpVersion10:
         raise BadRequest("HTTP/1.0 has no Transfer-Encoding.")  # RFC 9112 §6.1: framed wrongly, whatever it says
-    if any(_NOT_IN_A_HOST.search(host) for host in fields_named(fields, b"host")):
+    if not all(map(_LENGTH.fullmatch, fields_named(fields, b"content-length"))):
+        raise BadRequest("The Content-Length is not a number of 20 digits or less.")
+    if not all(map(_HOST.fullmatch, fields_named(fields, b"host"))):
         raise BadRequest("The Host header names no host.")  # RFC 9112 §3.2
 
 

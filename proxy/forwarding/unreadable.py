@@ -12,6 +12,7 @@ from proxy.forwarding.client_watch import ClientLimits
 from proxy.forwarding.target import MUST_BE_A_PATH, PERCENT_ENCODE
 
 SPEAKS_HTTP_1: Final = "This proxy speaks HTTP/1.1 and HTTP/1.0."
+UNKNOWN_METHOD: Final = "The method is not one that HTTP knows; methods are written in upper case."
 _NOT_HTTP: Final = "The request is not HTTP/1.1 as RFC 9112 has it."
 
 # What the parser's words mean to the client.
@@ -37,7 +38,7 @@ def unreadable(error: BaseException, limits: ClientLimits) -> ProxyError:
         case BadHttpMethod() if "HTTPS traffic" in text:
             return BadRequest("This port speaks plain HTTP: write http:// in the URL, or set server.tls.")
         case BadHttpMethod():
-            return MethodNotSupported("The method is not one that HTTP knows; methods are written in upper case.")
+            return MethodNotSupported(UNKNOWN_METHOD)
     if "Too many headers" in text:
         return RequestTooLarge(f"The request has more than {limits.max_header_count} header fields.", status=431)
     return next((kind(sentence) for words, kind, sentence in _WORDS if words in text), BadRequest(_NOT_HTTP))

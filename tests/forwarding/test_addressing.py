@@ -82,7 +82,7 @@ async def test_the_base_is_the_host_that_the_client_used_with_the_shop(host: str
         assert upstream_targets(path.api) == [b"/api/products?full=1"]
 
 
-NO_BASES = ["a%41", "a=b", "a,b", "user:x", "proxy:123456", "[v1.x]", "a" * 254, "...", ":80", "proxy.."]
+NO_BASES = ["a%41", "a=b", "a,b", "proxy:99999", "a" * 254, "...", ":80", "proxy.."]
 
 
 async def test_where_the_host_can_not_be_a_base_the_request_passes_and_nothing_is_rewritten() -> None:

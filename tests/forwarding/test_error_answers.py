@@ -1,4 +1,7 @@
-"""Every answer of the proxy's own: status, code and form, what follows on the connection, and what stays unsaid."""
+"""Every answer of the proxy's own: status, code, words and form, what follows on the connection, what stays unsaid.
+
+All that is no clear request stands in test_malformed_requests.py; here is a piece of each kind, for its words.
+"""
 
 import asyncio
 import json
@@ -49,24 +52,10 @@ def problem(answer: Answer) -> tuple[int, str]:
     ("sent", "expected", "sentence"),
     [
         (request(target=b"/demo/a b"), (400, "bad_request"), "percent-encode"),
-        (request(target=b"/demo/caf\xc3\xa9"), (400, "bad_request"), "percent-encode"),
-        (request(target=b"/demo/?q=\xff"), (400, "bad_request"), "percent-encode"),
-        (request(target=b"/demo/\x00"), (400, "bad_request"), "percent-encode"),
         (b"GET /demo/x\r\n\r\n", (400, "bad_request"), "HTTP/1.1 and HTTP/1.0"),
-        (request(version=b"0.9"), (400, "bad_request"), "HTTP/1.1 and HTTP/1.0"),
-        (request(version=b"1.2"), (400, "bad_request"), "HTTP/1.1 and HTTP/1.0"),
-        (request(version=b"2.0"), (400, "bad_request"), "HTTP/1.1 and HTTP/1.0"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (400, "bad_request"), "HTTP/1.1 and HTTP/1.0"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 500, (400, "bad_request"), "plain HTTP"),
-        (b"\x00" * 100, (501, "method_not_supported"), "method"),
         (b"GET /demo/x HTTP/1.1\r\n\r\n", (400, "bad_request"), "RFC 9112"),
-        (request(fields=b"Host: other\r\n"), (400, "bad_request"), "RFC 9112"),
-        (request(fields=b"A : b\r\n"), (400, "bad_request"), "RFC 9112"),
-        (request(fields=b"A: b\r\n folded\r\n"), (400, "bad_request"), "RFC 9112"),
-        (request(b"POST", fields=b"Content-Length: +3\r\n") + b"abc", (400, "bad_request"), "RFC 9112"),
-        (request(b"POST", fields=CHUNKED, body=b"abc"), (400, "bad_request"), "RFC 9112"),
-        (request(b"POST", fields=CHUNKED) + b"ZZ\r\n\r\n", (400, "bad_request"), "RFC 9112"),
-        (request(b"POST", fields=b"Transfer-Encoding: chunked, gzip\r\n"), (400, "bad_request"), "RFC 9112"),
         (
             request(b"POST", fields=b"Transfer-Encoding: gzip, chunked\r\n") + chunked(b"abc"),
             (400, "bad_request"),
@@ -77,8 +66,8 @@ def problem(answer: Answer) -> tuple[int, str]:
             (400, "bad_request"),
             "HTTP/1.0",
         ),
-        (b"GET /demo/x HTTP/1.1\r\nHost: a b/@\r\n\r\n", (400, "bad_request"), "Host"),
-        (b'GET /demo/x HTTP/1.1\r\nHost: a";for=1\r\n\r\n', (400, "bad_request"), "Host"),
+        (b"GET /demo/x HTTP/1.1\r\nHost: a/b\r\n\r\n", (400, "bad_request"), "Host"),
+        (request(b"POST", fields=b"Content-Length: " + b"0" * 5000 + b"3\r\n"), (400, "bad_request"), "20 digits"),
         (
             request(b"POST", fields=b"Content-Length: 18446744073709551615\r\n"),
             (413, "body_too_large"),
@@ -117,7 +106,7 @@ async def test_what_can_not_be_served_is_refused_before_anything_else_happens(
         assert answer.values(b"Connection") == [b"close"]
 
 
-@pytest.mark.parametrize("refused", [b"/nobody/x", b"/"])
+@pytest.mark.parametrize("refused", [b"/nobody/x", b"/", b"/Demo/x", b"/demo/../x", b"//evil.example/demo/x"])
 async def test_a_clear_request_that_is_refused_leaves_the_connection_open(refused: bytes) -> None:
     async with whole_path(OK) as path, path.connect() as client:
         for sent in (request(target=refused), request(b"POST", refused, body=b"x")):
