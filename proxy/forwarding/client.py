@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 # llhttp takes these for RTSP and ICE, whatever protocol the request line says.
 _NOT_HTTP_METHODS: Final = frozenset(
-    ("SOURCE", "DESCRIBE", "ANNOUNCE", "SETUP", "PLAY", "PAUSE", "TEARDOWN")
-    + ("GET_PARAMETER", "SET_PARAMETER", "REDIRECT", "RECORD", "FLUSH")
+    {
+        *("SOURCE", "DESCRIBE", "ANNOUNCE", "SETUP", "PLAY", "PAUSE", "TEARDOWN"),
+        *("GET_PARAMETER", "SET_PARAMETER", "REDIRECT", "RECORD", "FLUSH"),
+    }
 )
 _LINGER: Final = 5.0  # seconds a client may take to notice that its request was refused
 # Closes with a reset instead of an orderly end, and throws away what was not sent yet.

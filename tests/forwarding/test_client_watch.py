@@ -158,7 +158,7 @@ def test_framing_is_too_much_only_where_no_sender_of_content_would_need_it() -> 
     watch = after_a_request(0.0)
     watch.body_came(6_000_000)  # chunks of one byte: a million of them
     assert not watch.mostly_framing(1_000_000)
-    assert not watch.mostly_framing((6_000_000 - (1 << 20)) // 16 + 1)
-    assert watch.mostly_framing((6_000_000 - (1 << 20)) // 16)
+    assert not watch.mostly_framing((6_000_000 - (1 << 20)) // 16)
+    assert watch.mostly_framing((6_000_000 - (1 << 20)) // 16 - 1)
     watch.head_complete()
     assert not watch.mostly_framing(0)
