@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -15,6 +16,12 @@ class ProxyProcess(NamedTuple):
 
     pid: int
     port: int
+
+
+def memory_of(pid: int, field: str) -> float:
+    """Return a field of the process's memory (`VmRSS`, or its peak, `VmHWM`), in MiB; Linux alone has it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split(field + ":")[1].split()[0]) / 1024
 
 
 @asynccontextmanager

@@ -13,11 +13,10 @@ import hashlib
 import json
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
 
-from benchmarks.processes import proxy_process
+from benchmarks.processes import memory_of, proxy_process
 from proxy.simulator import ShoprenterSimulator
 
 _CONFIG = """
@@ -36,12 +35,6 @@ _CHUNK = bytes(range(256)) * 256
 async def _body(size: int) -> AsyncIterator[bytes]:
     for start in range(0, size, len(_CHUNK)):
         yield _CHUNK[: size - start]
-
-
-def _memory(pid: int, field: str) -> float:
-    """Return a field of the process's memory, in MiB."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split(field + ":")[1].split()[0]) / 1024
 
 
 async def _upload(session: aiohttp.ClientSession, port: int, size: int, digest: str) -> None:
@@ -63,7 +56,7 @@ async def main() -> None:
     async with ShoprenterSimulator(rate_limit=None) as simulator:
         configuration = _CONFIG.format(token_url=simulator.token_url, api_url=simulator.api_url)
         async with proxy_process(configuration) as proxy:
-            before = _memory(proxy.pid, "VmRSS")
+            before = memory_of(proxy.pid, "VmRSS")
             began = time.monotonic()
             connector = aiohttp.TCPConnector(limit=0)
             timeout = aiohttp.ClientTimeout(total=None)
@@ -75,7 +68,7 @@ async def main() -> None:
                 "bytes_each": options.size,
                 "seconds": round(time.monotonic() - began, 1),
                 "rss_before_mib": round(before, 1),
-                "rss_peak_mib": round(_memory(proxy.pid, "VmHWM"), 1),
+                "rss_peak_mib": round(memory_of(proxy.pid, "VmHWM"), 1),
             }
             print(json.dumps(figures))
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -27,6 +28,10 @@ class Command:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self.lines: list[str] = []
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     async def line_with(self, text: str) -> str:
         """Return the first line of stdout that holds `text`, as soon as it is there."""
@@ -76,3 +81,20 @@ async def ran(*arguments: str, environ: Mapping[str, str] | None = None) -> Ende
     """Run `shop-auth-proxy` with these arguments to its end."""
     async with started(*arguments, environ=environ) as command:
         return await command.end()
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+async def listening(port: int) -> None:
+    """Wait until somebody listens; the log does not say so at every level."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            continue
+        writer.close()
+        return

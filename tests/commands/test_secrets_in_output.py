@@ -4,7 +4,6 @@ import asyncio
 import base64
 import json
 import signal
-import socket
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import product
@@ -13,7 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from proxy.errors import ProxyError
-from tests.commands.processes import started
+from tests.commands.processes import free_port, listening, started
 from tests.peers import CHUNKED, Answer, Connection, connected, request, response, serving
 
 SHOP_TEXT, SHOP_FILE, SHOP_ENV = "Sh0p/Text+a%b=1", "Sh0p/File+a%b=2", "Sh0p/Env+a%b=3"
@@ -204,17 +203,6 @@ class Served:
         await self.ask(large)
 
 
-async def listening(port: int) -> None:
-    """Wait until somebody listens; the log does not say so at every level."""
-    while True:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            continue
-        writer.close()
-        return
-
-
 def written(directory: Path, port: int, level: str, log_format: str, tokens_port: int, api_port: int) -> Path:
     digest = sha256(HASHED.encode()).hexdigest()
     text = CONFIGURATION.format(port=port, level=level, format=log_format, ERP_TEXT=ERP_TEXT, digest=digest)
@@ -241,8 +229,7 @@ def written(directory: Path, port: int, level: str, log_format: str, tokens_port
 
 async def all_that_comes_out(directory: Path, level: str, log_format: str) -> tuple[Served, str]:
     """Run `serve` through everything, and return what its clients were told, and its output."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     api = Api()
     async with serving(tokens) as token_peer, serving(api) as api_peer:
         file = written(directory, port, level, log_format, token_peer.port, api_peer.port)
