@@ -31,12 +31,13 @@ demo: .venv/.installed ## install into .venv, then try the proxy against simulat
 test: .venv/.installed-dev ## install the development tools into .venv, then run all tests (ARGS="-k cache": some)
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: .venv/.installed-dev ## what CI runs: lint, format, types, Dockerfile, and the tests with their branch coverage
+check: .venv/.installed-dev ## what CI runs: lint, format, types, Dockerfile, known vulnerabilities, and the tests with their branch coverage
 	@echo "ruff check";  $(BIN)/python -m ruff check --quiet
 	@echo "ruff format"; $(BIN)/python -m ruff format --check --quiet || \
 		{ echo "Not formatted; run: $(BIN)/ruff format" >&2; $(BIN)/python -m ruff format --diff --quiet; exit 1; }
 	@echo "mypy";        $(BIN)/python -m mypy --strict
 	@echo "hadolint";    $(BIN)/hadolint Dockerfile
+	@echo "pip-audit";   $(BIN)/python .ci/audit.py requirements.lock requirements-build.lock requirements-dev.lock
 	@echo "pytest";      $(BIN)/python -m coverage erase
 	@$(BIN)/python -m coverage run -m pytest -q $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
