@@ -21,6 +21,7 @@ from proxy.errors import ProxyError
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "migrating-from-basic-auth.md").read_text(encoding="utf-8")
+THREATS = (ROOT / "THREAT_MODEL.md").read_text(encoding="utf-8")
 EXAMPLE = (ROOT / "config.example.toml").read_text(encoding="utf-8")
 # The names that stand for NAME in the example.
 AUTHORITY = trustme.CA()
@@ -194,6 +195,42 @@ def test_the_guide_aliases_only_the_old_hosts() -> None:
     lines = [re.findall(r"[a-z0-9.-]+\.(?:hu|net)", block) for block in blocks]
 
     assert lines == [["demo.api.myshoprenter.hu", "demo.api.shoprenter.hu"]] * 2
+
+
+def missing_tests(text: str) -> list[str]:
+    """The tests that a text names and that do not exist."""
+    return [
+        f"{file}::{name}"
+        for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+        if not (ROOT / file).is_file() or not re.search(rf"^(?:async )?def {name}\(", (ROOT / file).read_text(), re.M)
+    ]
+
+
+def test_every_threat_names_tests_that_exist() -> None:
+    threats = [line for line in THREATS.splitlines() if line.startswith("| ") and line.count("|") == 4]
+    told = [line for line in threats if not line.startswith(("| ---", "| what they", "| | may", "| **"))]
+
+    assert len(told) >= 25
+    assert [line for line in told if "`tests/" not in line] == []
+    assert missing_tests(THREATS) == []
+    assert missing_tests("`tests/test_docs.py::test_nothing`, `tests/nowhere.py::test_x`") == [
+        "tests/test_docs.py::test_nothing",
+        "tests/nowhere.py::test_x",
+    ]
+
+
+@pytest.mark.parametrize("document", ["README.md", "THREAT_MODEL.md", "SECURITY.md", "docs/architecture.md"])
+def test_a_link_to_a_file_leads_to_one(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
+
+    assert [link for link in links if not (ROOT / document).parent.joinpath(link).is_file()] == []
+    assert links or document == "THREAT_MODEL.md"
+
+
+def test_the_readme_leads_to_the_threats_and_to_where_to_report() -> None:
+    assert "](THREAT_MODEL.md)" in README
+    assert "](SECURITY.md)" in README
 
 
 def test_a_setting_that_the_table_lacks_is_found() -> None:
