@@ -206,8 +206,9 @@ async def test_a_shop_that_a_client_may_not_use_looks_like_none_however_it_is_na
     async with serving(answering(token_response())) as tokens, serving(answering(response())) as api:
         place = platform(tokens.port, api.port, hosts=("{shop}.old.example.com",))
         settings = config(*(shop(name, place) for name in ("demo", "hidden")), clients=CLIENTS)
-        async with proxying(settings) as proxy, connected(proxy.port) as client:
-            hidden, absent = [await client.ask(way % name + bearer(FEED) + b"\r\n") for name in (b"hidden", b"absent")]
+        async with proxying(settings) as proxy, connected(proxy.port) as first, connected(proxy.port) as second:
+            hidden = await first.ask(way % b"hidden" + bearer(FEED) + b"\r\n")
+            absent = await second.ask(way % b"absent" + bearer(FEED) + b"\r\n")
 
     assert without_request_id(hidden) == without_request_id(absent)
     assert hidden.status in (400, 403)
