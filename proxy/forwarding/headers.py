@@ -10,12 +10,13 @@ which would lose repeated fields and obs-text (RFC 9110 §5.5).
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from aiohttp.http import HttpVersion, HttpVersion10
 
 from proxy.errors import BadRequest, ExpectationFailed, Loop
+from proxy.platforms.addresses import ip_of
 
 Fields = list[tuple[bytes, bytes]]
 RawFields = Iterable[tuple[bytes, bytes]]
@@ -86,12 +87,10 @@ class Hop:
 
     def trusts(self, remote: str | None) -> bool:
         """Tell whether the peer at `remote`, an IP address, may say who it speaks for."""
-        if not self.trusted_proxies or remote is None:
+        if not self.trusted_proxies:
             return False
-        address = ip_address(remote.partition("%")[0])
-        if address.version == 6 and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return any(address in network for network in self.trusted_proxies)
+        address = ip_of(remote)
+        return address is not None and any(address in network for network in self.trusted_proxies)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,19 +3,19 @@
 Rules:
 - Of the attempts from one source that fail, `MOST` in any `PERIOD` are answered as such; those above are told to wait.
   Attempts that succeed are no matter of this file: a whole office may share an address.
-- Who has a network of its own has any number of IPv6 addresses in it, so that those of one /64 count as one source.
+- What one source is: `source_of`.
 - Memory is bounded: what is older than `PERIOD` goes, and above `max_sources` the source goes that failed longest ago.
   Whoever has that many addresses gets other words in the answer by it, and nothing else.
 """
 
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import Final
+
+from proxy.platforms.addresses import IpAddress, source_of
 
 MOST: Final = 10
 PERIOD: Final = 60.0  # seconds
 _MAX_SOURCES: Final = 10_000
-_INTERFACE_BITS: Final = 64  # of an IPv6 address, below the network's (RFC 4291 §2.5.4)
 
 
 class Failures:
@@ -24,7 +24,7 @@ class Failures:
     def __init__(self, *, clock: Callable[[], float], max_sources: int = _MAX_SOURCES) -> None:
         self._clock = clock
         self._max_sources = max_sources
-        self._times: dict[str, list[float]] = {}  # the source that failed longest ago comes first
+        self._times: dict[IpAddress | None, list[float]] = {}  # the source that failed longest ago comes first
 
     def __len__(self) -> int:
         """Count the sources of which something is known."""
@@ -53,15 +53,3 @@ class Failures:
             if times[-1] > now - PERIOD:
                 return
             del self._times[source]
-
-
-def source_of(address: str | None) -> str:
-    """Return what an IP address counts as: itself, or the /64 around an IPv6 address. `None` is a source as well."""
-    if address is None:
-        return ""
-    parsed = ip_address(address.partition("%")[0])
-    if parsed.version == 4:
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return f"{int(parsed) >> _INTERFACE_BITS:x}/64"

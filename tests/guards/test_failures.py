@@ -1,10 +1,9 @@
 """Failing attempts: ten a minute for each source, and no more memory than for a fixed number of sources."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.guards.failures import Failures, source_of
+from proxy.guards.failures import Failures
 
 HERE = "192.0.2.7"
 
@@ -67,23 +66,6 @@ def test_in_no_minute_are_more_than_ten_let_fail_and_whoever_waits_as_told_is_on
             let_fail.append(counted.now)
         else:
             assert 0 <= wait <= 60.0
-
-
-@pytest.mark.parametrize(
-    ("address", "source"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:0:1::", "20010db800000001/64"),
-        ("2001:db8:0:1:ffff:ffff:ffff:ffff", "20010db800000001/64"),
-        ("2001:db8:0:2::", "20010db800000002/64"),
-        ("fe80::1%eth0", "fe80000000000000/64"),
-        ("::1", "0/64"),
-        (None, ""),
-    ],
-)
-def test_a_source_is_an_ipv4_address_or_a_network_of_ipv6(address: str | None, source: str) -> None:
-    assert source_of(address) == source
 
 
 def test_a_whole_ipv6_network_is_one_source() -> None:

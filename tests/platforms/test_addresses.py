@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.platforms.addresses import is_ip_address, is_loopback, is_public
+from proxy.platforms.addresses import ip_of, is_ip_address, is_loopback, is_public, source_of
 
 PUBLIC = [
     "8.8.8.8",
@@ -128,3 +128,27 @@ def test_what_listens_on_loopback_is_for_this_machine_alone(host: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "128.0.0.1", "::2", "localhost.example.com"])
 def test_what_listens_elsewhere_is_not(host: str) -> None:
     assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    ("address", "source"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:0:1::", "2001:db8:0:1::"),
+        ("2001:db8:0:1:ffff:ffff:ffff:ffff", "2001:db8:0:1::"),
+        ("2001:db8:0:2::", "2001:db8:0:2::"),
+        ("fe80::1%eth0", "fe80::"),
+        ("::1", "::"),
+        ("", None),
+        ("localhost", None),
+        (None, None),
+    ],
+)
+def test_a_source_is_an_ipv4_address_or_a_network_of_ipv6(address: str | None, source: str | None) -> None:
+    assert source_of(address) == (source and ip_of(source))
+
+
+@pytest.mark.parametrize(("address", "ip"), [("::ffff:192.0.2.7", "192.0.2.7"), ("fe80::1%eth0", "fe80::1")])
+def test_an_address_is_taken_out_of_its_wrapping(address: str, ip: str) -> None:
+    assert str(ip_of(address)) == ip
