@@ -250,14 +250,8 @@ def _client_server(
         except (UnusableCertificate, OSError) as error:
             raise StartError(f"server.tls: {error}") from None
         tasks.start(tls.keep_fresh(), name="certificate")
-    guard = ConnectionGuard(
-        log,
-        metrics,
-        max_connections=config.max_connections,
-        max_per_address=config.max_connections_per_address,
-        exempt=config.trusted_proxies,
-        clock=asyncio.get_running_loop().time,
-    )
+    guard = ConnectionGuard(log, metrics, clock=asyncio.get_running_loop().time)
+    guard.keep_to(config.max_connections, config.max_connections_per_address, config.trusted_proxies)
     limits = ClientLimits(**{field.name: getattr(config, field.name) for field in dataclasses.fields(ClientLimits)})
     return ClientServer(forwarder.handle, forwarder.refuse, guard, limits, tls=tls, tasks=tasks)
 

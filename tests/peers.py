@@ -244,9 +244,9 @@ class RawClient:
 
 
 @asynccontextmanager
-async def connected(port: int) -> AsyncIterator[RawClient]:
-    """Connect to a server on loopback."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+async def connected(port: int, host: str = "127.0.0.1") -> AsyncIterator[RawClient]:
+    """Connect to a server on this machine."""
+    reader, writer = await asyncio.open_connection(host, port, limit=1 << 20)
     try:
         yield RawClient(reader, writer)
     finally:

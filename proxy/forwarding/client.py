@@ -88,14 +88,21 @@ class ClientConnection(web.RequestHandler):
             self._look_timer.cancel()
         super().connection_lost(exc)
 
-    def begin(self, body: StreamReader, *, readable: bool) -> None:
-        """Take note that a request is served now, `readable` if it is one."""
+    def begin(self, body: StreamReader) -> None:
+        """Take note that a request is served now."""
         self.body = body
         self._requests += 1
-        if readable:
-            self._server.guard.requested(self)
         if not body.is_eof():
             self._watch.body_wanted(self._loop.time())
+
+    def admitted(self) -> None:
+        """Take note that whoever sends the request that is served may do so."""
+        self._server.guard.begin(self)
+
+    def answered(self) -> None:
+        """Take note that the client has the answer, or most of it."""
+        if not self.pipelined:
+            self._server.guard.end(self)
 
     def check(self, request: web.BaseRequest) -> None:
         """Refuse what this connection does not take. Raises a `RequestError`."""

@@ -51,6 +51,12 @@ class ClientResponse:
         self.status: int | None = None
         self.bytes_sent = 0
 
+    def admitted(self) -> None:
+        """Take note that whoever sent the request may do so: the answer is worth a place among the connections."""
+        connection = self._request.protocol
+        if isinstance(connection, ClientConnection):
+            connection.admitted()
+
     def send_interim(self, status: int, reason: bytes, fields: RawFields) -> None:
         """Send a 1xx answer, unless the client can't take it: in HTTP/1.0 there are none (RFC 9110 §15.2).
 
@@ -123,7 +129,10 @@ class ClientResponse:
             await self.drain()
         connection = self._request.protocol
         self.keep_alive = self.keep_alive and not self._stopping()
-        if self.keep_alive or not isinstance(connection, ClientConnection):
+        if not isinstance(connection, ClientConnection):
+            return
+        connection.answered()
+        if self.keep_alive:
             return
         if connection.pipelined or not self._read_whole:
             await connection.linger()

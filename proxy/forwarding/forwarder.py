@@ -137,6 +137,7 @@ class Forwarder:
         exchange.target = target
         # 2. admit; only then is the shop looked up
         self._access.check(exchange.client, exchange.request.method, target.shop)
+        exchange.response.admitted()
         route = self._routes.find(target.shop)
         if route is None:
             raise UnknownShop(f"There is no shop '{target.shop}' here.")

@@ -11,7 +11,6 @@ from typing import Final
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
-from aiohttp.web_protocol import ERROR
 
 from proxy.errors import ProxyError
 from proxy.forwarding.client import ClientConnection, Handler
@@ -113,5 +112,5 @@ class ClientServer(web.Server):
         task: asyncio.Task[None],
     ) -> web.BaseRequest:
         if isinstance(protocol, ClientConnection):
-            protocol.begin(payload, readable=message is not ERROR)
+            protocol.begin(payload)
         return super()._make_request(message, payload, protocol, writer, task)

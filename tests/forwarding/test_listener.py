@@ -4,19 +4,21 @@ import asyncio
 import json
 import socket
 from contextlib import AsyncExitStack
-from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
-from proxy.config import ServerConfig
+from proxy.config import ClientConfig, ServerConfig
 from proxy.forwarding.client import ClientConnection
+from proxy.secret import Secret
 from tests.peers import CHUNKED, Answer, Connection, RawClient, answering, connected, request, response
 from tests.proxies import WholePath, whole_path
 
 OK = answering(response(b"ok"))
 # As long as a real socket has to be waited on; what must not be waited for has hours.
 SOON = 0.15
+PASSWORD = "the-password-of-the-erp"
+CLIENTS = {"erp": ClientConfig(secret=Secret(PASSWORD))}
 
 
 def server(**limits: Any) -> ServerConfig:
@@ -44,6 +46,26 @@ class Held:
 
 async def connect(stack: AsyncExitStack, path: WholePath, count: int) -> list[RawClient]:
     return [await stack.enter_async_context(connected(path.proxy.port)) for _ in range(count)]
+
+
+@pytest.fixture
+def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the system take little of what the proxy writes, so that the rest waits in the proxy."""
+    made = ClientConnection.connection_made
+
+    def with_a_small_buffer(self: ClientConnection, transport: asyncio.BaseTransport) -> None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        made(self, transport)
+
+    monkeypatch.setattr(ClientConnection, "connection_made", with_a_small_buffer)
+
+
+async def connect_with_small_buffer(path: WholePath) -> socket.socket:
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", path.proxy.port))
+    return client
 
 
 async def ended(client: RawClient) -> bool:
@@ -146,26 +168,17 @@ async def test_a_client_that_does_not_read_its_answer_is_cut_off() -> None:
     assert len(data) < len(large)
 
 
+@pytest.mark.usefixtures("small_buffers")
 @pytest.mark.parametrize("fields", [b"Connection: close\r\n", b""], ids=["close", "keep-alive"])
 async def test_an_answer_that_is_written_but_never_taken_does_not_keep_its_connection(
-    monkeypatch: pytest.MonkeyPatch, fields: bytes
+    fields: bytes,
 ) -> None:
     """It waits in the proxy's memory, below the mark at which writing stops: nobody waits for it any more."""
-    made = ClientConnection.connection_made
-
-    def with_a_small_buffer(self: ClientConnection, transport: asyncio.BaseTransport) -> None:
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        made(self, transport)
-
-    monkeypatch.setattr(ClientConnection, "connection_made", with_a_small_buffer)
     loop = asyncio.get_running_loop()
     api = answering(response(b"x" * 60_000))
     limits = server(write_timeout=SOON, max_requests_per_connection=1_000_000)
     async with whole_path(api, server=limits) as path, path.connect() as other:
-        with socket.socket() as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.setblocking(False)
-            await loop.sock_connect(client, ("127.0.0.1", path.proxy.port))
+        with await connect_with_small_buffer(path) as client:
             await loop.sock_sendall(client, request(fields=fields))
             await path.proxy.until_logged("request.forwarded")
             open_at_first = path.proxy.running.connections.open
@@ -223,10 +236,9 @@ async def test_one_connection_too_many_takes_the_place_of_one_that_waits() -> No
     assert (told["setting"], told["limit"]) == ("server.max_connections", 3)
 
 
-@pytest.mark.parametrize("limit", ["max_connections", "max_connections_per_address"])
-async def test_where_all_connections_are_in_use_a_new_one_is_closed_at_once(limit: str) -> None:
+async def test_where_all_connections_are_in_use_a_new_one_is_closed_at_once() -> None:
     api = Held()
-    async with whole_path(api, server=server(**{limit: 2})) as path, AsyncExitStack() as stack:
+    async with whole_path(api, server=server(max_connections=2)) as path, AsyncExitStack() as stack:
         clients = await connect(stack, path, 2)
         for client in clients:
             await client.send(request())
@@ -240,9 +252,56 @@ async def test_where_all_connections_are_in_use_a_new_one_is_closed_at_once(limi
     assert len(path.api.received) == 3
 
 
-async def test_a_trusted_proxy_may_have_more_than_its_share() -> None:
-    limits = server(max_connections_per_address=1, trusted_proxies=(ip_network("127.0.0.0/8"),))
-    async with whole_path(OK, server=limits) as path, AsyncExitStack() as stack:
+async def test_where_all_connections_of_an_address_are_in_use_others_are_served() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            pytest.skip("this machine has no address but loopback, and connections from there count only in all")
+        address = probe.getsockname()[0]
+    api = Held()
+    limits = server(host="0.0.0.0", max_connections_per_address=2)
+    async with whole_path(api, server=limits) as path, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(connected(path.proxy.port, address)) for _ in range(2)]
+        for client in clients:
+            await client.send(request())
+            await api.arrived.acquire()
+        async with connected(path.proxy.port, address) as refused:
+            assert await ended(refused)
+        api.let.set()
+        assert (await path.ask(request())).status == 200
+
+    [told] = path.proxy.logged("connections.crowded")
+    assert (told["setting"], told["address"]) == ("server.max_connections_per_address", address)
+
+
+def with_credentials(fields: bytes = b"") -> bytes:
+    return request(fields=b"Authorization: Bearer %s\r\n" % PASSWORD.encode() + fields)
+
+
+async def test_requests_that_are_refused_earn_no_place() -> None:
+    async with whole_path(OK, server=server(max_connections=10), clients=CLIENTS) as path, AsyncExitStack() as stack:
+        [kept] = await connect(stack, path, 1)
+        assert (await kept.ask(with_credentials())).status == 200
+        for _ in range(30):
+            [client] = await connect(stack, path, 1)
+            assert (await client.ask(request())).status == 401
+        assert (await kept.ask(with_credentials())).status == 200
+
+
+@pytest.mark.usefixtures("small_buffers")
+async def test_refused_requests_whose_answers_nobody_reads_keep_nobody_out() -> None:
+    async with whole_path(OK, server=server(max_connections=5), clients=CLIENTS) as path, AsyncExitStack() as stack:
+        for _ in range(5):
+            client = stack.enter_context(await connect_with_small_buffer(path))
+            client.send(request() * 1000)
+        await path.proxy.until_logged("request.refused", 500)
+        assert path.proxy.running.connections.open == 5
+        assert (await path.ask(with_credentials())).status == 200
+
+
+async def test_an_application_on_the_same_machine_may_have_more_than_the_share_of_an_address() -> None:
+    async with whole_path(OK, server=server(max_connections_per_address=1)) as path, AsyncExitStack() as stack:
         for client in await connect(stack, path, 5):
             assert (await client.ask(request())).status == 200
 

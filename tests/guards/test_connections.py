@@ -18,7 +18,6 @@ HERE = "192.0.2.1"
 @dataclass(eq=False)
 class Connection:
     name: str = ""
-    idle: bool = True
     dropped: bool = False
 
     def drop(self) -> None:
@@ -44,11 +43,9 @@ class Door:
         self.guard = ConnectionGuard(
             structlog.wrap_logger(None, processors=[keep], wrapper_class=structlog.make_filtering_bound_logger("info")),
             self.metrics,
-            max_connections=self.limit,
-            max_per_address=self.per_address,
-            exempt=[ip_network(each) for each in self.exempt],
             clock=lambda: self.now,
         )
+        self.guard.keep_to(self.limit, self.per_address, [ip_network(each) for each in self.exempt])
 
     def admit(self, *connections: Connection, address: str = HERE) -> list[bool]:
         return [self.guard.admit(connection, address) for connection in connections]
@@ -67,23 +64,26 @@ def test_up_to_the_limit_everybody_has_a_place() -> None:
     assert (tested.metrics.open, tested.events) == (3, [])
 
 
-def test_one_over_the_limit_takes_the_place_of_the_oldest_that_never_asked_for_anything() -> None:
+def test_one_over_the_limit_takes_the_place_of_the_oldest_on_which_nobody_was_let_in() -> None:
     tested = Door(limit=3)
     asked, oldest, newer = Connection("asked"), Connection("oldest"), Connection("newer")
     tested.admit(asked, oldest, newer)
-    tested.guard.requested(asked)
+    tested.guard.begin(asked)
+    tested.guard.end(asked)
 
     assert tested.admit(Connection()) == [True]
     assert dropped(asked, oldest, newer) == ["oldest"]
     assert len(tested.guard) == 3
 
 
-def test_where_all_have_asked_the_one_that_is_idle_for_longest_goes() -> None:
+def test_where_somebody_was_let_in_on_all_the_one_that_is_idle_for_longest_goes() -> None:
     tested = Door(limit=3)
-    busy, recent, old = Connection("busy", idle=False), Connection("recent"), Connection("old")
+    busy, recent, old = Connection("busy"), Connection("recent"), Connection("old")
     tested.admit(recent, busy, old)
-    for each in (busy, recent, old, recent):
-        tested.guard.requested(each)
+    for each in (busy, recent, old):
+        tested.guard.begin(each)
+    for each in (old, recent):
+        tested.guard.end(each)
 
     assert tested.admit(Connection()) == [True]
     assert dropped(busy, recent, old) == ["old"]
@@ -91,18 +91,32 @@ def test_where_all_have_asked_the_one_that_is_idle_for_longest_goes() -> None:
 
 def test_where_all_are_busy_the_new_one_is_refused_and_nothing_is_kept_of_it() -> None:
     tested = Door(limit=2)
-    busy = [Connection(idle=False), Connection(idle=False)]
+    busy = [Connection(), Connection()]
     tested.admit(*busy)
     for each in busy:
-        tested.guard.requested(each)
+        tested.guard.begin(each)
     refused = Connection()
 
     assert tested.admit(refused) == [False]
+    tested.guard.begin(refused)
+    tested.guard.end(refused)
     tested.guard.leave(refused)
     assert (len(tested.guard), tested.metrics.refused, tested.metrics.open) == (2, 1, 2)
 
     tested.guard.leave(busy[0])
     assert tested.admit(Connection()) == [True]
+
+
+def test_the_end_of_a_request_that_was_not_admitted_makes_nobody_known() -> None:
+    tested = Door(limit=2)
+    known, refused = Connection("known"), Connection("refused")
+    tested.admit(known, refused)
+    tested.guard.begin(known)
+    tested.guard.end(known)
+    tested.guard.end(refused)
+
+    tested.admit(Connection())
+    assert dropped(known, refused) == ["refused"]
 
 
 def test_one_address_gets_its_share_at_its_own_cost_alone() -> None:
@@ -112,17 +126,17 @@ def test_one_address_gets_its_share_at_its_own_cost_alone() -> None:
     tested.admit(*others, address="192.0.2.9")
     tested.admit(*own)
 
-    assert tested.admit(Connection("third", idle=False)) == [True]
+    assert tested.admit(Connection("third")) == [True]
     assert dropped(*others, *own) == ["first"]
     assert tested.events[0]["setting"] == "server.max_connections_per_address"
 
 
 def test_an_address_whose_connections_are_all_busy_gets_no_more_while_others_do() -> None:
     tested = Door(limit=10, per_address=2)
-    own = [Connection(idle=False), Connection(idle=False)]
+    own = [Connection(), Connection()]
     tested.admit(*own)
     for each in own:
-        tested.guard.requested(each)
+        tested.guard.begin(each)
 
     assert tested.admit(Connection()) == [False]
     assert tested.admit(Connection(), address="192.0.2.2") == [True]
@@ -157,15 +171,38 @@ def test_a_trusted_proxy_counts_only_in_all() -> None:
     assert dropped(*connections) == ["0"]
 
 
-def test_the_search_for_an_idle_one_is_bounded_and_goes_on_where_it_ended() -> None:
-    tested = Door(limit=150)
-    connections = [Connection(str(number), idle=number == 120) for number in range(150)]
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.200.0.1", "::1", "::ffff:127.0.0.1"])
+def test_loopback_counts_only_in_all(address: str) -> None:
+    """A sidecar's whole traffic comes from there."""
+    tested = Door(limit=4, per_address=1)
+    connections = [Connection(str(number)) for number in range(5)]
+
+    assert tested.admit(*connections, address=address) == [True] * 5
+    assert dropped(*connections) == ["0"]
+
+
+def test_one_idle_connection_among_any_number_of_busy_ones_is_found() -> None:
+    tested = Door(limit=1000)
+    connections = [Connection(str(number)) for number in range(1000)]
     tested.admit(*connections)
     for each in connections:
-        tested.guard.requested(each)
+        tested.guard.begin(each)
+    tested.guard.end(connections[777])
 
-    assert tested.admit(Connection(), Connection()) == [False, True]
-    assert dropped(*connections) == ["120"]
+    assert tested.admit(Connection(), Connection()) == [True, True]  # the second gets the place of the first
+    assert dropped(*connections) == ["777"]
+
+
+def test_limits_that_are_set_anew_hold_for_those_who_come_then() -> None:
+    tested = Door(limit=10, per_address=10)
+    connections = [Connection(str(number)) for number in range(3)]
+    tested.admit(*connections)
+    tested.guard.keep_to(10, 2, [ip_network("192.0.2.0/25")])
+    tested.admit(Connection())
+    assert dropped(*connections) == []  # exempt now
+    tested.guard.keep_to(10, 2, [])
+    tested.admit(Connection())
+    assert dropped(*connections) == ["0"]
 
 
 def test_a_flood_is_a_line_in_the_log_now_and_then() -> None:
@@ -180,25 +217,28 @@ def test_a_flood_is_a_line_in_the_log_now_and_then() -> None:
     ]
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from(["admit", "request", "leave", "busy"]), st.integers(0, 7), st.integers(0, 2)))
-)
+@given(st.lists(st.tuples(st.sampled_from(["admit", "begin", "end", "leave"]), st.integers(0, 7), st.integers(0, 2))))
 def test_the_bounds_hold_whatever_happens_and_nothing_is_left(steps: list[tuple[str, int, int]]) -> None:
     tested = Door(limit=4, per_address=2)
     held: dict[Connection, int] = {}
+    busy: set[Connection] = set()
     for what, number, address in steps:
         chosen = list(held)[number % len(held)] if held else None
         if what == "admit":
             new = Connection()
             if tested.admit(new, address=f"192.0.2.{address}") == [True]:
                 held[new] = address
-        elif chosen is not None and what == "request":
-            tested.guard.requested(chosen)
-        elif chosen is not None and what == "busy":
-            chosen.idle = not chosen.idle
+        elif chosen is not None and what == "begin":
+            tested.guard.begin(chosen)
+            busy.add(chosen)
+        elif chosen is not None and what == "end":
+            tested.guard.end(chosen)
+            busy.discard(chosen)
         elif chosen is not None:
             tested.guard.leave(chosen)
+            busy.discard(chosen)
             del held[chosen]
+        assert not any(connection.dropped for connection in busy)
         held = {connection: source for connection, source in held.items() if not connection.dropped}
         assert len(tested.guard) == len(held) <= 4
         assert all(list(held.values()).count(source) <= 2 for source in held.values())
@@ -206,4 +246,4 @@ def test_the_bounds_hold_whatever_happens_and_nothing_is_left(steps: list[tuple[
         tested.guard.leave(connection)
     assert len(tested.guard) == 0
     assert not tested.guard._by_source
-    assert not tested.guard._sources
+    assert not tested.guard._held
