@@ -103,8 +103,7 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     max_header_count: Count = 128
     header_timeout: Duration = 10.0
     min_body_rate: Rate = 240.0
-    body_timeout: Duration = 20.0
-    write_timeout: Duration = 60.0
+    rate_window: Duration = 60.0
     keep_alive_timeout: Duration = 75.0
     max_connections: Count = 2000
     max_connections_per_address: Count = 1000

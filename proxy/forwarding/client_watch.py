@@ -1,8 +1,8 @@
 """How long a client may take, and for what: pure, the clock comes in.
 
     its headers     `header_timeout` for all of them, from the first byte, on a new connection from its beginning
-    its body        `min_body_rate`, in every `body_timeout` seconds
-    the answer      `min_body_rate`, in every `write_timeout` seconds in which it is slower than the proxy
+    its body        `min_body_rate`, over every `rate_window`
+    the answer      `min_body_rate`, over every `rate_window` in which the client is slower than the proxy
 
 Rules: what the proxy itself holds up is not the client's fault: a body is not measured while nobody reads it. A look at
 a connection costs no more than at one that is well, and happens once every few seconds (`next_look`), never for each
@@ -29,16 +29,20 @@ class ClientLimits:
     max_header_size: int
     max_header_count: int
     header_timeout: float
-    body_timeout: float
-    write_timeout: float
     min_body_rate: float
+    rate_window: float
     keep_alive_timeout: float
     max_requests_per_connection: int
 
     @property
     def next_look(self) -> float:
         """The longest time in seconds between two looks at a connection."""
-        return min(self.header_timeout, self.body_timeout, self.write_timeout)
+        return min(self.header_timeout, self.rate_window)
+
+    @property
+    def due(self) -> float:
+        """How many bytes have to pass in each window."""
+        return self.min_body_rate * self.rate_window
 
 
 class Overdue(Enum):
@@ -116,7 +120,7 @@ class ClientWatch:
         """Tell what the client has not done in time.
 
         `head_wanted` is since when the next request is waited for, `None` if it is not; `unsent` is how many bytes of
-        an answer the client leaves unread.
+        an answer have not reached it.
         """
         limits = self._limits
         if self._is_unread(now, unsent):
@@ -125,8 +129,8 @@ class ClientWatch:
             # The head may have begun to come behind an earlier request, while nobody waited for it.
             if now >= max(self._head_since, head_wanted) + limits.header_timeout:
                 return Overdue.HEAD if self._head_bytes else Overdue.REQUEST
-        elif body_wanted and now >= self._body_since + limits.body_timeout:
-            if self._body_bytes < limits.min_body_rate * limits.body_timeout:
+        elif body_wanted and now >= self._body_since + limits.rate_window:
+            if self._body_bytes < limits.due:
                 return Overdue.BODY
             self.body_wanted(now)
         return Overdue.NOTHING
@@ -138,9 +142,9 @@ class ClientWatch:
         if head_wanted is not None and self._head_since is not None:
             times.append(max(self._head_since, head_wanted) + limits.header_timeout)
         elif body_wanted:
-            times.append(self._body_since + limits.body_timeout)
+            times.append(self._body_since + limits.rate_window)
         if self._unsent_since is not None:
-            times.append(self._unsent_since + limits.write_timeout)
+            times.append(self._unsent_since + limits.rate_window)
         return min(times)
 
     def _is_unread(self, now: float, unsent: int) -> bool:
@@ -148,11 +152,10 @@ class ClientWatch:
             self._unsent_since = None
         elif self._unsent_since is None:
             self._unsent_since, self._unsent = now, unsent
-        elif now >= self._unsent_since + self._limits.write_timeout:
+        elif now >= self._unsent_since + self._limits.rate_window:
             # Bytes written meanwhile hide some that were taken. But then it is far behind: were it not, there would
             # have been a look that found nothing unsent, or the client would have taken most of it (`answer_taken`).
-            due = min(self._limits.min_body_rate * self._limits.write_timeout, self._unsent)
-            if self._unsent - unsent < due:
+            if self._unsent - unsent < min(self._limits.due, self._unsent):
                 return True
             self._unsent_since, self._unsent = now, unsent
         return False

@@ -74,7 +74,7 @@ class ClientServer(web.Server):
             self.tls,
             self._tasks,
             timeout=self.limits.header_timeout,
-            closing=self.limits.write_timeout,
+            closing=self.limits.rate_window,
         )
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:

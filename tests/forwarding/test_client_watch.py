@@ -11,9 +11,8 @@ LIMITS = ClientLimits(
     max_header_size=200,
     max_header_count=10,
     header_timeout=10.0,
-    body_timeout=20.0,
-    write_timeout=60.0,
     min_body_rate=100.0,
+    rate_window=60.0,
     keep_alive_timeout=75.0,
     max_requests_per_connection=10,
 )
@@ -75,16 +74,16 @@ def test_a_head_that_does_not_end_is_bounded(size: int, fits: bool) -> None:
     assert watch.head_came(size - 1000, 1.0) is fits
 
 
-@pytest.mark.parametrize(("count", "expected"), [(2000, Overdue.NOTHING), (1999, Overdue.BODY)])
+@pytest.mark.parametrize(("count", "expected"), [(6000, Overdue.NOTHING), (5999, Overdue.BODY)])
 def test_a_body_must_come_at_the_rate_in_each_period(count: int, expected: Overdue) -> None:
     watch = after_a_request(0.0)
     watch.body_wanted(0.0)
     watch.body_came(1_000_000)
-    assert overdue(watch, 20.0, body_wanted=True) is Overdue.NOTHING
+    assert overdue(watch, 60.0, body_wanted=True) is Overdue.NOTHING
     watch.body_came(count)  # what came before does not help
 
-    assert overdue(watch, 39.9, body_wanted=True) is Overdue.NOTHING
-    assert overdue(watch, 40.0, body_wanted=True) is expected
+    assert overdue(watch, 119.9, body_wanted=True) is Overdue.NOTHING
+    assert overdue(watch, 120.0, body_wanted=True) is expected
 
 
 def test_a_body_that_nobody_reads_is_not_measured() -> None:
@@ -93,8 +92,8 @@ def test_a_body_that_nobody_reads_is_not_measured() -> None:
     assert overdue(watch, 1000.0) is Overdue.NOTHING
     watch.body_wanted(1000.0)
 
-    assert overdue(watch, 1019.9, body_wanted=True) is Overdue.NOTHING
-    assert overdue(watch, 1020.0, body_wanted=True) is Overdue.BODY
+    assert overdue(watch, 1059.9, body_wanted=True) is Overdue.NOTHING
+    assert overdue(watch, 1060.0, body_wanted=True) is Overdue.BODY
 
 
 @pytest.mark.parametrize(
@@ -129,7 +128,7 @@ def test_what_is_overdue_is_found_on_time_however_rarely_bytes_come(
     """Follows the looks as a connection does; the wait begins between two of them."""
     watch = after_a_request(0.0)
     arrivals = [begins + sum(gaps[: number + 1]) for number in range(len(gaps))]
-    limit = LIMITS.body_timeout if body else LIMITS.header_timeout
+    limit = LIMITS.rate_window if body else LIMITS.header_timeout
     now, begun = 0.0, False
     while True:
         if begun or now < begins:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from proxy.config import ClientConfig, ServerConfig
-from proxy.forwarding.client import ClientConnection
 from proxy.secret import Secret
+from tests.forwarding.slow_reading import connect_with_small_buffer, read_steadily, send_buffers_of
 from tests.peers import CHUNKED, Answer, Connection, RawClient, answering, connected, request, response
 from tests.proxies import WholePath, whole_path
 
@@ -22,7 +22,7 @@ CLIENTS = {"erp": ClientConfig(secret=Secret(PASSWORD))}
 
 
 def server(**limits: Any) -> ServerConfig:
-    patient = {"header_timeout": 3600.0, "body_timeout": 3600.0, "write_timeout": 3600.0, "keep_alive_timeout": 3600.0}
+    patient = {"header_timeout": 3600.0, "rate_window": 3600.0, "keep_alive_timeout": 3600.0}
     return ServerConfig(port=0, drain_timeout=1.0, **(patient | limits))
 
 
@@ -50,22 +50,7 @@ async def connect(stack: AsyncExitStack, path: WholePath, count: int) -> list[Ra
 
 @pytest.fixture
 def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the system take little of what the proxy writes, so that the rest waits in the proxy."""
-    made = ClientConnection.connection_made
-
-    def with_a_small_buffer(self: ClientConnection, transport: asyncio.BaseTransport) -> None:
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        made(self, transport)
-
-    monkeypatch.setattr(ClientConnection, "connection_made", with_a_small_buffer)
-
-
-async def connect_with_small_buffer(path: WholePath) -> socket.socket:
-    client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", path.proxy.port))
-    return client
+    send_buffers_of(4096, monkeypatch)
 
 
 async def ended(client: RawClient) -> bool:
@@ -120,7 +105,7 @@ async def test_an_idle_connection_is_closed_after_its_time_and_not_after_that_fo
 
 @pytest.mark.parametrize("announced", [10, 3_000_000], ids=["small", "streaming"])
 async def test_a_body_that_stops_is_answered_408_and_holds_no_connection_of_the_upstream(announced: int) -> None:
-    async with whole_path(OK, server=server(body_timeout=SOON, min_body_rate=1.0)) as path, path.connect() as client:
+    async with whole_path(OK, server=server(rate_window=SOON, min_body_rate=1.0)) as path, path.connect() as client:
         head = request(b"PUT", fields=b"Content-Length: %d\r\n" % announced)
         await client.send(head + b"x" * (announced // 2))
         answer = await client.read_answer()
@@ -134,7 +119,7 @@ async def test_a_body_that_stops_is_answered_408_and_holds_no_connection_of_the_
 
 async def test_a_body_that_comes_at_the_rate_may_take_longer_than_the_period() -> None:
     period = SOON
-    async with whole_path(OK, server=server(body_timeout=period, min_body_rate=1.0)) as path, path.connect() as client:
+    async with whole_path(OK, server=server(rate_window=period, min_body_rate=1.0)) as path, path.connect() as client:
         clock = asyncio.get_running_loop().time
         end = clock() + 2.5 * period
         await client.send(request(b"PUT", fields=CHUNKED))
@@ -152,7 +137,7 @@ async def test_a_body_that_comes_at_the_rate_may_take_longer_than_the_period() -
 async def test_a_client_that_does_not_read_its_answer_is_cut_off() -> None:
     large = response(b"x" * 30_000_000)
     async with (
-        whole_path(answering(large), server=server(write_timeout=3 * SOON, min_body_rate=1e6)) as path,
+        whole_path(answering(large), server=server(rate_window=3 * SOON, min_body_rate=1e6)) as path,
         path.connect() as client,
         path.connect() as reading,
     ):
@@ -168,6 +153,14 @@ async def test_a_client_that_does_not_read_its_answer_is_cut_off() -> None:
     assert len(data) < len(large)
 
 
+async def test_a_client_that_takes_its_answer_slowly_but_steadily_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system takes the next piece from the proxy only when a good part of a large buffer has been read."""
+    send_buffers_of(1 << 20, monkeypatch)
+    limits = server(rate_window=2 * SOON, min_body_rate=10_000.0)
+    async with whole_path(answering(response(b"x" * 30_000_000)), server=limits) as path:
+        assert await read_steadily(path, rate=100_000.0, seconds=8 * SOON) > 100_000
+
+
 @pytest.mark.usefixtures("small_buffers")
 @pytest.mark.parametrize("fields", [b"Connection: close\r\n", b""], ids=["close", "keep-alive"])
 async def test_an_answer_that_is_written_but_never_taken_does_not_keep_its_connection(
@@ -176,9 +169,9 @@ async def test_an_answer_that_is_written_but_never_taken_does_not_keep_its_conne
     """It waits in the proxy's memory, below the mark at which writing stops: nobody waits for it any more."""
     loop = asyncio.get_running_loop()
     api = answering(response(b"x" * 60_000))
-    limits = server(write_timeout=SOON, max_requests_per_connection=1_000_000)
+    limits = server(rate_window=SOON, max_requests_per_connection=1_000_000)
     async with whole_path(api, server=limits) as path, path.connect() as other:
-        with await connect_with_small_buffer(path) as client:
+        with await connect_with_small_buffer(path.proxy.port) as client:
             await loop.sock_sendall(client, request(fields=fields))
             await path.proxy.until_logged("request.forwarded")
             open_at_first = path.proxy.running.connections.open
@@ -293,7 +286,7 @@ async def test_requests_that_are_refused_earn_no_place() -> None:
 async def test_refused_requests_whose_answers_nobody_reads_keep_nobody_out() -> None:
     async with whole_path(OK, server=server(max_connections=5), clients=CLIENTS) as path, AsyncExitStack() as stack:
         for _ in range(5):
-            client = stack.enter_context(await connect_with_small_buffer(path))
+            client = stack.enter_context(await connect_with_small_buffer(path.proxy.port))
             client.send(request() * 1000)
         await path.proxy.until_logged("request.refused", 500)
         assert path.proxy.running.connections.open == 5
@@ -332,7 +325,7 @@ async def test_300_clients_that_hardly_send_anything_keep_nobody_from_being_serv
 
 
 async def test_300_bodies_that_do_not_come_keep_nobody_from_being_served_and_the_upstream_knows_of_none() -> None:
-    limits = server(max_connections=500, body_timeout=4 * SOON, min_body_rate=100.0)
+    limits = server(max_connections=500, rate_window=4 * SOON, min_body_rate=100.0)
     async with whole_path(OK, server=limits) as path, AsyncExitStack() as stack:
         slow = await connect(stack, path, 300)
         for client in slow:

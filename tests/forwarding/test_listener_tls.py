@@ -15,6 +15,7 @@ import trustme
 from proxy.certificate import CertificateFiles
 from proxy.config import ServerConfig
 from proxy.forwarding import listener_tls
+from tests.forwarding.slow_reading import read_steadily, send_buffers_of
 from tests.peers import CHUNKED, RawClient, answering, chunked, request, response
 from tests.proxies import WholePath, whole_path
 
@@ -173,12 +174,21 @@ async def test_a_stop_ends_handshakes_and_idle_connections(tmp_path: Path) -> No
 
 
 async def test_a_client_that_does_not_read_is_cut_off_under_tls_too(tmp_path: Path) -> None:
-    server = config(write(tmp_path, issue()), write_timeout=0.15, min_body_rate=1e6)
+    server = config(write(tmp_path, issue()), rate_window=0.15, min_body_rate=1e6)
     async with whole_path(answering(response(b"x" * 30_000_000)), server=server) as path, over_tls(path) as client:
         client.stop_reading()
         await client.send(request())
         await path.proxy.until_logged("request.abandoned")
         assert path.proxy.running.forwarder.in_flight == 0
+
+
+async def test_a_client_that_takes_its_answer_slowly_but_steadily_gets_it_under_tls_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send_buffers_of(1 << 20, monkeypatch)
+    server = config(write(tmp_path, issue()), rate_window=0.3, min_body_rate=10_000.0)
+    async with whole_path(answering(response(b"x" * 30_000_000)), server=server) as path:
+        assert await read_steadily(path, rate=100_000.0, seconds=1.2, tls=trusting()) > 100_000
 
 
 # New files
