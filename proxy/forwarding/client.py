@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import socket
 import struct
+import sys
 import termios
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -192,12 +193,16 @@ class ClientConnection(web.RequestHandler):
         """See whether the client keeps to its time; this goes on until the connection has ended, not just closed."""
         now = self._loop.time()
         assert self._wire is not None  # noqa: S101 - for the type checker: `connection_made` begins this
+        waiting, unsent = self._wire.get_write_buffer_size(), _unsent(self._wire)
+        if self._wire.is_closing() and not unsent:
+            self._wire.abort()  # all that is missing is the client's part in the end of TLS
+            return
         head_wanted = self._next_keepalive_close_time - self._keepalive_timeout if self._waits else None
         overdue = self._watch.overdue(
             now,
             head_wanted=head_wanted,
             body_wanted=self._body_wanted,
-            unsent=_unsent(self._wire),
+            unsent=unsent if waiting else 0,  # what waits in the system alone is no trouble
         )
         match overdue:
             case Overdue.HEAD:
@@ -256,17 +261,14 @@ def reset(transport: asyncio.Transport) -> None:
 
 
 def _unsent(transport: asyncio.Transport) -> int:
-    """Return how many bytes have not reached the client, if some of them still wait here: else it's the system's part.
+    """Return how many bytes have not reached the client: what waits here, and in the system (tcp(7), SIOCOUTQ).
 
-    What waits here alone would not tell: the system takes more only when a good part of its own buffer is free again.
+    The former alone would not tell: the system takes more only when a good part of its own buffer is free again.
     """
-    waiting = transport.get_write_buffer_size()
-    client_socket = transport.get_extra_info("socket")
-    if waiting and client_socket is not None:
-        with suppress(OSError, ValueError):  # no such way on this system; closed just now
-            (in_the_system,) = struct.unpack("i", fcntl.ioctl(client_socket.fileno(), termios.TIOCOUTQ, bytes(4)))
-            return waiting + int(in_the_system)
-    return waiting
+    in_the_system = (1).to_bytes(4, sys.byteorder)  # if it does not say
+    with suppress(OSError, ValueError):  # not on this system; closed just now
+        in_the_system = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, in_the_system)
+    return transport.get_write_buffer_size() + int.from_bytes(in_the_system, sys.byteorder)
 
 
 def check_request(request: web.BaseRequest, hop: Hop) -> None:

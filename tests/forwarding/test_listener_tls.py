@@ -15,7 +15,7 @@ import trustme
 from proxy.certificate import CertificateFiles
 from proxy.config import ServerConfig
 from proxy.forwarding import listener_tls
-from tests.forwarding.slow_reading import read_steadily, send_buffers_of
+from tests.forwarding.slow_reading import connect_with_small_buffer, read_steadily, send_buffers_of
 from tests.peers import CHUNKED, RawClient, answering, chunked, request, response
 from tests.proxies import WholePath, whole_path
 
@@ -189,6 +189,60 @@ async def test_a_client_that_takes_its_answer_slowly_but_steadily_gets_it_under_
     server = config(write(tmp_path, issue()), rate_window=0.3, min_body_rate=10_000.0)
     async with whole_path(answering(response(b"x" * 30_000_000)), server=server) as path:
         assert await read_steadily(path, rate=100_000.0, seconds=1.2, tls=trusting()) > 100_000
+
+
+# Clients that leave their part in the end of TLS undone
+
+
+@asynccontextmanager
+async def holding_on(path: WholePath, *, read: bool) -> AsyncIterator[None]:
+    """Ask for an answer to be the last one, `read` it or leave it, and do nothing more."""
+    asked = request(fields=b"Connection: close\r\n")
+    client = await connect_with_small_buffer(path.proxy.port)
+    client.settimeout(10.0)
+
+    def ask() -> ssl.SSLSocket:
+        wrapped = trusting().wrap_socket(client, server_hostname="localhost")
+        wrapped.sendall(asked)
+        if read:
+            assert wrapped.recv(9) == b"HTTP/1.1 "
+        return wrapped
+
+    with await asyncio.to_thread(ask):
+        yield
+
+
+async def test_a_client_that_does_not_answer_the_end_makes_room_for_others(tmp_path: Path) -> None:
+    server = config(write(tmp_path, issue()), max_connections=2, rate_window=3600.0, header_timeout=3600.0)
+    async with (
+        whole_path(OK, server=server) as path,
+        holding_on(path, read=True),
+        holding_on(path, read=True),
+        over_tls(path) as client,
+    ):
+        assert (await client.ask(request())).status == 200
+
+
+@pytest.mark.parametrize(
+    ("read", "limits"),
+    [
+        pytest.param(True, {"header_timeout": 0.15, "rate_window": 3600.0}, id="all read: at the next look"),
+        pytest.param(False, {"header_timeout": 3600.0, "rate_window": 0.15}, id="unread"),
+    ],
+)
+async def test_a_client_that_does_not_answer_the_end_is_waited_for_only_while_it_takes_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: bool, limits: dict[str, float]
+) -> None:
+    send_buffers_of(4096, monkeypatch)
+    api = answering(response(b"x" * (10 if read else 30_000)))
+    async with (
+        whole_path(api, server=config(write(tmp_path, issue()), **limits)) as path,
+        holding_on(path, read=read),
+    ):
+        await path.proxy.until_logged("request.forwarded")
+        assert path.proxy.running.connections.open == 1
+        while path.proxy.running.connections.open:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
 
 
 # New files
