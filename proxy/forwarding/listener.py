@@ -71,6 +71,7 @@ class ClientServer(web.Server):
             connection,
             connection.enter,
             connection.leave,
+            self.guard.handshake_failed,
             self.tls,
             self._tasks,
             timeout=self.limits.header_timeout,

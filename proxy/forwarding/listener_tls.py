@@ -11,17 +11,15 @@ import asyncio
 import hashlib
 import os
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from structlog.typing import FilteringBoundLogger
 
 from proxy.certificate import CertificateFiles, UnusableCertificate, not_in_use, read, server_context
 from proxy.tasks import BackgroundTasks
-
-if TYPE_CHECKING:
-    import ssl
 
 _LOOK_EVERY: Final = 5.0  # seconds
 _TLS_HANDSHAKE: Final = b"\x16"  # the first byte of a TLS connection (RFC 8446 §5.1, ContentType)
@@ -82,7 +80,8 @@ class TlsDoor(asyncio.Protocol):
     """What a new connection meets before TLS stands.
 
     `connection` is what it meets then; `enter` asks for a place for it, with the way to take it back, and `leave` gives
-    the place back. The client has `timeout` seconds for the handshake, and `closing` for its part in the end.
+    the place back; `failed` is told of an address with which TLS did not come about, and why. The client has `timeout`
+    seconds for the handshake, and `closing` for its part in the end.
     """
 
     def __init__(
@@ -90,6 +89,7 @@ class TlsDoor(asyncio.Protocol):
         connection: asyncio.Protocol,
         enter: Callable[[asyncio.Transport, Callable[[], object]], bool],
         leave: Callable[[], None],
+        failed: Callable[[str, str], None],
         tls: ListenerTls,
         tasks: BackgroundTasks,
         *,
@@ -99,6 +99,7 @@ class TlsDoor(asyncio.Protocol):
         self._connection = connection
         self._enter = enter
         self._leave = leave
+        self._failed = failed
         self._tls = tls
         self._tasks = tasks
         self._timeout = timeout
@@ -111,9 +112,15 @@ class TlsDoor(asyncio.Protocol):
         if self._enter(arrived, self._give_up):
             # The listener's transport would read what is for TLS (uvloop's can't be kept from it). So the socket gets
             # another one; it stays open, being held by two descriptors, when this transport closes its own.
-            same = socket.socket(fileno=os.dup(arrived.get_extra_info("socket").fileno()))
-            self._opening = self._tasks.start(self._open(same), name="handshake")
-            self._opening.add_done_callback(lambda opening: self._opened(opening, same))
+            address = arrived.get_extra_info("peername")[0]
+            try:
+                same = socket.socket(fileno=os.dup(arrived.get_extra_info("socket").fileno()))
+            except OSError as error:  # no descriptor is left
+                self._leave()
+                self._failed(address, os.strerror(error.errno or 0))
+            else:
+                self._opening = self._tasks.start(self._open(same, address), name="handshake")
+                self._opening.add_done_callback(lambda opening: self._opened(opening, same))
         arrived.abort()
 
     def _give_up(self) -> None:
@@ -125,7 +132,7 @@ class TlsDoor(asyncio.Protocol):
             client.close()
             self._leave()
 
-    async def _open(self, client: socket.socket) -> bool:
+    async def _open(self, client: socket.socket, address: str) -> bool:
         """Hand the socket on to the connection; tell whether that went well."""
         try:
             async with asyncio.timeout(self._timeout):
@@ -137,7 +144,8 @@ class TlsDoor(asyncio.Protocol):
                     ssl_handshake_timeout=self._timeout if speaks_tls else None,
                     ssl_shutdown_timeout=self._closing if speaks_tls else None,
                 )
-        except OSError:  # TimeoutError, ConnectionError and ssl.SSLError are such: a client that won't or can't
+        except OSError as error:  # a client that won't or can't
+            self._failed(address, _why(error, self._timeout))
             return False
         return True
 
@@ -152,6 +160,16 @@ async def _first_byte(client: socket.socket) -> bytes:
         return client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     finally:
         loop.remove_reader(client)
+
+
+def _why(error: OSError, timeout: float) -> str:
+    """Return why a handshake failed that had `timeout` seconds."""
+    match error:
+        case ssl.SSLError():
+            return error.reason or "TLS error"  # OpenSSL's word
+        case TimeoutError() | ConnectionAbortedError():
+            return f"not done within {timeout:g} seconds"
+    return "the client closed the connection"
 
 
 def _stat(path: Path) -> _Stat | None:

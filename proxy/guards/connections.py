@@ -68,7 +68,7 @@ class ConnectionGuard:
         self._held: dict[Held, tuple[_Places, ...]] = {}  # where each of them counts
         self._exempt: tuple[IPv4Network | IPv6Network, ...] = ()
         self._clock = clock
-        self._logged_at: float | None = None
+        self._logged_at: dict[str, float] = {}
 
     def keep_to(self, max_connections: int, max_per_address: int, exempt: Iterable[IPv4Network | IPv6Network]) -> None:
         """Set the limits; there are no places before. Connections from `exempt` count only in all."""
@@ -121,6 +121,17 @@ class ConnectionGuard:
                 del self._by_source[places.source]
         self._metrics.open = len(self)
 
+    def handshake_failed(self, address: str, reason: str) -> None:
+        """Take note that TLS with a client did not come about."""
+        self._metrics.failed_handshakes += 1
+        if self._to_be_told("tls.handshake_failed"):
+            self._log.info(
+                "tls.handshake_failed",
+                address=address,
+                reason=reason,
+                failed_so_far=self._metrics.failed_handshakes,
+            )
+
     def __len__(self) -> int:
         """Count the connections that have a place."""
         return len(self._held)
@@ -134,16 +145,20 @@ class ConnectionGuard:
         return ip is not None and (ip.is_loopback or any(ip in network for network in self._exempt))
 
     def _tell(self, address: str, crowded: _Places) -> None:
-        """Log that there are too many: not each time, since who floods would flood the log too."""
+        if self._to_be_told("connections.crowded"):
+            self._log.warning(
+                "connections.crowded",
+                setting="server.max_connections" if crowded is self._all else "server.max_connections_per_address",
+                limit=crowded.limit,
+                address=address,
+                refused_so_far=self._metrics.refused,
+                displaced_so_far=self._metrics.displaced,
+            )
+
+    def _to_be_told(self, event: str) -> bool:
+        """Tell whether it is time to log this again: not each time, since who floods would flood the log too."""
         now = self._clock()
-        if self._logged_at is not None and now - self._logged_at < _LOG_EVERY:
-            return
-        self._logged_at = now
-        self._log.warning(
-            "connections.crowded",
-            setting="server.max_connections" if crowded is self._all else "server.max_connections_per_address",
-            limit=crowded.limit,
-            address=address,
-            refused_so_far=self._metrics.refused,
-            displaced_so_far=self._metrics.displaced,
-        )
+        if event in self._logged_at and now - self._logged_at[event] < _LOG_EVERY:
+            return False
+        self._logged_at[event] = now
+        return True

@@ -45,8 +45,9 @@ class PacingMetrics:
 
 @dataclass(slots=True)
 class ConnectionMetrics:
-    """Connections of clients: open now, refused because all places were taken, and idle ones that made room."""
+    """Connections of clients: open now, refused as all places were taken, displaced to make room; TLS that failed."""
 
     open: int = 0
     refused: int = 0
     displaced: int = 0
+    failed_handshakes: int = 0

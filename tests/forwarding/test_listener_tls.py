@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ import trustme
 from proxy.certificate import CertificateFiles
 from proxy.config import ServerConfig
 from proxy.forwarding import listener_tls
+from proxy.forwarding.listener_tls import TlsDoor
 from tests.forwarding.slow_reading import connect_with_small_buffer, read_steadily, send_buffers_of
 from tests.peers import CHUNKED, RawClient, answering, chunked, request, response
 from tests.proxies import WholePath, whole_path
@@ -134,6 +136,10 @@ async def test_a_handshake_that_does_not_end_is_given_up(tmp_path: Path, sent: b
         assert data.startswith(b"HTTP/1.1 408") == (sent == b"G")
         assert path.proxy.running.connections.open == (sent == b"G")
 
+    assert [told["reason"] for told in path.proxy.logged("tls.handshake_failed")] == (
+        [] if sent == b"G" else ["not done within 0.1 seconds"]
+    )
+
 
 async def test_handshakes_count_as_connections(tmp_path: Path) -> None:
     server = config(write(tmp_path, issue()), max_connections=2)
@@ -159,8 +165,35 @@ async def test_a_broken_handshake_leaves_nothing(tmp_path: Path, caplog: pytest.
         assert (await certificate_of(path)) == "localhost"
         await path.stop()
         assert path.proxy.running.connections.open == 0
+        assert path.proxy.running.connections.failed_handshakes == 4
 
     assert caplog.records == []
+    [told] = path.proxy.logged("tls.handshake_failed")  # the others follow too soon
+    assert (told["address"], told["failed_so_far"]) == ("127.0.0.1", 1)
+    assert told["reason"].isupper()  # OpenSSL's word
+
+
+async def test_without_a_file_descriptor_a_connection_ends_and_leaves_nothing(tmp_path: Path) -> None:
+    async with whole_path(OK, server=config(write(tmp_path, issue()))) as path:
+        made = TlsDoor.connection_made
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+        def without_descriptors(self: TlsDoor, transport: asyncio.BaseTransport) -> None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))
+            try:
+                made(self, transport)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(TlsDoor, "connection_made", without_descriptors)
+            async with path.connect() as client:
+                assert (await client.read_to_end())[0] == b""
+        assert path.proxy.running.connections.open == 0
+        assert (await certificate_of(path)) == "localhost"
+
+    [told] = path.proxy.logged("tls.handshake_failed")
+    assert told["reason"] == "Too many open files"
 
 
 async def test_a_stop_ends_handshakes_and_idle_connections(tmp_path: Path) -> None:

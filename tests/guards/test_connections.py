@@ -217,6 +217,19 @@ def test_a_flood_is_a_line_in_the_log_now_and_then() -> None:
     ]
 
 
+def test_failed_handshakes_are_counted_and_told_of_now_and_then_beside_a_flood() -> None:
+    tested = Door(limit=1)
+    tested.admit(*[Connection() for _ in range(2)])
+    for now in (0.0, 9.9, 10.0):
+        tested.now = now
+        tested.guard.handshake_failed(HERE, "NO_SHARED_CIPHER")
+
+    failed = [event for event in tested.events if event["event"] == "tls.handshake_failed"]
+    assert [event["failed_so_far"] for event in failed] == [1, 3]
+    assert (failed[0]["address"], failed[0]["reason"]) == (HERE, "NO_SHARED_CIPHER")
+    assert tested.metrics.failed_handshakes == 3
+
+
 @given(st.lists(st.tuples(st.sampled_from(["admit", "begin", "end", "leave"]), st.integers(0, 7), st.integers(0, 2))))
 def test_the_bounds_hold_whatever_happens_and_nothing_is_left(steps: list[tuple[str, int, int]]) -> None:
     tested = Door(limit=4, per_address=2)
