@@ -36,6 +36,7 @@ from proxy.forwarding.upstream import Upstream
 from proxy.guards.access import Access, Client
 from proxy.guards.aliases import hosts_of_platforms, leading_here
 from proxy.guards.connections import ConnectionGuard
+from proxy.guards.descriptors import room_for
 from proxy.guards.egress import PublicResolver
 from proxy.guards.pacing import Pacer
 from proxy.guards.slots import PacingPolicy
@@ -251,7 +252,8 @@ def _client_server(
             raise StartError(f"server.tls: {error}") from None
         tasks.start(tls.keep_fresh(), name="certificate")
     guard = ConnectionGuard(log, metrics, clock=asyncio.get_running_loop().time)
-    guard.keep_to(config.max_connections, config.max_connections_per_address, config.trusted_proxies)
+    places = room_for(config.max_connections, log)
+    guard.keep_to(places, config.max_connections_per_address, config.trusted_proxies)
     limits = ClientLimits(**{field.name: getattr(config, field.name) for field in dataclasses.fields(ClientLimits)})
     return ClientServer(forwarder.handle, forwarder.refuse, guard, limits, tls=tls, tasks=tasks)
 
