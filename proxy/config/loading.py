@@ -115,10 +115,22 @@ class Loader:
         )
 
     def _section(self, name: str, table: object) -> Struct:
-        section = SECTIONS[name](**self._settings((name,), table, SECTIONS[name]))
+        settings = self._settings((name,), table, SECTIONS[name])
+        section = SECTIONS[name](**settings)
         if isinstance(section, ServerConfig):
             self._check_exposure(section)
+            # Only as it is written: whoever lowers max_connections alone need not know of the other.
+            self._check_share(settings.get("max_connections_per_address", 0), section.max_connections)
         return section
+
+    def _check_share(self, per_address: int, in_all: int) -> None:
+        most = ("server", "max_connections")
+        if per_address > in_all and most not in self._problems:
+            self._problems.add(
+                ("server", "max_connections_per_address"),
+                f"no address can have more connections than all together: write {in_all} or less, or raise"
+                f" {self._problems.name(most)}",
+            )
 
     def _check_exposure(self, server: ServerConfig) -> None:
         anonymous = ("server", "allow_anonymous")

@@ -26,6 +26,7 @@ UNCLEAN: Final = r"\x00-\x1f\x7f-\x9f\ud800-\udfff\ufeff"
 Flag = Annotated[bool, Meta(description="true or false")]
 Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535 (0: any free port)")]
 Size = Annotated[int, Meta(ge=0, description="a whole number of bytes, 0 or more")]
+HeadSize = Annotated[int, Meta(ge=1024, description="a whole number of bytes, 1024 or more")]
 Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
 Rate = Annotated[float, Meta(gt=0, description="a number above 0")]
 Duration = Annotated[float, Meta(gt=0, description="a number of seconds above 0")]
@@ -87,7 +88,8 @@ TokenParams = Annotated[Mapping[str, str], Meta(description="a table of texts, n
 class ServerConfig(Struct, frozen=True, kw_only=True):
     """`[server]`: where clients reach the proxy, and what they may do. Times in seconds, sizes in bytes.
 
-    `min_body_rate` in bytes a second. `max_header_size` is that of all header fields of a request together.
+    `min_body_rate` in bytes a second, measured over `rate_window`. `max_request_line` is that of the target in it,
+    `max_header_size` that of all header fields of a request together.
     """
 
     host: Host = "127.0.0.1"
@@ -98,15 +100,15 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     allow_anonymous: Flag = False
     tls: CertificateAndKey | None = None
     drain_timeout: DurationOrZero = 30.0
-    max_request_line: Count = 16384
-    max_header_size: Count = 32768
+    max_request_line: HeadSize = 16384
+    max_header_size: HeadSize = 32768
     max_header_count: Count = 128
     header_timeout: Duration = 10.0
     min_body_rate: Rate = 240.0
     rate_window: Duration = 60.0
     keep_alive_timeout: Duration = 75.0
     max_connections: Count = 2000
-    max_connections_per_address: Count = 1000
+    max_connections_per_address: Count = 200
     max_requests: Count = 1000
     max_requests_per_connection: Count = 1000
 

@@ -32,7 +32,7 @@ def unreadable(error: BaseException, limits: ClientLimits) -> ProxyError:
     text = error.message.partition(":\n\n")[0] if isinstance(error, HttpProcessingError) else ""
     match error:
         case LineTooLong() if error.args[1] == limits.max_request_line:
-            return RequestTooLarge(f"The request line is longer than {limits.max_request_line} bytes.", status=414)
+            return RequestTooLarge(f"The URL is longer than {limits.max_request_line} bytes.", status=414)
         case LineTooLong():
             return headers_too_large(limits)
         case BadHttpMethod() if "HTTPS traffic" in text:

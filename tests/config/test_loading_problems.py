@@ -61,6 +61,19 @@ def problems(path: Path, text: str) -> tuple[str, ...]:
             "port: unknown setting: known are clients, logging, pacing, platforms, server, shops, tokens, upstream",
         ),
         (f"{DEMO}[server]\nprot = 1", "server.prot: unknown setting: did you mean port?"),
+        (
+            f"{DEMO}[server]\nmax_connections = 5\nmax_connections_per_address = 6",
+            "server.max_connections_per_address: no address can have more connections than all together: write 5 or"
+            " less, or raise server.max_connections",
+        ),
+        (
+            f"{DEMO}[server]\nmax_header_size = 1023",
+            "server.max_header_size: must be a whole number of bytes, 1024 or more",
+        ),
+        (
+            f"{DEMO}[server]\nmax_connections = 0\nmax_connections_per_address = 3000",
+            "server.max_connections: must be a whole number, 1 or more",
+        ),
         (f'{DEMO}secret = "s3cret"', "shops.demo.secret: unknown setting: did you mean client_secret?"),
         (
             f'{DEMO}"\\n" = 1',
@@ -319,3 +332,7 @@ def test_any_document_is_a_configuration_or_a_config_error_and_shows_no_value(do
     assert all("\n" not in line and MARKER not in line for line in found.lines())
     if config is not None:
         assert MARKER not in repr(config.shops)
+
+
+def test_fewer_connections_in_all_than_an_address_may_have_by_default_are_no_problem(path: Path) -> None:
+    assert load(path, f"{DEMO}[server]\nmax_connections = 5\n").server.max_connections == 5

@@ -40,7 +40,7 @@ def test_the_defaults() -> None:
         rate_window=60.0,
         keep_alive_timeout=75.0,
         max_connections=2000,
-        max_connections_per_address=1000,
+        max_connections_per_address=200,
         max_requests=1000,
         max_requests_per_connection=1000,
     )

@@ -36,9 +36,9 @@ def count(fields: int) -> bytes:
     ("limits", "sent", "expected", "sentence"),
     [
         (SMALL, target(300), 200, ""),
-        (SMALL, target(301), 414, "The request line is longer than 300 bytes."),
+        (SMALL, target(301), 414, "The URL is longer than 300 bytes."),
         (SAME, target(400), 200, ""),
-        (SAME, target(401), 414, "The request line is longer than 400 bytes."),
+        (SAME, target(401), 414, "The URL is longer than 400 bytes."),
         (SMALL, one_field(400), 200, ""),
         (SMALL, one_field(401), 431, "The headers are larger than 400 bytes."),
         (SMALL, one_field(5000), 431, "The headers are larger than 400 bytes."),
