@@ -47,6 +47,7 @@ def test_a_certificate_with_its_key_makes_a_context_for_tls_1_2_and_newer(tmp_pa
     context = server_context(files)
 
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert ssl.OP_NO_RENEGOTIATION in context.options  # Python's clients could not try
     assert not_in_use(context, read(files)[0]) == ""
 
 

@@ -23,7 +23,7 @@ from proxy.tasks import BackgroundTasks
 
 _LOOK_EVERY: Final = 5.0  # seconds
 _TLS_HANDSHAKE: Final = b"\x16"  # the first byte of a TLS connection (RFC 8446 §5.1, ContentType)
-_Stat = tuple[int, int, int, int]
+_Stat = tuple[int, int, int, int, int]
 
 
 class ListenerTls:
@@ -177,7 +177,8 @@ def _stat(path: Path) -> _Stat | None:
         found = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    # st_ctime too: a change of mode or owner alone can make a file readable.
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _digest(content: tuple[bytes, bytes]) -> bytes:

@@ -1,6 +1,7 @@
 """Too many, too slow, too long: none of it keeps a client from being served that does what it should."""
 
 import asyncio
+import gc
 import json
 import socket
 from contextlib import AsyncExitStack
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 
 from proxy.config import ClientConfig, ServerConfig
+from proxy.forwarding.client import ClientConnection
 from proxy.secret import Secret
 from tests.forwarding.slow_reading import connect_with_small_buffer, read_steadily, send_buffers_of
-from tests.peers import CHUNKED, Answer, Connection, RawClient, answering, connected, request, response
+from tests.peers import CHUNKED, Answer, Connection, RawClient, answering, connected, request, response, token_response
 from tests.proxies import WholePath, whole_path
 
 OK = answering(response(b"ok"))
@@ -103,6 +105,20 @@ async def test_an_idle_connection_is_closed_after_its_time_and_not_after_that_fo
     assert path.proxy.logged("request.refused") == []
 
 
+async def test_a_request_that_begins_before_the_idle_time_is_over_has_the_time_for_headers() -> None:
+    async with (
+        whole_path(OK, server=server(keep_alive_timeout=SOON)) as path,
+        path.connect() as client,
+    ):
+        clock = asyncio.get_running_loop().time
+        assert (await client.ask(request())).status == 200
+        await client.send(request()[:1])
+        begun = clock()
+        while clock() < begun + 2 * SOON:
+            assert (await path.ask(request(target=b"/nobody/"))).status == 404  # takes a moment
+        assert (await client.ask(request()[1:])).status == 200
+
+
 @pytest.mark.parametrize("announced", [10, 3_000_000], ids=["small", "streaming"])
 async def test_a_body_that_stops_is_answered_408_and_holds_no_connection_of_the_upstream(announced: int) -> None:
     async with whole_path(OK, server=server(rate_window=SOON, min_body_rate=1.0)) as path, path.connect() as client:
@@ -115,6 +131,29 @@ async def test_a_body_that_stops_is_answered_408_and_holds_no_connection_of_the_
 
     # Up to what fits in memory, nothing is asked of the upstream before the body is there.
     assert path.api.connections == (1 if announced == 10 else 2)
+
+
+async def test_a_body_that_the_proxy_held_up_has_its_whole_time_after_that() -> None:
+    let = asyncio.Event()
+
+    async def tokens(connection: Connection) -> None:
+        await connection.read_request()
+        await let.wait()
+        await connection.send(token_response())
+
+    window = 2 * SOON
+    limits = server(rate_window=window, min_body_rate=1e9)
+    async with whole_path(OK, tokens=tokens, server=limits) as path, path.connect() as client:
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        # More than is read before there is a token, and less than the body.
+        await client.send(request(b"PUT", fields=b"Content-Length: 5000000\r\n") + b"x" * 1_500_000)
+        while clock() < begun + 1.5 * window:
+            assert (await path.ask(request(target=b"/nobody/"))).status == 404  # takes a moment
+        held_until = clock()
+        let.set()
+        assert code(await client.read_answer()) == (408, "request_timeout")
+        assert clock() - held_until > 0.99 * window
 
 
 async def test_a_body_that_comes_at_the_rate_may_take_longer_than_the_period() -> None:
@@ -358,4 +397,6 @@ async def test_nothing_is_left_of_connections_that_were_refused_or_closed() -> N
             async with path.connect() as client_:
                 await client_.ask(b"garbage\r\n\r\n")
         assert path.proxy.running.connections.open <= 5
+        gc.collect()
+        assert sum(isinstance(each, ClientConnection) for each in gc.get_objects()) <= 5 + 1  # one is on its way out
         assert len(asyncio.all_tasks()) <= tasks + 5 * 2 + 2

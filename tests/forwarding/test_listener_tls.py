@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trustme
 
-from proxy.certificate import CertificateFiles
+from proxy.certificate import CertificateFiles, server_context
 from proxy.config import ServerConfig
 from proxy.forwarding import listener_tls
 from proxy.forwarding.listener_tls import TlsDoor
@@ -344,6 +344,46 @@ async def test_files_that_were_only_touched_are_not_news(tmp_path: Path) -> None
         assert [tls.reload() for _ in range(3)] == [False] * 3
 
     assert len(path.proxy.logged("tls.not_reloaded")) == 1
+
+
+async def test_files_that_changed_without_another_time_or_size_are_news(tmp_path: Path) -> None:
+    """As some tools copy them; and as a file that was not readable becomes so."""
+
+    def padded(leaf: trustme.LeafCert) -> CertificateFiles:
+        files = write(tmp_path, leaf)
+        for file in (files.certificate, files.private_key):
+            file.write_bytes(file.read_bytes().ljust(8192, b"\n"))
+            os.utime(file, (1, 1))
+        return files
+
+    files = padded(issue("old"))
+    async with whole_path(OK, server=config(files)) as path:
+        tls = listener_tls.ListenerTls(files, path.proxy.running.forwarder._log)
+        padded(issue("new"))
+        assert tls.reload() is True
+
+
+async def test_files_that_change_while_they_are_read_are_left_for_the_next_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = write(tmp_path, issue("old"))
+    async with whole_path(OK, server=config(files)) as path:
+        tls = listener_tls.ListenerTls(files, path.proxy.running.forwarder._log)
+        in_use = tls.context
+
+        def make_after_a_change(files: CertificateFiles) -> ssl.SSLContext:
+            write(tmp_path, issue("newest"))
+            return server_context(files)
+
+        write(tmp_path, issue("new"))
+        with monkeypatch.context() as patch:
+            patch.setattr("proxy.forwarding.listener_tls.server_context", make_after_a_change)
+            assert (tls.reload(), tls.context) == (False, in_use)
+        assert tls.reload() is True
+        assert tls.reload() is False
+
+    [told] = path.proxy.logged("tls.not_reloaded")
+    assert "were changed while they were read" in told["reason"]
 
 
 async def test_an_expired_certificate_is_used_but_told_of(tmp_path: Path) -> None:
