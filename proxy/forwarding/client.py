@@ -104,9 +104,8 @@ class ClientConnection(web.RequestHandler):
         self._server.guard.begin(self)
 
     def answered(self) -> None:
-        """Take note that the client has the answer, or most of it."""
-        if not self.pipelined:
-            self._server.guard.end(self)
+        """Take note that the client has the answer, or most of it, and that no other is due."""
+        self._server.guard.end(self)
 
     def check(self, request: web.BaseRequest) -> None:
         """Refuse what this connection does not take. Raises a `RequestError`."""
@@ -266,8 +265,10 @@ def _unsent(transport: asyncio.Transport) -> int:
     The former alone would not tell: the system takes more only when a good part of its own buffer is free again.
     """
     in_the_system = (1).to_bytes(4, sys.byteorder)  # if it does not say
-    with suppress(OSError, ValueError):  # not on this system; closed just now
-        in_the_system = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, in_the_system)
+    client_socket = transport.get_extra_info("socket")
+    if client_socket is not None:
+        with suppress(OSError, ValueError):  # not on this system; closed just now
+            in_the_system = fcntl.ioctl(client_socket.fileno(), termios.TIOCOUTQ, in_the_system)
     return transport.get_write_buffer_size() + int.from_bytes(in_the_system, sys.byteorder)
 
 

@@ -131,10 +131,9 @@ class ClientResponse:
         self.keep_alive = self.keep_alive and not self._stopping()
         if not isinstance(connection, ClientConnection):
             return
-        connection.answered()
-        if self.keep_alive:
-            return
-        if connection.pipelined or not self._read_whole:
+        if not (self.keep_alive and connection.pipelined):
+            connection.answered()
+        if not self.keep_alive and (connection.pipelined or not self._read_whole):
             await connection.linger()
 
     def refuse_rest(self) -> None:

@@ -112,7 +112,8 @@ class TlsDoor(asyncio.Protocol):
         if self._enter(arrived, self._give_up):
             # The listener's transport would read what is for TLS (uvloop's can't be kept from it). So the socket gets
             # another one; it stays open, being held by two descriptors, when this transport closes its own.
-            address = arrived.get_extra_info("peername")[0]
+            peer = arrived.get_extra_info("peername")
+            address = peer[0] if peer else ""
             try:
                 same = socket.socket(fileno=os.dup(arrived.get_extra_info("socket").fileno()))
             except OSError as error:  # no descriptor is left

@@ -107,7 +107,7 @@ class ConnectionGuard:
             places.busy[connection] = None
 
     def end(self, connection: Held) -> None:
-        """Take note that a request has its answer; nothing comes of it where none was admitted."""
+        """Take note that the connection is idle now; nothing comes of it where no request was admitted."""
         for places in self._held.get(connection, ()):
             if connection in places.busy:
                 del places.busy[connection]

@@ -240,6 +240,14 @@ async def test_requests_sent_behind_the_last_one_are_not_served_and_do_not_cost_
     assert len(path.api.received) == 2
 
 
+async def test_a_connection_that_takes_no_more_requests_makes_room_for_others() -> None:
+    limits = server(max_connections=1, max_requests_per_connection=1)
+    async with whole_path(OK, server=limits) as path, path.connect() as client:
+        await client.send(request() * 2)
+        assert (await client.read_answer()).body == b"ok"
+        assert (await path.ask(request())).status == 200
+
+
 async def test_one_request_too_many_at_once_is_told_when_to_come_again() -> None:
     api = Held()
     async with whole_path(api, server=server(max_requests=2)) as path, AsyncExitStack() as stack:
