@@ -235,7 +235,7 @@ async def sent(port: int, pieces: tuple[bytes, bytes]) -> None:
 async def test_the_platform_sees_well_formed_requests_with_the_proxys_own_token_whatever_clients_send(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    short = dict.fromkeys(("header_timeout", "body_timeout", "keep_alive_timeout"), 0.08)  # a connection ends by itself
+    short = dict.fromkeys(("header_timeout", "rate_window", "keep_alive_timeout"), 0.08)  # a connection ends by itself
     limits = msgspec.structs.replace(ServerConfig(port=0, drain_timeout=1.0, min_body_rate=1e6), **short)
     loop = asyncio.get_running_loop()
     unhandled: list[object] = []
