@@ -13,6 +13,7 @@ from proxy.forwarding.body import RequestBody
 from proxy.forwarding.client_response import ClientResponse
 from proxy.forwarding.rewriting import ShopLinks
 from proxy.forwarding.target import Target
+from proxy.forwarding.tracing import trace_id
 from proxy.forwarding.upstream_response import UpstreamResponse
 from proxy.guards.access import Client
 from proxy.tokens.token import AccessToken
@@ -63,7 +64,8 @@ class Exchange:
         return self.client.name if self.client else self.request.remote or ""
 
     def log_fields(self, now: float, error: ProxyError | None = None) -> dict[str, Any]:
-        """Return what a log line says of any request."""
+        """Return what a log line says of any request; the trace only if the client named one."""
+        trace = trace_id(self.request.raw_headers)
         return {
             **({"code": error.code, "detail": error.detail, "reason": error.reason} if error else {}),
             **self._caller_fields(error),
@@ -77,6 +79,7 @@ class Exchange:
             "bytes_in": self.body.received if self.body else 0,
             "bytes_out": self.response.bytes_sent,
             "request_id": self.request_id,
+            **({"trace_id": trace} if trace else {}),
         }
 
     def note_body(self, chunk: bytes) -> None:

@@ -49,6 +49,7 @@ class AsRequest:
     """As much of a request as its log line says."""
 
     method: str = "GET"
+    raw_headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 @dataclass
@@ -118,3 +119,10 @@ def test_an_error_is_told_before_all_else_with_what_is_for_the_operator() -> Non
         ("detail", "A sentence."),
         ("reason", "invalid_client"),
     ]
+
+
+def test_the_trace_that_a_client_names_stands_in_the_line() -> None:
+    parent = (b"Traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    exchange = Parts(request=AsRequest(raw_headers=((b"Host", b"h"), parent))).exchange()
+
+    assert exchange.log_fields(1000.0)["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
