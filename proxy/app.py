@@ -68,7 +68,10 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """Connections to the platforms; each is keyed by `allow_private`."""
+    """Connections to the platforms; each is keyed by whether they may lead into the own network.
+
+    They may for a platform with `allow_private`, and where they lead to an egress proxy.
+    """
 
     connectors: dict[bool, aiohttp.TCPConnector]
     sessions: dict[bool, aiohttp.ClientSession]

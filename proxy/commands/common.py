@@ -33,4 +33,7 @@ def redactor_for(config: Config) -> Redactor:
     for client in config.clients.values():
         if client.secret is not None:
             redactor.add(client.secret.reveal())
+    for proxy in (config.upstream.proxy, *(platform.proxy for platform in config.platforms.values())):
+        if proxy is not None and proxy.password is not None:
+            redactor.add(proxy.password.reveal())
     return redactor

@@ -17,6 +17,7 @@ from msgspec.structs import fields
 from proxy.config.clients import check_client, check_digests
 from proxy.config.environment import read_environment, refuse_beside_file
 from proxy.config.problems import ConfigError, Place, Problems, unknown
+from proxy.config.proxies import has_no_effect, proxy_for_all
 from proxy.config.schema import (
     NAMED_SECTIONS,
     NOT_BUILT_YET,
@@ -26,9 +27,11 @@ from proxy.config.schema import (
     PlatformSettings,
     ServerConfig,
     ShopSettings,
+    UpstreamConfig,
 )
 from proxy.config.values import MAX_FILE, Unusable, ValueReader, expectation, read_text, shown, type_name
 from proxy.platforms.addresses import is_loopback
+from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import SHOP_PLACEHOLDER, Credentials, Platform, is_shop_name
 from proxy.platforms.shop import Shop, Shops
 from proxy.platforms.shoprenter import SHOPRENTER
@@ -105,8 +108,12 @@ class Loader:
         if not shops:
             self._problems.add(("shops",), "there is no shop: add [shops.NAME] with its client_id and client_secret")
         self._check_hosts(platforms.values(), shops)
+        proxy = self._proxy_for_all(sections["upstream"])
         if self._problems:
             return None
+        # Whoever has the setting keeps to it, false included.
+        with_own = {name for name, table in document.get("platforms", {}).items() if "proxy" in table}
+        platforms |= {name: replace(platforms[name], proxy=proxy) for name in platforms.keys() - with_own}
         return Config(
             **sections,
             shops=_shops(shops, platforms),
@@ -131,6 +138,13 @@ class Loader:
                 f"no address can have more connections than all together: write {in_all} or less, or raise"
                 f" {self._problems.name(most)}",
             )
+
+    def _proxy_for_all(self, upstream: UpstreamConfig) -> EgressProxy | None:
+        try:
+            return proxy_for_all(upstream, self._values.environ)
+        except ValueError as error:
+            self._problems.add(("upstream", "trust_env"), str(error))
+            return None
 
     def _check_exposure(self, server: ServerConfig) -> None:
         anonymous = ("server", "allow_anonymous")
@@ -198,11 +212,14 @@ class Loader:
         if self._problems.in_table(place):
             return base or SHOPRENTER
         try:
-            return replace(base, **settings) if base else Platform(name=name, **settings)
+            platform = replace(base, **settings) if base else Platform(name=name, **settings)
         except ValueError as error:
             key, _, sentence = str(error).partition(": ")
             self._problems.add((*place, key), sentence)
             return base or SHOPRENTER
+        if has_no_effect(platform):
+            self._problems.add((*place, "proxy"), "is not used for http:// URLs, which are called directly: remove it")
+        return platform
 
     def _check_hosts(self, platforms: Iterable[Platform], shops: Mapping[str, Mapping[str, Any]]) -> None:
         """Note a problem for each host name that stands for more than one shop."""

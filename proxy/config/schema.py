@@ -16,6 +16,7 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import fields
 
 from proxy.certificate import CertificateFiles
+from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import Platform, RateLimit, TokenRequestForm
 from proxy.platforms.shop import Shops
 from proxy.secret import Secret
@@ -78,6 +79,18 @@ MethodNames = Annotated[
     tuple[str, ...],
     Meta(min_length=1, description='a list of methods as texts, such as ["GET"], or ["*"] for all; not empty'),
 ]
+# As a secret, since it may hold a password.
+ProxyUrl = Annotated[
+    EgressProxy,
+    Meta(description='the URL of an HTTP proxy, "http://proxy.internal:3128", { file = "…" } or { env = "NAME" }'),
+]
+ProxyUrlOrFalse = Annotated[
+    EgressProxy,
+    Meta(
+        description='the URL of an HTTP proxy, "http://proxy.internal:3128", { file = "…" } or { env = "NAME" },'
+        " or false for none"
+    ),
+]
 RateLimitRule = Annotated[
     RateLimit,
     Meta(description="{ requests = 3, per = 1.0 } (whole requests, in seconds above 0), or false for no limit"),
@@ -116,13 +129,16 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
 class UpstreamConfig(Struct, frozen=True, kw_only=True):
     """`[upstream]`: the way to the platforms. Timeouts in seconds, `max_body_size` in bytes.
 
-    `ca_file` holds certificates (PEM) that are trusted besides the usual ones.
+    `ca_file` holds certificates (PEM) that are trusted besides the usual ones. With `trust_env`, HTTPS_PROXY and
+    NO_PROXY count where no setting names a proxy.
     """
 
     connect_timeout: Duration = 5.0
     read_timeout: Duration = 60.0
     max_body_size: Size = 64 * 1024 * 1024
     ca_file: CertificateFile | None = None
+    proxy: ProxyUrl | None = None
+    trust_env: Flag = False
 
 
 class TokensConfig(Struct, frozen=True, kw_only=True):
@@ -194,10 +210,14 @@ class PlatformSettings(Struct, frozen=True, kw_only=True):
     rate_limit: RateLimitRule | None = None
     forwarded_headers: Flag = False
     allow_private: Flag = False
+    proxy: ProxyUrlOrFalse | None = None
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """The whole configuration, checked. `platforms` has the built-in ones too, each as the file changed it."""
+    """The whole configuration, checked. `platforms` has the built-in ones too, each as the file changed it.
+
+    Each has its proxy, wherever that was set.
+    """
 
     server: ServerConfig
     upstream: UpstreamConfig

@@ -6,7 +6,7 @@ are our own: msgspec's would show values, and Python's could.
 
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from math import isfinite
@@ -22,11 +22,14 @@ from proxy.config.schema import (
     CertificateAndKey,
     CertificateFile,
     Networks,
+    ProxyUrl,
+    ProxyUrlOrFalse,
     PublicUrl,
     RateLimitRule,
     SecretSource,
     TokenParams,
 )
+from proxy.platforms.egress_proxy import EgressProxy, parse_proxy
 from proxy.platforms.platform import RateLimit
 from proxy.platforms.url_prefix import parse_prefix
 from proxy.secret import Secret
@@ -111,20 +114,20 @@ class ValueReader:
         """Return what a setting with this annotation holds when `value` stands in the file. Raises `Unusable`."""
         rule = _rule(annotation)
         expected = expectation(rule)
-        if rule == SecretSource:
-            return self._secret(value, expected)
-        if rule == CertificateFile:
-            return self._certificate_file(value, expected)
-        if rule == CertificateAndKey:
-            return self._certificate_and_key(value, expected)
-        if rule == Networks:
-            return _networks(value, expected)
-        if rule == TokenParams:
-            return _token_params(value, expected)
-        if rule == PublicUrl:
-            return _public_url(value, expected)
-        if rule == RateLimitRule:
-            return _rate_limit(value, expected)
+        readers: tuple[tuple[Any, Callable[[object, str], object]], ...] = (
+            (SecretSource, self._secret),
+            (ProxyUrl, self._proxy),
+            (ProxyUrlOrFalse, self._proxy_or_false),
+            (CertificateFile, self._certificate_file),
+            (CertificateAndKey, self._certificate_and_key),
+            (Networks, _networks),
+            (TokenParams, _token_params),
+            (PublicUrl, _public_url),
+            (RateLimitRule, _rate_limit),
+        )
+        for own_rule, reader in readers:
+            if rule == own_rule:
+                return reader(value, expected)
         try:
             result = msgspec.convert(value, rule, strict=not self.from_text)
         except msgspec.ValidationError:
@@ -158,6 +161,15 @@ class ValueReader:
         if _UNCLEAN.search(text):
             raise Unusable(f"{source} has control characters in it, such as a second newline at the end")
         return Secret(text)
+
+    def _proxy(self, value: object, expected: str) -> EgressProxy:
+        try:
+            return parse_proxy(self._secret(value, expected).reveal())
+        except ValueError as error:
+            raise Unusable(str(error)) from None
+
+    def _proxy_or_false(self, value: object, expected: str) -> EgressProxy | None:
+        return None if value is False else self._proxy(value, expected)
 
     def _certificate_file(self, value: object, expected: str) -> Path:
         if not isinstance(value, str) or not value:

@@ -62,7 +62,7 @@ _MORE_TOKENS: Final = 2
 
 
 class Forwarder:
-    """Serves requests. `upstreams` maps a platform's `allow_private` to the connections to use."""
+    """Serves requests. `upstreams` maps a route's `any_address` to the connections to use."""
 
     def __init__(  # noqa: PLR0913 - what a request meets on its way, each by its name
         self,
@@ -195,7 +195,7 @@ class Forwarder:
             to_send, content, fields = await with_links_of_platform(body, content, fields, exchange.links)
         path = upstream_target(route.base_path, target.rest)
         turn = self._pacer.turn(route.token_request.key, exchange.caller, route.shop.platform.rate_limit)
-        return UpstreamRequest(route.origin, request.method, path, fields, to_send, content, turn)
+        return UpstreamRequest(route.origin, request.method, path, fields, to_send, content, turn, route.proxy)
 
     async def _attempt(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> UpstreamResponse:
         """Send the request as soon as there are a token and a slot, and return the answer."""
@@ -215,7 +215,7 @@ class Forwarder:
             await exchange.answer.close()
         exchange.attempts += 1
         exchange.token = token
-        upstream = self._upstreams[route.shop.platform.allow_private]
+        upstream = self._upstreams[route.any_address]
         exchange.answer = await upstream.send(request, token.authorization, exchange.response.send_interim)
         return exchange.answer
 

@@ -7,6 +7,7 @@ bounded, so that made-up shop names cost nothing that lasts.
 from dataclasses import dataclass
 from typing import Final
 
+from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import Origin
 from proxy.platforms.shop import Shop, Shops
 from proxy.tokens.endpoint import TokenRequest, token_request
@@ -25,6 +26,13 @@ class Route:
     token_request: TokenRequest
     # The URLs that stand for the shop's API, the canonical one first; none if links are not rewritten.
     api_urls: tuple[str, ...]
+    # What the API is reached through; `None`: directly.
+    proxy: EgressProxy | None
+
+    @property
+    def any_address(self) -> bool:
+        """Whether the connection may lead into the own network: a proxy is there, and it guards what is behind it."""
+        return self.shop.platform.allow_private or self.proxy is not None
 
 
 class Routes:
@@ -43,7 +51,8 @@ class Routes:
                 return None
             origin, base_path = shop.platform.api_base_for(shop.name)
             api_urls = tuple(shop.platform.api_urls_for(shop.name)) if shop.platform.rewrite_links else ()
-            route = Route(shop, origin, base_path, origin.host_header, token_request(shop), api_urls)
+            proxy = shop.platform.proxy_for(origin)
+            route = Route(shop, origin, base_path, origin.host_header, token_request(shop), api_urls, proxy)
             if len(self._routes) >= _MAX_ROUTES:
                 del self._routes[next(iter(self._routes))]
             self._routes[key] = route

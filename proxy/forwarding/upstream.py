@@ -31,6 +31,7 @@ from proxy.forwarding.upstream_connection import UpstreamConnection
 from proxy.forwarding.upstream_errors import CONNECTION_LOST, FOREIGN_ERRORS, translate
 from proxy.forwarding.upstream_response import Interim, UpstreamResponse, abandon, final_response
 from proxy.guards.pacing import Turn
+from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import Origin
 from proxy.tasks import BackgroundTasks
 
@@ -55,6 +56,8 @@ class UpstreamRequest(NamedTuple):
     content: bytes | None
     # Is told when the request begins to go out and when it is out, for the platform's rate limit.
     turn: Turn
+    # What the origin is reached through; `None`: directly.
+    proxy: EgressProxy | None = None
 
 
 class Upstream:
@@ -102,10 +105,10 @@ class Upstream:
         while True:
             try:
                 connection = await self._connector.connect(
-                    _ConnectionRequest(request.origin), [], self._connect_timeout
+                    _ConnectionRequest(request.origin, request.proxy), [], self._connect_timeout
                 )
             except FOREIGN_ERRORS as error:
-                raise translate(error, connecting=True) from None
+                raise translate(error, connecting=True, proxy=request.proxy) from None
             protocol = connection.protocol
             assert isinstance(protocol, UpstreamConnection)  # noqa: S101 - for the type checker: our own factory made it
             if not protocol.used or (not only_new and self._may_be_kept_for(request.method, protocol)):
@@ -195,13 +198,20 @@ class Upstream:
 
 
 class _ConnectionRequest(ClientRequest):
-    """What the connector must know to find or make a connection; the message itself is written above."""
+    """What the connector must know to find or make a connection; the message itself is written above.
 
-    def __init__(self, origin: Origin) -> None:
+    Kept connections are found by all of it: those through different proxies, or none, are not mixed up.
+    """
+
+    def __init__(self, origin: Origin, proxy: EgressProxy | None) -> None:
         # Not super().__init__: it would build a message of its own.
         self.url = URL.build(scheme=origin.scheme, host=origin.host, port=origin.port)
         self.proxy = self.proxy_auth = self.proxy_headers = self.server_hostname = None
         self._ssl = True  # verify, with the connector's context
+        if proxy is not None:
+            self.original_url = self.url  # of the errors
+            self.update_proxy(URL(proxy.url), None, proxy.connect_headers())
+            self.update_headers({"Host": f"{self.url.host_subcomponent}:{origin.port}"})  # of CONNECT
 
 
 def _wants_length(request: UpstreamRequest) -> bool:

@@ -7,8 +7,11 @@ from aiohttp import (
     ClientConnectorDNSError,
     ClientConnectorError,
     ClientError,
+    ClientHttpProxyError,
     ClientOSError,
     ClientPayloadError,
+    ClientProxyConnectionError,
+    ClientResponseError,
     ClientSSLError,
     ServerDisconnectedError,
 )
@@ -16,6 +19,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from proxy.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
 from proxy.guards.egress import PrivateAddressError
+from proxy.platforms.egress_proxy import EgressProxy
 
 # The connection ended before the head of an answer: on a kept connection, the upstream may simply have closed it.
 CONNECTION_LOST: Final = (ServerDisconnectedError, ClientOSError, ConnectionError)
@@ -88,16 +92,67 @@ _MEANINGS: Final[tuple[tuple[type[Exception], _Meaning], ...]] = (
     ),
 )
 
+# While a connection is made through an egress proxy; what is not here is the platform's own and stands above.
+_MEANINGS_THROUGH_PROXY: Final[tuple[tuple[type[Exception], _Meaning], ...]] = (
+    (
+        TimeoutError,
+        _Meaning(
+            UpstreamTimeout,
+            "No connection to the shop's API through the egress proxy in time (upstream.connect_timeout).",
+            "connection_timeout",
+        ),
+    ),
+    (
+        ClientConnectorDNSError,
+        _Meaning(UpstreamUnreachable, "The host name of the egress proxy can't be resolved.", "dns_error"),
+    ),
+    (
+        ClientProxyConnectionError,
+        _Meaning(UpstreamUnreachable, "No connection to the egress proxy could be made.", "connection_refused"),
+    ),
+    (
+        ClientResponseError,
+        _Meaning(UpstreamUnreachable, "The egress proxy did not answer in HTTP.", "http_protocol_error"),
+    ),
+    (
+        ServerDisconnectedError,
+        _Meaning(UpstreamUnreachable, "The egress proxy closed the connection.", "connection_terminated"),
+    ),
+)
+_REFUSED_BY_PROXY: Final = _Meaning(
+    UpstreamUnreachable, "The egress proxy makes no connection to the shop's API.", "destination_unavailable"
+)
+_PROXY_AUTHENTICATION_REQUIRED: Final = _Meaning(
+    UpstreamUnreachable, "The egress proxy does not accept this proxy's credentials.", "proxy_configuration_error"
+)
 
-def translate(error: Exception, *, connecting: bool = False) -> UpstreamError:
-    """Return the `UpstreamError` for an exception of the HTTP client; its own text goes into the `reason` only."""
+
+def translate(error: Exception, *, connecting: bool = False, proxy: EgressProxy | None = None) -> UpstreamError:
+    """Return the `UpstreamError` for an exception of the HTTP client; its own text goes into the `reason` only.
+
+    `proxy` is what the connection was being made through.
+    """
+    if proxy is not None and isinstance(error, ClientHttpProxyError):
+        return _refused_by(proxy, error)
     if isinstance(error, ClientConnectorDNSError) and isinstance(error.os_error, PrivateAddressError):
         error = error.os_error
-    if connecting and isinstance(error, TimeoutError):
-        meaning = _NO_CONNECTION_IN_TIME
+    if proxy is not None:
+        meanings = _MEANINGS_THROUGH_PROXY + _MEANINGS
+    elif connecting and isinstance(error, TimeoutError):
+        meanings = ((TimeoutError, _NO_CONNECTION_IN_TIME),)
     else:
-        meaning = next(meaning for kind, meaning in _MEANINGS if isinstance(error, kind))
+        meanings = _MEANINGS
+    meaning = next(meaning for kind, meaning in meanings if isinstance(error, kind))
     # These quote what was parsed, which may be the body of an answer, or its head.
-    quotes_input = isinstance(error, (HttpProcessingError, ServerDisconnectedError))
+    quotes_input = isinstance(error, (HttpProcessingError, ClientResponseError, ServerDisconnectedError))
     reason = type(error).__name__ if quotes_input else f"{type(error).__name__}: {error}"
+    if proxy is not None:
+        reason += f"; through the egress proxy {proxy.url}"
+    return meaning.error(meaning.detail, reason=reason, proxy_status=meaning.proxy_status)
+
+
+def _refused_by(proxy: EgressProxy, error: ClientHttpProxyError) -> UpstreamError:
+    meaning = _PROXY_AUTHENTICATION_REQUIRED if error.status == 407 else _REFUSED_BY_PROXY
+    destination = error.request_info.url
+    reason = proxy.refusal(error.status, destination.host, destination.port)
     return meaning.error(meaning.detail, reason=reason, proxy_status=meaning.proxy_status)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from aiohttp.abc import AbstractResolver
-from yarl import URL
 
 from proxy.platforms.addresses import is_ip_address
 from proxy.platforms.platform import SHOP_PLACEHOLDER, Platform
@@ -46,7 +45,10 @@ class _Line(NamedTuple):
 
 
 def hosts_of_platforms(shops: Shops) -> list[HostOfPlatform]:
-    """Return the host names that are called for these shops, each once; for the wildcard entry perhaps a template."""
+    """Return the host names that are called for these shops, each once; for the wildcard entry perhaps a template.
+
+    Those behind an egress proxy are left out: what they resolve to here says nothing.
+    """
     served = [(shop.platform, shop.name) for shop in shops.named.values()]
     if shops.wildcard is not None:
         served.append((shops.wildcard[0], SHOP_PLACEHOLDER))
@@ -56,9 +58,11 @@ def hosts_of_platforms(shops: Shops) -> list[HostOfPlatform]:
 
 def _hosts(platform: Platform, shop_name: str) -> list[HostOfPlatform]:
     api, _ = platform.api_base_for(shop_name)
-    token_url = URL(platform.token_url_for(shop_name), encoded=True)
-    places = [(api.host, api.port), (token_url.host or "", token_url.port or 0)]
-    return [HostOfPlatform(host, port, platform.allow_private) for host, port in places]
+    return [
+        HostOfPlatform(origin.host, origin.port, platform.allow_private)
+        for origin in (api, platform.token_origin_for(shop_name))
+        if platform.proxy_for(origin) is None
+    ]
 
 
 async def leading_here(

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 from yarl import URL
 
 from proxy.platforms.addresses import is_ip_address, is_public
+from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.url_prefix import parse_prefix
 from proxy.secret import Secret
 
@@ -116,6 +117,8 @@ class Platform:
     forwarded_headers: bool = False
     # Whether its hosts may resolve to loopback or private addresses.
     allow_private: bool = False
+    # What its API and token endpoint are reached through; `None`: directly.
+    proxy: EgressProxy | None = None
 
     def __post_init__(self) -> None:
         _check_template("token_url", self.token_url, allow_private=self.allow_private)
@@ -132,13 +135,21 @@ class Platform:
         """Return the URL of the token endpoint for a shop."""
         return self.token_url.replace(SHOP_PLACEHOLDER, shop_name)
 
+    def proxy_for(self, origin: Origin) -> EgressProxy | None:
+        """Return the proxy that connections to `origin` go through; `None`: they go directly, as all `http://` ones."""
+        if self.proxy is None or origin.scheme != "https" or not self.proxy.serves(origin.host, origin.port):
+            return None
+        return self.proxy
+
+    def token_origin_for(self, shop_name: str) -> Origin:
+        """Return where the token endpoint for a shop is."""
+        return _origin(URL(self.token_url_for(shop_name), encoded=True))
+
     def api_base_for(self, shop_name: str) -> tuple[Origin, bytes]:
         """Return where a shop's API is: the origin, and the path that its API calls begin with (ends in `/`)."""
         url = URL(self.api_url.replace(SHOP_PLACEHOLDER, shop_name), encoded=True)
         path = url.raw_path if url.raw_path.endswith("/") else url.raw_path + "/"
-        # _check_template has seen to scheme, host and port.
-        assert url.host is not None and url.port is not None  # noqa: S101, PT018 - for the type checker
-        return Origin(url.scheme, url.host, url.port), path.encode()
+        return _origin(url), path.encode()
 
     def hosts_for(self, shop_name: str) -> list[str]:
         """Return the host names under which apps know a shop's API: the old ones, and its own if it names the shop."""
@@ -152,6 +163,12 @@ class Platform:
         _, base_path = self.api_base_for(shop_name)
         hosts = [host.replace(SHOP_PLACEHOLDER, shop_name) for host in self.hosts]
         return [canonical, *(f"https://{host}{path}" for host in hosts for path in (base_path.decode(), "/"))]
+
+
+def _origin(url: URL) -> Origin:
+    # _check_template has seen to scheme, host and port.
+    assert url.host is not None and url.port is not None  # noqa: S101, PT018 - for the type checker
+    return Origin(url.scheme, url.host, url.port)
 
 
 def _check_host_template(template: str) -> None:

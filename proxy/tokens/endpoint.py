@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote_plus, urlencode
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, StreamReader
+from aiohttp import ClientError, ClientHttpProxyError, ClientSession, ClientTimeout, StreamReader
 
 from proxy.errors import TokenRefused, TokenUnavailable
 from proxy.platforms.platform import TokenRequestForm
@@ -70,7 +70,9 @@ class TokenGrant(NamedTuple):
 def token_request(shop: Shop) -> TokenRequest:
     """Return the token request for a shop."""
     url, headers, body = wire_request(shop)
-    ingredients = json.dumps([url, shop.platform.allow_private, headers, body.decode()])
+    proxy = shop.platform.proxy_for(shop.platform.token_origin_for(shop.name))
+    way = [shop.platform.allow_private, proxy and proxy.url]
+    ingredients = json.dumps([url, way, headers, body.decode()])
     return TokenRequest(shop, hashlib.sha256(ingredients.encode()).digest())
 
 
@@ -177,7 +179,7 @@ def _is_visible_ascii(text: str) -> bool:
 
 
 class TokenEndpoint:
-    """Sends token requests; `sessions` maps `allow_private` to the session to use.
+    """Sends token requests; `sessions` maps whether they may lead into the own network to the session to use.
 
     `conceal` is told each token before anything else sees it, so that no log line can show it.
     """
@@ -192,7 +194,11 @@ class TokenEndpoint:
     async def fetch(self, request: TokenRequest) -> TokenGrant:
         """Ask once. Raises `TokenRefused` or `TokenUnavailable`."""
         url, headers, body = wire_request(request.shop)
-        session = self._sessions[request.shop.platform.allow_private]
+        platform = request.shop.platform
+        proxy = platform.proxy_for(platform.token_origin_for(request.shop.name))
+        session = self._sessions[platform.allow_private or proxy is not None]
+        way: dict[str, Any] = {"proxy": proxy.url, "proxy_headers": proxy.connect_headers()} if proxy else {}
+        through = f"; asked through the egress proxy {proxy.url}" if proxy else ""
         try:
             async with session.post(
                 url,
@@ -201,17 +207,24 @@ class TokenEndpoint:
                 allow_redirects=False,
                 timeout=self._timeout,
                 skip_auto_headers=("Accept-Encoding",),
+                **way,
             ) as response:
                 status = response.status
                 retry_after = read_retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
                 answer = await _read_bounded(response.content)
         except TimeoutError:
-            raise TokenUnavailable(_SILENT, reason="no answer in time", timed_out=True) from None
+            raise TokenUnavailable(_SILENT, reason=f"no answer in time{through}", timed_out=True) from None
         except (OSError, UnicodeError) as error:  # no connection; a host name that can't be one
-            raise TokenUnavailable(_UNAVAILABLE, reason=str(error) or type(error).__name__) from None
+            raise TokenUnavailable(_UNAVAILABLE, reason=f"{str(error) or type(error).__name__}{through}") from None
+        except ClientHttpProxyError as error:
+            assert proxy is not None  # noqa: S101 - for the type checker
+            asked = error.request_info.url
+            raise TokenUnavailable(_UNAVAILABLE, reason=proxy.refusal(error.status, asked.host, asked.port)) from None
         except (ClientError, ValueError) as error:
             # The text of a parser's error quotes what was parsed, which may be the token.
-            raise TokenUnavailable(_UNAVAILABLE, reason=f"no whole HTTP answer ({type(error).__name__})") from None
+            raise TokenUnavailable(
+                _UNAVAILABLE, reason=f"no whole HTTP answer ({type(error).__name__}){through}"
+            ) from None
         grant = read_answer(status, answer, retry_after=retry_after)
         self._conceal(grant.access_token)
         return grant

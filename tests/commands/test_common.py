@@ -31,3 +31,21 @@ def test_the_secrets_of_all_shops_and_clients_are_kept_out_of_the_log(tmp_path: 
     assert config is not None
 
     assert redactor_for(config).redact(f"{SECRET}, another-secret, secret-of-erp") == ", ".join(["[hidden]"] * 3)
+
+
+def test_the_passwords_of_egress_proxies_are_kept_out_of_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:pw%2Fenviron@a.internal:3128")
+    file = written(
+        tmp_path / "config.toml",
+        shops='[upstream]\ntrust_env = true\n[platforms.shoprenter]\nproxy = "http://me:pw-own@b.internal:3128"\n',
+        token_url="https://a.example/",
+        api_url="https://a.example/",
+    )
+    config = read_config(file)
+    assert config is not None
+
+    redacted = redactor_for(config).redact("pw-own pw/environ pw%2Fenviron bWU6cHctb3du a.internal")
+
+    assert redacted == "[hidden] [hidden] [hidden] bWU6[hidden] a.internal"

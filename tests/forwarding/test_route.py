@@ -1,9 +1,12 @@
 """A route is worked out once for a shop, and no number of made-up shops fills the memory."""
 
+from dataclasses import replace
+
 import pytest
 
 from proxy.forwarding import route
 from proxy.forwarding.route import Routes
+from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import Credentials, Origin
 from proxy.platforms.shop import Shop, Shops
 from proxy.platforms.shoprenter import SHOPRENTER
@@ -40,6 +43,17 @@ def test_an_alias_leads_to_the_platforms_own_name() -> None:
     assert found is not None
     assert found.host == b"real-name.api2.myshoprenter.hu"
     assert wire_request(found.token_request.shop).url == "https://oauth.app.shoprenter.net/real-name/app/token"
+
+
+def test_through_an_egress_proxy_a_connection_may_lead_into_the_own_network() -> None:
+    proxy = EgressProxy("p.internal", 3128, no_proxy="two.api2.myshoprenter.hu")
+    routes = Routes(Shops({}, wildcard=(replace(SHOPRENTER, proxy=proxy), CREDENTIALS)))
+    one, two = routes.find("one"), routes.find("two")
+
+    assert one is not None
+    assert two is not None
+    assert (one.proxy, one.any_address) == (proxy, True)
+    assert (two.proxy, two.any_address) == (None, False)
 
 
 def test_a_route_is_worked_out_once() -> None:

@@ -5,7 +5,10 @@ import socket
 import pytest
 
 from proxy.guards import egress
+from proxy.guards.aliases import hosts_of_platforms
 from proxy.guards.egress import PrivateAddressError, PublicResolver
+from proxy.platforms.egress_proxy import EgressProxy
+from proxy.platforms.shop import Shops
 from tests.names import Names
 from tests.peers import Answer, Peer, answering, connected, response, serving, token_response
 from tests.proxies import config, platform, proxying, shop
@@ -99,3 +102,10 @@ async def test_a_platform_that_allows_it_is_reached_inside_the_own_network() -> 
 
     assert (answer.status, answer.body, reasons) == (200, b"[]", [])
     assert api.received[0].values(b"Host") == [b"demo.api.example:%d" % api.port]
+
+
+def test_hosts_behind_an_egress_proxy_are_not_looked_for_on_this_machine() -> None:
+    proxy = EgressProxy("p.internal", 3128, no_proxy="b.example")
+    of = platform(0, 0, token_url="https://a.example/", api_url="https://b.example/", proxy=proxy)
+
+    assert [host.host for host in hosts_of_platforms(Shops({"demo": shop("demo", of)}))] == ["b.example"]

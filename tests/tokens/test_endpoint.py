@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from proxy import __version__
+from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import Platform, TokenRequestForm
 from proxy.platforms.shoprenter import SHOPRENTER
 from proxy.platforms.toss_shopping import TOSS_SHOPPING, TOSS_SHOPPING_ALPHA
@@ -190,6 +191,16 @@ def test_two_shops_that_would_send_the_same_request_share_a_key() -> None:
 )
 def test_another_ingredient_makes_another_key(other: Callable[[], bytes]) -> None:
     assert other() != key()
+
+
+def test_another_way_to_the_endpoint_makes_another_key() -> None:
+    """A platform may grant by the address that asks."""
+    url = "https://tokens.example/"
+    proxies = [None, EgressProxy("a.internal", 1), EgressProxy("b.internal", 1), EgressProxy("a.internal", 2)]
+    keys = {key(token_url=url, proxy=proxy) for proxy in proxies}
+
+    assert len(keys) == len(proxies)
+    assert key(token_url=url, proxy=EgressProxy("a.internal", 1, no_proxy="*")) == key(token_url=url)
 
 
 @pytest.mark.parametrize("form", TokenRequestForm)
