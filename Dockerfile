@@ -38,7 +38,7 @@ COPY --from=build /opt/shop-auth-proxy /opt/shop-auth-proxy
 USER 10001:10001
 # Large request bodies are kept in /tmp: with a read-only root, mount something there.
 WORKDIR /tmp
-EXPOSE 8080
+EXPOSE 8080 9090
 STOPSIGNAL SIGTERM
 # No HEALTHCHECK: whoever runs the container probes it from outside.
 ENTRYPOINT ["shop-auth-proxy"]

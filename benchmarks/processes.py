@@ -30,7 +30,7 @@ async def proxy_process(configuration: str) -> AsyncIterator[ProxyProcess]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-        file.write(f"[server]\nport = {port}\n{configuration}")
+        file.write(f"[server]\nport = {port}\n[admin]\nenabled = false\n{configuration}")
         file.flush()
         process = subprocess.Popen(  # noqa: ASYNC220 - it is started once
             [sys.executable, "-m", "proxy", "serve", "--config", file.name], stdout=subprocess.DEVNULL

@@ -23,8 +23,10 @@ from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from structlog.typing import FilteringBoundLogger
 
 from proxy import __version__
+from proxy.admin.server import open_admin
+from proxy.admin.sources import Sources
 from proxy.certificate import UnusableCertificate
-from proxy.config import ClientConfig, Config, ServerConfig, UpstreamConfig
+from proxy.config import AdminConfig, ClientConfig, Config, ServerConfig, UpstreamConfig
 from proxy.forwarding.addressing import Addressing
 from proxy.forwarding.client_watch import ClientLimits
 from proxy.forwarding.forwarder import Forwarder
@@ -43,7 +45,8 @@ from proxy.guards.slots import PacingPolicy
 from proxy.platforms.addresses import is_loopback
 from proxy.platforms.shop_hosts import ShopHosts
 from proxy.tasks import BackgroundTasks
-from proxy.telemetry.metrics import ConnectionMetrics, PacingMetrics, TokenMetrics
+from proxy.telemetry.metrics import ConnectionMetrics, PacingMetrics, ProcessMetrics, TokenMetrics
+from proxy.telemetry.traffic import Traffic
 from proxy.tokens.cache import TokenCache, TokenPolicy
 from proxy.tokens.endpoint import TokenEndpoint
 
@@ -58,11 +61,12 @@ class StartError(Exception):
 class Outside:
     """What the proxy has from outside: the log, who is told of each token (so that the log hides it), name resolution.
 
-    `resolver` is `None` for the system's own.
+    `redact` takes what the log hides out of a text. `resolver` is `None` for the system's own.
     """
 
     log: FilteringBoundLogger
     conceal: Callable[[str], None]
+    redact: Callable[[str], str]
     resolver: AbstractResolver | None = None
 
 
@@ -119,13 +123,18 @@ async def open_token_endpoint(config: Config) -> AsyncIterator[TokenEndpoint]:
 
 @dataclass(frozen=True, slots=True)
 class RunningProxy:
-    """A proxy that serves: where it listens, and what it serves with."""
+    """A proxy that serves: where it listens, and what it serves with.
+
+    `admin` is the address of the admin port, `None` if that is switched off; `process` is what it tells of itself.
+    """
 
     host: str
     port: int
     tokens: TokenCache
     forwarder: Forwarder
     connections: ConnectionMetrics
+    admin: tuple[str, int] | None
+    process: ProcessMetrics
 
 
 @asynccontextmanager
@@ -141,18 +150,21 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
         connections = await stack.enter_async_context(open_connections(config.upstream, outside.resolver))
         tasks = BackgroundTasks()
         stack.push_async_callback(tasks.close)
+        process, token_metrics, pacing_metrics = ProcessMetrics(), TokenMetrics(), PacingMetrics()
+        traffic = Traffic(token_metrics.labels, time.monotonic)
+        routes = Routes(config.shops)
         tokens = TokenCache(
             TokenEndpoint(connections.sessions, fetch_timeout=config.tokens.fetch_timeout, conceal=outside.conceal),
             TokenPolicy(**msgspec.structs.asdict(config.tokens)),
             tasks,
             outside.log,
-            TokenMetrics(),
+            token_metrics,
             clock=clock,
             chance=random.random,
         )
         pacer = Pacer(
             PacingPolicy(**msgspec.structs.asdict(config.pacing)),
-            PacingMetrics(),
+            pacing_metrics,
             clock=time.monotonic,  # exact: the loop's own may stand still while callbacks run
             call_later=asyncio.get_running_loop().call_later,
         )
@@ -168,20 +180,39 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
         }
         forwarder = Forwarder(
             Addressing(ShopHosts(config.shops) if config.server.route_by_host else None, config.server.public_url),
-            Routes(config.shops),
+            routes,
             Access([_client(name, client) for name, client in config.clients.items()], clock=clock),
             tokens,
             pacer,
             upstreams,
             outside.log,
+            traffic,
             hop=Hop(b"shop-auth-proxy-" + secrets.token_hex(8).encode(), config.server.trusted_proxies),
             max_body_size=config.upstream.max_body_size,
             max_requests=config.server.max_requests,
-            clock=clock,
+            clock=time.monotonic,  # as above: requests are timed with it
             new_request_id=lambda: secrets.token_hex(16),
         )
         client_connections = ConnectionMetrics()
         server = _client_server(forwarder, config.server, client_connections, outside.log, tasks)
+        admin = None
+        if config.admin.enabled:
+            sources = Sources(
+                version=__version__,
+                process=process,
+                shops=lambda: config.shops,
+                find=lambda key: route.token_request if (route := routes.find(key)) else None,
+                tokens=tokens,
+                token_metrics=token_metrics,
+                pacer=pacer,
+                pacing=pacing_metrics,
+                traffic=traffic,
+                in_flight=lambda: forwarder.in_flight,
+                connections=lambda: client_connections.open,
+                redact=outside.redact,
+                clock=time.monotonic,
+            )
+            admin = await stack.enter_async_context(_admin(sources, config.admin))
         try:
             listener = await asyncio.get_running_loop().create_server(
                 server.door, config.server.host, config.server.port, backlog=1024
@@ -201,13 +232,31 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
             tls=server.tls is not None,
             version=__version__,
         )
+        if admin is not None:
+            outside.log.info("admin.started", host=admin[0], port=admin[1])
+        process.phase = "serving"
         try:
-            yield RunningProxy(host, port, tokens, forwarder, connections=client_connections)
+            yield RunningProxy(host, port, tokens, forwarder, client_connections, admin, process)
         finally:
+            process.phase = "draining"
             outside.log.info("proxy.stopping", in_flight=forwarder.in_flight)
             listener.close()
             await server.shutdown(config.server.drain_timeout)
             outside.log.info("proxy.stopped")
+
+
+@asynccontextmanager
+async def _admin(sources: Sources, config: AdminConfig) -> AsyncIterator[tuple[str, int]]:
+    """Serve the admin port; provide its address. Raises `StartError`."""
+    async with AsyncExitStack() as stack:
+        try:
+            address = await stack.enter_async_context(open_admin(sources, config.host, config.port))
+        except OSError as error:
+            raise StartError(
+                f"admin.host, admin.port: can't listen on {config.host} port {config.port}: {error.strerror or error};"
+                " choose another port, or set admin.enabled = false"
+            ) from None
+        yield address
 
 
 async def hosts_leading_here(config: Config, *, within: float, resolver: AbstractResolver | None = None) -> list[str]:

@@ -10,7 +10,7 @@ import structlog
 from aiohttp.abc import AbstractResolver
 
 from proxy.app import Outside, RunningProxy, running
-from proxy.config import Config, LoggingConfig, PacingConfig, ServerConfig, TokensConfig, UpstreamConfig
+from proxy.config import AdminConfig, Config, LoggingConfig, PacingConfig, ServerConfig, TokensConfig, UpstreamConfig
 from proxy.platforms.platform import Credentials, Platform
 from proxy.platforms.shop import Shop, Shops
 from proxy.secret import Secret
@@ -38,6 +38,7 @@ def config(*shops: Shop, **changes: Any) -> Config:
     """A configuration with these shops; `changes` are whole sections."""
     sections: dict[str, Any] = {
         "server": ServerConfig(port=0, drain_timeout=1.0),
+        "admin": AdminConfig(port=0),
         "upstream": UpstreamConfig(),
         "tokens": TokensConfig(),
         "pacing": PacingConfig(),
@@ -88,7 +89,9 @@ async def proxying(settings: Config, *, resolver: AbstractResolver | None = None
         processors=[structlog.processors.add_log_level, keep],
         wrapper_class=structlog.make_filtering_bound_logger("debug"),
     )
-    outside = Outside(log=log, conceal=lambda token: None, resolver=resolver)
+    outside = Outside(
+        log=log, conceal=lambda token: None, redact=lambda text: text.replace(SECRET, "[hidden]"), resolver=resolver
+    )
     async with running(settings, outside) as proxy:
         yield TestedProxy(proxy, events, more_logged)
 

@@ -93,7 +93,7 @@ async def test_a_signal_ends_it_after_the_request_in_flight(number: signal.Signa
     log = structlog.wrap_logger(None, processors=[keep], wrapper_class=structlog.make_filtering_bound_logger("debug"))
     async with asyncio.timeout(20), serving(answering(token_response())) as tokens, serving(api) as peer:
         settings = config(shop("demo", platform(tokens.port, peer.port)))
-        serving_it = asyncio.create_task(serve(settings, Outside(log=log, conceal=lambda _: None)))
+        serving_it = asyncio.create_task(serve(settings, Outside(log=log, conceal=lambda _: None, redact=str)))
         async with connected(await started) as client:
             await client.send(request())
             await asked.wait()

@@ -13,7 +13,7 @@ import aiohttp
 
 from proxy.app import Outside, StartError, running
 from proxy.commands.common import complain, redactor_for
-from proxy.config import Config, LoggingConfig, PacingConfig, ServerConfig, TokensConfig, UpstreamConfig
+from proxy.config import AdminConfig, Config, LoggingConfig, PacingConfig, ServerConfig, TokensConfig, UpstreamConfig
 from proxy.platforms.platform import Credentials, Platform
 from proxy.platforms.shop import Shop, Shops
 from proxy.platforms.shoprenter import SHOPRENTER
@@ -75,11 +75,11 @@ async def demo(port: int | None, *, once: bool) -> int:
     if port is None:
         port = 0 if once else 8080
     try:
-        async with _demo_proxy(port, verbose=not once) as base:
+        async with _demo_proxy(port, verbose=not once) as (base, status):
             if once:
                 await _make_calls(base)
             else:
-                await _wait(base)
+                await _wait(base, status)
     except StartError as error:
         complain(f"{error}\nAnother port: shop-auth-proxy demo --port 8081")
         return 2
@@ -87,7 +87,8 @@ async def demo(port: int | None, *, once: bool) -> int:
 
 
 @asynccontextmanager
-async def _demo_proxy(port: int, *, verbose: bool) -> AsyncIterator[str]:
+async def _demo_proxy(port: int, *, verbose: bool) -> AsyncIterator[tuple[str, str]]:
+    """Run it all; provide the proxy's address and that of its status page."""
     shoprenter_clients = {
         _WRITER.client_id: SimulatedClient(_WRITER.client_secret.reveal(), shops=frozenset({"demo"})),
         _READER.client_id: SimulatedClient(
@@ -116,8 +117,10 @@ async def _demo_proxy(port: int, *, verbose: bool) -> AsyncIterator[str]:
         )
         undo = route_library_logs(log, level="warning")
         try:
-            async with running(config, Outside(log, conceal=redactor.add_transient)) as proxy:
-                yield f"http://{proxy.host}:{proxy.port}"
+            async with running(config, Outside(log, conceal=redactor.add_transient, redact=redactor.text)) as proxy:
+                assert proxy.admin is not None  # noqa: S101 - for the type checker
+                host, admin_port = proxy.admin
+                yield f"http://{proxy.host}:{proxy.port}", f"http://{host}:{admin_port}/status"
         finally:
             undo()
 
@@ -131,6 +134,7 @@ def _config(port: int, *shops: Shop) -> Config:
     platforms: dict[str, Platform] = {shop.platform.name: shop.platform for shop in shops}
     return Config(
         server=ServerConfig(port=port),
+        admin=AdminConfig(port=0),
         upstream=UpstreamConfig(),
         tokens=TokensConfig(),
         pacing=PacingConfig(),
@@ -140,9 +144,10 @@ def _config(port: int, *shops: Shop) -> Config:
     )
 
 
-async def _wait(base: str) -> None:
+async def _wait(base: str, status: str) -> None:
     """Tell what to try, and wait for Ctrl-C."""
-    print(f"Simulated Shoprenter and Toss Shopping, with the proxy in front of them: {base}\n")
+    print(f"Simulated Shoprenter and Toss Shopping, with the proxy in front of them: {base}")
+    print(f"How the shops are: {status}\n")
     print("Try these in another terminal; each call shows up below. Ctrl-C ends the demo.\n")
     for call in _CALLS:
         print(f"# {call.purpose}\n{call.as_curl(base)}\n")

@@ -27,7 +27,7 @@ async def serve(config_file: Path | None) -> int:
     for name in short_secrets(config.clients):
         log.warning("client.short_secret", client=name, mend=f"take {LONG_ENOUGH} characters or more, made by chance")
     try:
-        await app.serve(config, app.Outside(log, conceal=redactor.add_transient))
+        await app.serve(config, app.Outside(log, conceal=redactor.add_transient, redact=redactor.text))
     except app.StartError as error:
         complain(str(error))
         return 2

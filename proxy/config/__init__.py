@@ -15,6 +15,7 @@ variables, since any value may be a secret in the wrong place.
 from proxy.config.loading import load_config
 from proxy.config.problems import ConfigError
 from proxy.config.schema import (
+    AdminConfig,
     ClientConfig,
     Config,
     LoggingConfig,
@@ -25,6 +26,7 @@ from proxy.config.schema import (
 )
 
 __all__ = [
+    "AdminConfig",
     "ClientConfig",
     "Config",
     "ConfigError",

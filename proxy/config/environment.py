@@ -4,6 +4,7 @@
     CLIENT_ID                           its API client's id
     CLIENT_SECRET or CLIENT_SECRET_FILE the secret, or the name of a file that holds it; one of the two
     PLATFORM, HOST, PORT                as in the file, and with the same defaults
+    ADMIN_HOST, ADMIN_PORT              the same
     ALLOW_ANONYMOUS                     true or false
     CLIENT_NAME                         the client that may call, and its secret:
     CLIENT_PASSWORD or CLIENT_PASSWORD_FILE
@@ -45,11 +46,11 @@ VARIABLES: Final[Mapping[str, Place]] = MappingProxyType(
         CLIENT_NAME: ("clients", _NAME),
         CLIENT_PASSWORD: ("clients", _NAME, "secret"),
         CLIENT_PASSWORD_FILE: ("clients", _NAME, "secret"),
+        f"{PREFIX}ADMIN_HOST": ("admin", "host"),
+        f"{PREFIX}ADMIN_PORT": ("admin", "port"),
     }
 )
 _FILES: Final = frozenset({CLIENT_SECRET_FILE, CLIENT_PASSWORD_FILE})
-# See schema.NOT_BUILT_YET.
-NOT_BUILT_YET: Final = frozenset(PREFIX + name for name in ("ADMIN_HOST", "ADMIN_PORT"))
 
 _KUBERNETES_NAME = re.compile(
     r".*_SERVICE_(?:HOST|PORT(?:_.*)?)|.*_PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?"
@@ -71,13 +72,11 @@ def read_environment(environ: Mapping[str, str], problems: Problems) -> dict[str
         )
         return None
     for variable in given:
-        if variable in NOT_BUILT_YET:
-            problems.add((variable,), "not available in this version yet: remove it")
-        elif variable not in VARIABLES:
+        if variable not in VARIABLES:
             problems.add((variable,), unknown("variable", variable, VARIABLES))
 
     shop, client = (given.get(name, "") for name in (SHOP, CLIENT_NAME))
-    tables: dict[str, dict[str, Any]] = {"shops": {}, "server": {}, "clients": {}}
+    tables: dict[str, dict[str, Any]] = {"shops": {}, "server": {}, "admin": {}, "clients": {}}
     problems.rename(("clients",), CLIENT_NAME)
     for variable, template in VARIABLES.items():
         place = tuple({"shops": shop, "clients": client}[template[0]] if key == _NAME else key for key in template)
@@ -91,7 +90,7 @@ def read_environment(environ: Mapping[str, str], problems: Problems) -> dict[str
     if shop == "*":
         problems.add(("shops", shop), 'this form serves one shop; for all of them write [shops."*"] into a file')
     _check_named(given, problems, ("shops", shop, "client_secret"), (SHOP, CLIENT_SECRET, CLIENT_SECRET_FILE))
-    document = {"shops": {shop: tables["shops"]}, "server": tables["server"]}
+    document = {"shops": {shop: tables["shops"]}, "server": tables["server"], "admin": tables["admin"]}
     of_client = (CLIENT_NAME, CLIENT_PASSWORD, CLIENT_PASSWORD_FILE)
     if given.keys() & set(of_client):
         _check_named(given, problems, ("clients", client, "secret"), of_client)
@@ -115,7 +114,7 @@ def _check_named(
 def refuse_beside_file(environ: Mapping[str, str], named_in_file: set[str], problems: Problems) -> None:
     """Note a problem for each variable of this form that is set although there is a file, and the file names it not."""
     for variable in _given(environ):
-        if variable in VARIABLES.keys() | NOT_BUILT_YET and variable not in named_in_file:
+        if variable in VARIABLES and variable not in named_in_file:
             problems.add((variable,), "has no effect beside a configuration file: remove it, or do without the file")
 
 

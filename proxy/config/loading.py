@@ -20,8 +20,8 @@ from proxy.config.problems import ConfigError, Place, Problems, unknown
 from proxy.config.proxies import has_no_effect, proxy_for_all
 from proxy.config.schema import (
     NAMED_SECTIONS,
-    NOT_BUILT_YET,
     SECTIONS,
+    AdminConfig,
     ClientConfig,
     Config,
     PlatformSettings,
@@ -38,6 +38,7 @@ from proxy.platforms.shoprenter import SHOPRENTER
 from proxy.platforms.toss_shopping import TOSS_SHOPPING, TOSS_SHOPPING_ALPHA
 
 WILDCARD: Final = "*"
+EVERY_ADDRESS: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - to compare with
 BUILT_IN: Final[Mapping[str, Platform]] = MappingProxyType(
     {platform.name: platform for platform in (SHOPRENTER, TOSS_SHOPPING, TOSS_SHOPPING_ALPHA)}
 )
@@ -104,7 +105,8 @@ class Loader:
                 clients = {key: self._client(key, client, known_shops) for key, client in self._tables((name,), table)}
                 self._check_clients(clients)
             else:
-                self._not_a_setting((name,), table, {*SECTIONS, *NAMED_SECTIONS})
+                self._problems.add((name,), unknown("setting", name, {*SECTIONS, *NAMED_SECTIONS}))
+        self._check_ports(sections["server"], sections["admin"])
         if not shops:
             self._problems.add(("shops",), "there is no shop: add [shops.NAME] with its client_id and client_secret")
         self._check_hosts(platforms.values(), shops)
@@ -160,6 +162,16 @@ class Loader:
                 "is not a loopback address, so that whoever reaches it could use every shop with your credentials:"
                 f' write "127.0.0.1", or say who may call ({clients}; shop-auth-proxy new-client makes one), or set'
                 f" {self._problems.name(anonymous)} = true if anybody may",
+            )
+
+    def _check_ports(self, server: ServerConfig, admin: AdminConfig) -> None:
+        same_address = server.host == admin.host or not {server.host, admin.host}.isdisjoint(EVERY_ADDRESS)
+        places = [(section, key) for section in ("server", "admin") for key in ("host", "port")]
+        known = not any(place in self._problems for place in places)
+        if known and admin.enabled and admin.port == server.port != 0 and same_address:
+            self._problems.add(
+                ("admin", "port"),
+                f"is {self._problems.name(('server', 'port'))} too: choose another one, or 0 for any free port",
             )
 
     def _shop(self, key: str, table: object, known_platforms: set[str]) -> Mapping[str, Any]:
@@ -268,7 +280,7 @@ class Loader:
         settings = {}
         for key, value in table.items():
             if key not in known:
-                self._not_a_setting((*place, key), value, known)
+                self._problems.add((*place, key), unknown("setting", key, known))
                 continue
             try:
                 settings[key] = self._values.read(known[key].type, value)
@@ -278,16 +290,6 @@ class Loader:
             if complete and field.required and key not in table:
                 self._problems.add((*place, key), f"is missing: it {expectation(field.type)}")
         return settings
-
-    def _not_a_setting(self, place: Place, value: object, known: Any) -> None:
-        sentence = "not available in this version yet: remove it"
-        if place[0] in NOT_BUILT_YET and isinstance(value, dict) and value:
-            for key in value:
-                self._problems.add((*place, key), sentence)
-        elif ".".join(place) in NOT_BUILT_YET:
-            self._problems.add(place, sentence)
-        else:
-            self._problems.add(place, unknown("setting", place[-1], known))
 
 
 def _keys(document: Mapping[str, Any], section: str) -> set[str]:

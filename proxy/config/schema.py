@@ -126,6 +126,14 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     max_requests_per_connection: Count = 1000
 
 
+class AdminConfig(Struct, frozen=True, kw_only=True):
+    """`[admin]`: where health, metrics and the status page are. It knows no secrets and needs no clients."""
+
+    enabled: Flag = True
+    host: Host = "127.0.0.1"
+    port: Port = 9090
+
+
 class UpstreamConfig(Struct, frozen=True, kw_only=True):
     """`[upstream]`: the way to the platforms. Timeouts in seconds, `max_body_size` in bytes.
 
@@ -220,6 +228,7 @@ class Config(Struct, frozen=True, kw_only=True):
     """
 
     server: ServerConfig
+    admin: AdminConfig
     upstream: UpstreamConfig
     tokens: TokensConfig
     pacing: PacingConfig
@@ -232,6 +241,7 @@ class Config(Struct, frozen=True, kw_only=True):
 SECTIONS: Final[Mapping[str, type[Struct]]] = MappingProxyType(
     {
         "server": ServerConfig,
+        "admin": AdminConfig,
         "upstream": UpstreamConfig,
         "tokens": TokensConfig,
         "pacing": PacingConfig,
@@ -242,10 +252,6 @@ SECTIONS: Final[Mapping[str, type[Struct]]] = MappingProxyType(
 NAMED_SECTIONS: Final[Mapping[str, type[Struct]]] = MappingProxyType(
     {"shops": ShopSettings, "clients": ClientConfig, "platforms": PlatformSettings}
 )
-
-# Planned settings, refused until their feature is there: a setting without effect would be a lie. A whole section is
-# named alone. The feature that builds one takes it from here (and its variables from environment.NOT_BUILT_YET).
-NOT_BUILT_YET: Final = frozenset({"admin"})
 
 
 def setting_names() -> tuple[str, ...]:

@@ -12,10 +12,14 @@ from proxy.errors import AccessError, Problem, ProxyError
 from proxy.forwarding.body import RequestBody
 from proxy.forwarding.client_response import ClientResponse
 from proxy.forwarding.rewriting import ShopLinks
+from proxy.forwarding.route import Route
 from proxy.forwarding.target import Target
 from proxy.forwarding.tracing import trace_id
 from proxy.forwarding.upstream_response import UpstreamResponse
 from proxy.guards.access import Client
+from proxy.guards.pacing import UNPACED, Turn
+from proxy.telemetry.labels import UNKNOWN
+from proxy.telemetry.traffic import Failure, FinishedRequest
 from proxy.tokens.token import AccessToken
 
 # Platforms put a code of their own into the body of a 401 (Shoprenter: 40101), in JSON or XML; how is not documented.
@@ -35,16 +39,22 @@ class Exchange:
     request_id: str
     started_at: float
     target: Target | None = None
+    route: Route | None = None
     # What is rewritten in the body, both ways, and in the answer's head; `None`: nothing.
     links: ShopLinks | None = None
     client: Client | None = None
     body: RequestBody | None = None
+    turn: Turn = UNPACED
     attempts: int = 0
     # The token that was sent last, and the answer to that.
     token: AccessToken | None = None
     answer: UpstreamResponse | None = None
     # The platform refused the call with a fresh token too, and the log has not said so yet.
     newly_not_permitted: bool = False
+    # What was spent waiting for the platform, in seconds, and when its answer went on to the client.
+    upstream_seconds: float = 0.0
+    answered_at: float | None = None
+    error: ProxyError | None = None
     # Then: what the body of the answer begins with.
     beginning: bytes = b""
 
@@ -81,6 +91,27 @@ class Exchange:
             "request_id": self.request_id,
             **({"trace_id": trace} if trace else {}),
         }
+
+    def finished(self, now: float) -> FinishedRequest:
+        """Return what is counted of the request, which has come to its end."""
+        shop = self.route.shop if self.route else None
+        error, answered_at = self.error, self.answered_at
+        answered = self.answer.status if self.answer else None
+        return FinishedRequest(
+            key=shop.key if shop else UNKNOWN,
+            entry=shop.entry if shop else UNKNOWN,
+            method=self.request.method,
+            status=self.response.status,
+            answered=answered,
+            failure=Failure(error.code, error.detail) if error else None,
+            attempts=self.attempts,
+            bytes_in=self.body.received if self.body else 0,
+            bytes_out=self.response.bytes_sent,
+            duration=now - self.started_at,
+            added=None if answered_at is None else answered_at - self.started_at - self.upstream_seconds,
+            paced=self.turn.waited,
+            throttled=self.turn.throttlings or int(answered == 429),
+        )
 
     def note_body(self, chunk: bytes) -> None:
         """Take note of a piece of the answer's body, if the log needs to know what it begins with."""

@@ -53,6 +53,7 @@ from proxy.forwarding.upstream import Upstream, UpstreamRequest
 from proxy.forwarding.upstream_response import UpstreamResponse
 from proxy.guards.access import Access
 from proxy.guards.pacing import Pacer
+from proxy.telemetry.traffic import Traffic
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.state import CallKind
 from proxy.tokens.token import AccessToken
@@ -73,6 +74,7 @@ class Forwarder:
         pacer: Pacer,
         upstreams: Mapping[bool, Upstream],
         log: FilteringBoundLogger,
+        traffic: Traffic,
         *,
         hop: Hop,
         max_body_size: int,
@@ -88,6 +90,7 @@ class Forwarder:
         self._pacer = pacer
         self._upstreams = upstreams
         self._log = log
+        self._traffic = traffic
         self._hop = hop
         self._max_body_size = max_body_size
         self._max_requests = max_requests
@@ -115,6 +118,7 @@ class Forwarder:
             self.in_flight -= 1
             if exchange.body is not None:
                 exchange.body.close()
+            self._traffic.finished(exchange.finished(self._clock()))
         await exchange.response.end()
         return WrittenResponse(keep_alive=exchange.response.keep_alive)
 
@@ -123,6 +127,7 @@ class Forwarder:
         exchange = self._open(request)
         exchange.response.refuse_rest()
         self._answer(exchange, error)
+        self._traffic.finished(exchange.finished(self._clock()))
         await exchange.response.end()
         return WrittenResponse(keep_alive=False)
 
@@ -138,7 +143,7 @@ class Forwarder:
         # 2. admit; only then is the shop looked up
         self._access.check(exchange.client, exchange.request.method, target.shop)
         exchange.response.admitted()
-        route = self._routes.find(target.shop)
+        route = exchange.route = self._routes.find(target.shop)
         if route is None:
             raise UnknownShop(f"There is no shop '{target.shop}' here.")
         exchange.links = self._links.find(route, base)
@@ -155,6 +160,7 @@ class Forwarder:
             await self._with_another_token(exchange, route, upstream_request)
             answer = await self._when_let(exchange, route, upstream_request)
             # 8. relay
+            exchange.answered_at = self._clock()
             await relay(exchange, answer, exchange.links)
         finally:
             if exchange.answer is not None:
@@ -194,7 +200,9 @@ class Forwarder:
         if exchange.links is not None:
             to_send, content, fields = await with_links_of_platform(body, content, fields, exchange.links)
         path = upstream_target(route.base_path, target.rest)
-        turn = self._pacer.turn(route.token_request.key, exchange.caller, route.shop.platform.rate_limit)
+        turn = exchange.turn = self._pacer.turn(
+            route.token_request.key, exchange.caller, route.shop.platform.rate_limit
+        )
         return UpstreamRequest(route.origin, request.method, path, fields, to_send, content, turn, route.proxy)
 
     async def _attempt(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> UpstreamResponse:
@@ -216,7 +224,11 @@ class Forwarder:
         exchange.attempts += 1
         exchange.token = token
         upstream = self._upstreams[route.any_address]
-        exchange.answer = await upstream.send(request, token.authorization, exchange.response.send_interim)
+        begun_at = self._clock()
+        try:
+            exchange.answer = await upstream.send(request, token.authorization, exchange.response.send_interim)
+        finally:
+            exchange.upstream_seconds += self._clock() - begun_at
         return exchange.answer
 
     async def _with_another_token(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> None:
@@ -261,6 +273,7 @@ class Forwarder:
 
     def _answer(self, exchange: Exchange, error: ProxyError) -> None:
         """Answer with an error of the proxy's own; where an answer has begun already, break it off."""
+        exchange.error = error
         response = exchange.response
         if response.started:
             response.abort()

@@ -53,6 +53,16 @@ class Turn:
     def sent(self) -> None:
         """Take note that the request is written, but for a body that streams. Without effect outside."""
 
+    @property
+    def waited(self) -> float | None:
+        """How many seconds the request has waited for its slots so far; `None` if there is no limit."""
+        return None
+
+    @property
+    def throttlings(self) -> int:
+        """How often `throttled` was told."""
+        return 0
+
     def throttled(self, retry_after: float | None) -> bool:
         """Take note that the answer was 429, with this Retry-After in seconds; tell whether to enter the turn again.
 
@@ -104,6 +114,11 @@ class Pacer:
         else:
             slots.keep(limit)
         return slots
+
+    def waiting(self, key: bytes) -> int:
+        """Count the requests that wait in line for `key`."""
+        slots = self._slots.get(key)
+        return 0 if slots is None else slots.waiting
 
     def __len__(self) -> int:
         """Count the keys of which something is known."""
@@ -178,6 +193,14 @@ class _PacedTurn(Turn):
         if self._inside:
             self._begun = self._sent = True
             self._pacer.slots(self._key, self._limit).sent(self._place)
+
+    @property
+    def waited(self) -> float:
+        return self._office.policy.max_wait - self._patience
+
+    @property
+    def throttlings(self) -> int:
+        return self._tries
 
     def throttled(self, retry_after: float | None) -> bool:
         self._tries += 1

@@ -82,6 +82,11 @@ class Slots:
         """Tell whether all of this can be forgotten."""
         return not self._waiting and self._pace.idle(now)
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait in line."""
+        return len(self._waiting)
+
     def take_at_once(self, place: Place, now: float) -> bool:
         """Take a slot if there is one for who comes now; tell whether there was."""
         if self._waiting or self._pace.due(now) > now:

@@ -1,35 +1,33 @@
 """What is counted, as plain numbers; whoever shows them reads them from here.
 
-Rules: counting costs an addition and never fails; labels are bounded: a shop that only the wildcard entry serves
-counts under `*`.
+Rules: counting costs an addition and never fails; labels are bounded, see `ShopLabels`. What is counted of requests is
+in `traffic.py`.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal
 
-
-class TokenTimes(NamedTuple):
-    """When the token in use was asked for, and when it ends; seconds on the monotonic clock."""
-
-    requested_at: float
-    expires_at: float
+from proxy.telemetry.labels import ShopLabels
 
 
 @dataclass(slots=True)
 class TokenMetrics:
-    """Token requests by shop and outcome, 401s by shop and what followed, waits, and the tokens' times by shop."""
+    """Token requests by shop and outcome (granted, refused, unreachable), 401s by entry and what followed, waits."""
 
+    labels: ShopLabels = field(default_factory=ShopLabels)
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     unauthorized: Counter[tuple[str, str]] = field(default_factory=Counter)
     waits: int = 0
     waited_seconds: float = 0.0
-    times: dict[str, TokenTimes] = field(default_factory=dict)
 
-    def granted(self, shop: str, requested_at: float, expires_at: float) -> None:
-        """Count a token that was granted."""
-        self.requests[shop, "granted"] += 1
-        self.times[shop] = TokenTimes(requested_at, expires_at)
+    def granted(self, key: str, entry: str) -> None:
+        """Count a token that was granted to the shop `key`, which the configuration's `entry` serves."""
+        self.requests[self.labels.granted(key, entry), "granted"] += 1
+
+    def failed(self, key: str, entry: str, *, refused: bool) -> None:
+        """Count a token request that was refused, or had no usable answer."""
+        self.requests[self.labels.of(key, entry), "refused" if refused else "unreachable"] += 1
 
 
 @dataclass(slots=True)
@@ -51,3 +49,17 @@ class ConnectionMetrics:
     refused: int = 0
     displaced: int = 0
     failed_handshakes: int = 0
+
+
+@dataclass(slots=True)
+class ProcessMetrics:
+    """How the process is: new requests are welcome while it is `serving`; and the reloads of its configuration."""
+
+    phase: Literal["starting", "serving", "draining"] = "starting"
+    reloads: Counter[str] = field(default_factory=Counter)  # by outcome
+    last_reload_successful: bool = True
+
+    def reloaded(self, *, successful: bool) -> None:
+        """Count a configuration that was taken, or had problems."""
+        self.reloads["successful" if successful else "failed"] += 1
+        self.last_reload_successful = successful

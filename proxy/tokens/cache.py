@@ -23,6 +23,7 @@ from proxy.telemetry.metrics import TokenMetrics
 from proxy.tokens.endpoint import TokenEndpoint, TokenRequest
 from proxy.tokens.first_requests import TOO_MANY, FirstRequests
 from proxy.tokens.state import FIRST_BACKOFF, CallKind, Reaction, TokenState
+from proxy.tokens.status import TokenStatus, token_status
 from proxy.tokens.store import StateStore
 from proxy.tokens.token import AccessToken, access_token
 
@@ -88,6 +89,10 @@ class TokenCache:
         if token is not None and now >= token.refresh_at and state.fetch is None and state.may_ask(now):
             self._start_fetch(request, state)
         return token
+
+    def status(self, request: TokenRequest) -> TokenStatus:
+        """Return what is known of a token, without using it and without asking for one."""
+        return token_status(self._states.peek(request.key), self._clock())
 
     async def get(self, request: TokenRequest) -> AccessToken:
         """Return a token that is good now; wait for it if there is none. Raises `TokenError` or `Overloaded`."""
@@ -198,7 +203,7 @@ class TokenCache:
         else:
             state.granted(token)
             self._states.granted(request.key, state)
-            self._metrics.granted(request.shop.entry, token.requested_at, token.expires_at)
+            self._metrics.granted(request.shop.key, request.shop.entry)
             log.info("token.fetched", lifetime=grant.lifetime, scope=grant.scope)
         finally:
             state.fetch = None
@@ -207,7 +212,7 @@ class TokenCache:
         now = self._clock()
         state.failed(error, now, self._chance())
         token = state.usable(now)
-        self._metrics.requests[request.shop.entry, error.code.removeprefix("token_")] += 1
+        self._metrics.failed(request.shop.key, request.shop.entry, refused=isinstance(error, TokenRefused))
         self._log.warning(
             f"token.{error.code.removeprefix('token_')}",
             shop=request.shop.key,

@@ -24,6 +24,10 @@ class StateStore:
                 return state
         return None
 
+    def peek(self, key: bytes) -> TokenState | None:
+        """Return the state for `key` without using it."""
+        return self._with_token.get(key) or self._without.get(key)
+
     def add(self, key: bytes) -> TokenState:
         """Make a new state for `key`."""
         self._make_room(self._without)

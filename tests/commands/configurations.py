@@ -11,6 +11,8 @@ def written(path: Path, *, port: int = 0, shops: str = "", token_url: str, api_u
         f"""
 [server]
 port = {port}
+[admin]
+port = 0
 [logging]
 level = "{level}"
 [shops.demo]

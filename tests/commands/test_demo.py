@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from tests.commands.processes import LIMIT, ran, started
-from tests.peers import answering, serving
+from tests.peers import answering, connected, serving
 
 
 async def test_demo_once_makes_its_calls_and_shows_what_came_back() -> None:
@@ -39,6 +39,18 @@ async def test_the_printed_curl_lines_work_as_they_are() -> None:
 
     assert statuses == [200, 200, 201, 401, 200, 404]
     assert (ended.status, ended.stderr) == (0, "")
+
+
+async def test_the_status_page_is_where_it_says() -> None:
+    async with started("demo", "--port", "0") as command:
+        line = await command.line_with("How the shops are: ")
+        found = re.search(r"http://127\.0\.0\.1:(\d+)/status$", line.strip())
+        assert found is not None
+        async with connected(int(found[1])) as client:
+            answer = await client.ask(b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+    assert answer.status == 200
+    assert all(name in answer.body for name in (b"demo", b"reader", b"seoul"))
 
 
 async def test_a_port_that_is_taken_is_told_with_the_way_out() -> None:

@@ -52,6 +52,47 @@ async def test_it_serves_until_sigterm_and_lets_requests_in_flight_finish(tmp_pa
     assert "token-1" not in ended.stdout
 
 
+async def test_the_admin_port_shows_how_it_is_until_the_end(tmp_path: Path) -> None:
+    async with serving(answering(token_response())) as tokens, serving(answering(response())) as api:
+        file = written(
+            tmp_path / "config.toml",
+            token_url=f"http://127.0.0.1:{tokens.port}/token",
+            api_url=f"http://127.0.0.1:{api.port}/",
+        )
+        async with started("serve", "--config", str(file)) as command:
+            port = await port_of(command)
+            admin_port = json.loads(await command.line_with("admin.started"))["port"]
+            async with connected(port) as client:
+                await client.ask(b"GET /demo/products HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            pages = ("/livez", "/readyz", "/readyz?shop=demo", "/metrics", "/status", "/status.json", "/status.css")
+            async with connected(admin_port) as browser:
+                answers = [
+                    await browser.ask(f"GET {page} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()) for page in pages
+                ]
+            command.send_signal(signal.SIGTERM)
+            ended = await command.end()
+
+    assert [answer.status for answer in answers] == [200] * len(pages)
+    assert b'shop_auth_proxy_requests_total{method="GET",shop="demo",status="2xx"} 1.0\n' in answers[3].body
+    assert b"process_resident_memory_bytes" in answers[3].body
+    assert all(SECRET.encode() not in answer.body for answer in answers)
+    assert (ended.status, ended.stderr) == (0, "")
+
+
+async def test_an_admin_port_that_is_taken_is_said_in_one_sentence_too(tmp_path: Path) -> None:
+    async with serving(answering(b"")) as other:
+        file = written(tmp_path / "config.toml", token_url="http://127.0.0.1:9/t", api_url="http://127.0.0.1:9/")
+        file.write_text(file.read_text().replace("[admin]\nport = 0", f"[admin]\nport = {other.port}"))
+        ended = await ran("serve", "--config", str(file))
+
+    assert ended.status == 2
+    assert re.fullmatch(
+        rf"shop-auth-proxy: admin\.host, admin\.port: can't listen on 127\.0\.0\.1 port {other.port}: .+;"
+        r" choose another port, or set admin\.enabled = false\n",
+        ended.stderr,
+    )
+
+
 async def test_sigint_ends_it_cleanly_too(tmp_path: Path) -> None:
     file = written(tmp_path / "config.toml", token_url="http://127.0.0.1:9/t", api_url="http://127.0.0.1:9/")
     async with started("serve", "--config", str(file)) as command:
@@ -71,6 +112,7 @@ async def test_one_shop_from_the_environment_needs_no_file(tmp_path: Path) -> No
         "SHOP_AUTH_PROXY_CLIENT_ID": "demo-id",
         "SHOP_AUTH_PROXY_CLIENT_SECRET_FILE": str(secret_file),
         "SHOP_AUTH_PROXY_PORT": "0",
+        "SHOP_AUTH_PROXY_ADMIN_PORT": "0",
     }
     async with started("serve", environ=environ) as command, connected(await port_of(command)) as client:
         answer = await client.ask(b"GET /another/products HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -157,7 +199,7 @@ async def test_elsewhere_on_this_machine_it_may_be_under_a_name(tmp_path: Path) 
     [
         ('[shops.demo]\nclient_id = "x"\n', "shops.demo.client_secret"),
         ("[shops.demo\n", "line 1"),
-        ('[admin]\nport = 1\n[shops.demo]\nclient_id = "x"\nclient_secret = "y"\n', "admin"),
+        ('[clients.erp]\nmethods = []\n[shops.demo]\nclient_id = "x"\nclient_secret = "y"\n', "clients"),
     ],
 )
 async def test_a_wrong_configuration_ends_with_2_and_its_problems(tmp_path: Path, text: str, problem: str) -> None:

@@ -1,6 +1,7 @@
 """What a log line says of a request, and the platform's own code in the body of a 401."""
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,6 +9,11 @@ import pytest
 from proxy.errors import TokenRefused
 from proxy.forwarding.exchange import INNER_CODE_WITHIN, Exchange, inner_code
 from proxy.forwarding.target import Target
+from proxy.platforms.platform import Credentials
+from proxy.platforms.shop import Shop
+from proxy.platforms.shoprenter import SHOPRENTER
+from proxy.secret import Secret
+from proxy.telemetry.traffic import Failure, FinishedRequest
 
 
 @pytest.mark.parametrize(
@@ -126,3 +132,52 @@ def test_the_trace_that_a_client_names_stands_in_the_line() -> None:
     exchange = Parts(request=AsRequest(raw_headers=((b"Host", b"h"), parent))).exchange()
 
     assert exchange.log_fields(1000.0)["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+
+
+# What is counted
+
+
+def test_a_request_that_was_served_is_counted_whole() -> None:
+    exchange = Parts(request=AsRequest("PUT")).exchange()
+    shop = Shop("x", "x", SHOPRENTER, Credentials("id", Secret("s3cret")), by_wildcard=True)
+    route: Any = SimpleNamespace(shop=shop)
+    body: Any = AsBody()
+    answer: Any = AsResponse(401)
+    turn: Any = SimpleNamespace(waited=0.75, throttlings=2)
+    exchange.route, exchange.body, exchange.answer, exchange.turn = route, body, answer, turn
+    exchange.attempts, exchange.upstream_seconds, exchange.answered_at = 3, 1.5, 1002.5
+
+    assert exchange.finished(1004.0) == FinishedRequest(
+        key="x",
+        entry="*",
+        method="PUT",
+        status=200,
+        answered=401,
+        failure=None,
+        attempts=3,
+        bytes_in=3,
+        bytes_out=7,
+        duration=4.0,
+        added=1.0,
+        paced=0.75,
+        throttled=2,
+    )
+
+
+def test_a_request_that_never_reached_a_shop_is_counted_without_one() -> None:
+    exchange = Parts(response=AsResponse(502, 100)).exchange()
+    exchange.error = TokenRefused("No.", reason="for the operator alone")
+
+    finished = exchange.finished(1000.5)
+
+    assert (finished.key, finished.entry, finished.attempts, finished.bytes_in) == ("", "", 0, 0)
+    assert (finished.answered, finished.added, finished.paced, finished.throttled) == (None, None, None, 0)
+    assert finished.failure == Failure("token_refused", "No.")
+
+
+def test_a_429_counts_where_no_limit_is_known_too() -> None:
+    exchange = Parts().exchange()
+    answer: Any = AsResponse(429)
+    exchange.answer = answer
+
+    assert exchange.finished(1000.0).throttled == 1

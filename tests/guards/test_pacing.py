@@ -49,6 +49,38 @@ async def test_a_free_slot_is_had_without_awaiting() -> None:
         entering.send(None)
 
 
+def test_how_long_a_request_waited_and_how_many_wait_is_told() -> None:
+    with world() as here:
+        first, second, third = (here.ask(limit=ONE) for _ in range(3))
+        assert here.pacer.waiting(b"demo") == 2
+        here.pass_time(1.5)
+        third_waits_still = here.pacer.waiting(b"demo")
+        here.pass_time(5.0)
+
+        waited = [request.turn.waited for request in (first, second, third)]
+        assert waited == pytest.approx([0.0, WINDOW, 2 * WINDOW], abs=0.01)
+        assert (third_waits_still, here.pacer.waiting(b"demo"), here.pacer.waiting(b"other")) == (1, 0, 0)
+
+
+def test_a_wait_in_vain_is_told_too() -> None:
+    with world(max_wait=1.5) as here:
+        first, second, refused = (here.ask(limit=ONE) for _ in range(3))
+        here.pass_time(1.5)
+
+        assert (first.is_sent(), second.is_sent(), refused.is_refused()) == (True, True, True)
+        assert refused.turn.waited == 0.0
+
+
+def test_how_often_a_request_was_answered_429_is_told() -> None:
+    with world() as here:
+        turn = here.ask(limit=ONE).turn
+        for _ in range(2):
+            turn.throttled(None)
+
+        assert turn.throttlings == 2
+        assert (UNPACED.throttlings, UNPACED.waited) == (0, None)
+
+
 # What becomes of the slot
 
 

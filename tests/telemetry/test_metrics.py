@@ -1,28 +1,47 @@
 """Counters are plain numbers, and cost no more than an addition."""
 
-from proxy.telemetry.metrics import TokenMetrics, TokenTimes
+from proxy.telemetry.metrics import ProcessMetrics, TokenMetrics
 
 
 def test_at_first_nothing_is_counted() -> None:
     metrics = TokenMetrics()
 
     assert metrics.requests["demo", "granted"] == metrics.unauthorized["demo", "late"] == 0
-    assert (metrics.waits, metrics.waited_seconds, metrics.times) == (0, 0.0, {})
+    assert (metrics.waits, metrics.waited_seconds) == (0, 0.0)
 
 
-def test_a_token_that_was_granted_is_counted_and_its_times_kept() -> None:
+def test_token_requests_are_counted_by_shop_and_outcome() -> None:
     metrics = TokenMetrics()
-    metrics.granted("demo", 100.0, 3700.0)
-    metrics.granted("*", 150.0, 3750.0)
-    metrics.granted("demo", 200.0, 3800.0)
+    metrics.failed("demo", "demo", refused=True)
+    metrics.failed("demo", "demo", refused=False)
+    metrics.granted("demo", "demo")
 
-    assert metrics.requests == {("demo", "granted"): 2, ("*", "granted"): 1}
-    assert metrics.times == {"demo": TokenTimes(200.0, 3800.0), "*": TokenTimes(150.0, 3750.0)}
+    assert metrics.requests == {("demo", "refused"): 1, ("demo", "unreachable"): 1, ("demo", "granted"): 1}
+
+
+def test_a_made_up_shop_whose_token_is_refused_is_counted_with_all_others() -> None:
+    metrics = TokenMetrics()
+    metrics.failed("made-up", "*", refused=True)
+    metrics.granted("real", "*")
+    metrics.failed("real", "*", refused=False)
+
+    assert metrics.requests == {("*", "refused"): 1, ("real", "granted"): 1, ("real", "unreachable"): 1}
 
 
 def test_two_sets_of_counters_are_apart() -> None:
     first, second = TokenMetrics(), TokenMetrics()
-    first.granted("demo", 0.0, 1.0)
+    first.granted("shop", "*")
 
     assert not second.requests
-    assert not second.times
+    assert list(second.labels) == []
+
+
+def test_a_reload_is_counted_and_the_last_one_remembered() -> None:
+    process = ProcessMetrics()
+    seen = [process.last_reload_successful]
+    for successful in (False, True):
+        process.reloaded(successful=successful)
+        seen.append(process.last_reload_successful)
+
+    assert seen == [True, False, True]
+    assert process.reloads == {"failed": 1, "successful": 1}

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import TokenRefused, TokenUnavailable
+from proxy.tokens.status import Condition
 from tests.tokens.desk import START, grant, name, office, outage, refusal
 
 END = START + 3600.0  # of a token that was asked for at the start
@@ -388,3 +389,20 @@ async def test_a_refusal_that_all_waiters_left_is_remembered_too() -> None:
         with pytest.raises(TokenRefused):
             await here.get()
         assert len(here.desk.asked) == 1
+
+
+async def test_looking_at_a_shops_token_asks_for_none_and_changes_nothing() -> None:
+    async with office(refusal()) as here:
+        assert here.cache.status(here.request()).condition is Condition.NONE
+        with pytest.raises(TokenRefused):
+            await here.get()
+        refused = here.cache.status(here.request())
+        here.now += 61.0
+        await here.get()
+        here.now += 3595.0  # time for a refresh
+        good = here.cache.status(here.request())
+        await here.idle()
+
+        assert (refused.condition, refused.servable, refused.asked_again_in) == (Condition.REFUSED, False, 60.0)
+        assert (good.condition, good.age, good.left) == (Condition.GOOD, 3595.0, 5.0)
+        assert len(here.desk.asked) == 2

@@ -201,3 +201,14 @@ class Store(RuleBasedStateMachine):
 
 
 TestStore = Store.TestCase
+
+
+def test_who_only_looks_does_not_use_a_state() -> None:
+    store = StateStore(2)
+    states = [add_granted(store, key(number)) for number in range(2)]
+    without = store.add(key(5))
+
+    assert [store.peek(key(number)) for number in (0, 5, 7)] == [states[0], without, None]
+    add_granted(store, key(2))
+
+    assert known(store, 3) == [1, 2]  # the first one went all the same

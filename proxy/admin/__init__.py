@@ -1,0 +1,14 @@
+"""Health, metrics and the status page, on a port of their own.
+
+    server.py       the pages, who may ask for them, and how they are sent
+    sources.py      where the numbers come from, and what they are at one moment
+    readiness.py    whether requests are welcome, and whether a shop could be served
+    exposition.py   the numbers as Prometheus reads them
+    report.py       the shops' numbers for people and as JSON: trouble first
+    page.py         the report as HTML
+    chart.py        the calls of the last minutes as a small picture
+    negotiation.py  HTML or JSON
+
+Rules: nothing can be changed here, and no page holds a secret, so that it needs no password; what an endpoint said is
+shown as the log shows it, without secrets. Asking causes no request to anybody.
+"""

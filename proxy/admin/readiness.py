@@ -1,0 +1,45 @@
+"""Whether requests are welcome, and whether a shop could be served now. Pure: from what is known.
+
+Rules: nobody is asked for it. A shop counts as ready unless its requests would be refused at once for want of a token:
+if it were unready for longer, and got no requests for that reason, nobody would find out that it has recovered.
+"""
+
+from typing import NamedTuple
+
+from proxy.tokens.status import Condition, TokenStatus
+
+
+class Readiness(NamedTuple):
+    """The status to answer with, and a sentence."""
+
+    status: int
+    sentence: str
+
+
+def process_readiness(phase: str) -> Readiness:
+    """Return whether new requests are welcome."""
+    match phase:
+        case "serving":
+            return Readiness(200, "Requests are welcome.")
+        case "starting":
+            return Readiness(503, "The proxy is starting.")
+    return Readiness(503, "The proxy is about to stop: requests in flight are finished, new ones go elsewhere.")
+
+
+def shop_readiness(shop: str, token: TokenStatus, mend: str) -> Readiness:
+    """Return whether the shop could be served now; `mend` is what helps if its credentials are refused."""
+    if token.left is not None:
+        return Readiness(200, f"{shop} can be served: it has a token that is good for {token.left:.0f} s.")
+    refused = token.condition is Condition.REFUSED
+    if not token.servable:
+        wait = f"The next request after {token.asked_again_in:.0f} s asks again."
+        return Readiness(
+            503, f"{shop} can't be served: {token.detail}{f' To mend it, {mend}.' if refused else ''} {wait}"
+        )
+    if token.detail:
+        return Readiness(
+            200, f"{shop} may be served: {token.detail} But that was a while ago, the next request asks again."
+        )
+    if token.condition is Condition.REFRESHING:
+        return Readiness(200, f"{shop} can be served: its token is being fetched.")
+    return Readiness(200, f"{shop} can be served, as far as is known: its token is fetched for the next request.")

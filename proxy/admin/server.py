@@ -1,0 +1,229 @@
+"""The pages of the admin port, who may ask for them, and how they are sent.
+
+Rules: GET and HEAD, nothing else; no page is kept by anybody, framed by another or read by another site. A page is
+made in a thread, one at a time: with thousands of shops that takes as long as hundreds of requests, which go on
+meanwhile.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final, TypeVar
+
+from aiohttp import web
+
+from proxy.admin.exposition import CONTENT_TYPE, exposition
+from proxy.admin.negotiation import prefers_json
+from proxy.admin.page import page
+from proxy.admin.readiness import process_readiness, shop_readiness
+from proxy.admin.report import as_json, report
+from proxy.admin.sources import Sources, counters_now, process_now, shops_now
+from proxy.platforms.platform import is_shop_name
+
+_MAX_CONNECTIONS: Final = 100
+_IDLE: Final = 10.0  # seconds that a connection may ask for nothing
+_SHUTDOWN: Final = 1.0  # seconds that pages which are being made get at the end
+_MAX_QUERY: Final = 100  # characters
+_MAX_PAGE_DIGITS: Final = 6
+_STATIC: Final = Path(__file__).with_name("static")
+_STATIC_TYPES: Final = {
+    "status.css": "text/css",
+    "status.js": "text/javascript",
+    "status.svg": "image/svg+xml",
+}
+_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self';"
+        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Server": "shop-auth-proxy",
+}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def open_admin(sources: Sources, host: str, port: int) -> AsyncIterator[tuple[str, int]]:
+    """Serve the pages while the context lasts; provide the address. Raises `OSError` if it can't be had."""
+    runner = web.AppRunner(
+        admin_application(sources),
+        access_log=None,
+        handle_signals=False,
+        keepalive_timeout=_IDLE,
+        shutdown_timeout=_SHUTDOWN,
+    )
+    await runner.setup()
+    listener = None
+    try:
+        listener = await asyncio.get_running_loop().create_server(_bounded(runner), host or None, port)
+        address = listener.sockets[0].getsockname()
+        yield address[0], address[1]
+    finally:
+        if listener is not None:
+            listener.close()
+        await runner.cleanup()
+
+
+def admin_application(sources: Sources) -> web.Application:
+    """Return the application with all pages."""
+    pages = _Pages(sources)
+    application = web.Application(middlewares=[_only_for_us])
+    application.on_response_prepare.append(_add_headers)
+    application.router.add_get("/", _to_status)
+    application.router.add_get("/livez", _live)
+    application.router.add_get("/readyz", pages.ready)
+    application.router.add_get("/metrics", pages.metrics)
+    application.router.add_get("/status", pages.status)
+    application.router.add_get("/status.json", pages.status_json)
+    for name, content_type in _STATIC_TYPES.items():
+        application.router.add_get(f"/{name}", _static((_STATIC / name).read_bytes(), content_type))
+    return application
+
+
+def _bounded(runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:
+    """Return what makes connections, up to a number of them; aiohttp would wait for a first request for ever."""
+
+    def connection() -> asyncio.Protocol:
+        server = runner.server
+        if server is None or len(server.connections) >= _MAX_CONNECTIONS:
+            return _Refused()
+        made = server()
+        asyncio.get_running_loop().call_later(_IDLE, _close_if_idle, made)
+        return made
+
+    return connection
+
+
+class _Refused(asyncio.Protocol):
+    """A connection that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+def _close_if_idle(connection: web.RequestHandler) -> None:
+    if connection._waiter is not None and not connection._waiter.done():
+        connection.force_close()
+
+
+def is_local_name(host: str) -> bool:
+    """Tell whether a Host field holds an address, or a name for this machine: nothing that needs DNS."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    name = name.lower().removesuffix(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
+class _Pages:
+    """The pages that show how the proxy is."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._one_at_a_time = asyncio.Lock()
+
+    async def ready(self, request: web.Request) -> web.Response:
+        """Say whether requests are welcome, or, with `?shop=`, whether that shop could be served now."""
+        ready = process_readiness(self._sources.process.phase)
+        key = request.query.get("shop")
+        if key is None or ready.status != 200:
+            return _text(*ready)
+        if not is_shop_name(key.encode()):
+            return _text(400, "A shop name has 1 to 63 of the characters a-z, 0-9 and hyphen.")
+        asked = self._sources.find(key)
+        if asked is None:
+            return _text(404, f"There is no shop '{key}' here.")
+        return _text(*shop_readiness(key, self._sources.tokens.status(asked), asked.shop.mend))
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        """Show the numbers for Prometheus."""
+        process, shops, counters = process_now(self._sources), shops_now(self._sources), counters_now(self._sources)
+        body = await self._made(lambda: exposition(process, shops, counters))
+        return _compressed(web.Response(body=body, headers={"Content-Type": CONTENT_TYPE}))
+
+    async def status(self, request: web.Request) -> web.Response:
+        """Show the status page, or the same as JSON to who prefers that."""
+        if prefers_json(",".join(request.headers.getall("Accept", ()))):
+            response = await self.status_json(request)
+        else:
+            query, number = request.query.get("q", "")[:_MAX_QUERY].strip(), request.query.get("page", "")
+            # A number of many digits takes Python long to read.
+            wanted = int(number) if number.isdecimal() and len(number) <= _MAX_PAGE_DIGITS else 1
+            process, shops, now = process_now(self._sources), shops_now(self._sources), self._sources.clock()
+            text = await self._made(lambda: page(report(process, shops, query=query, page=wanted), now=now))
+            response = _compressed(web.Response(text=text, content_type="text/html"))
+        response.headers["Vary"] = "Accept, Accept-Encoding"
+        return response
+
+    async def status_json(self, _request: web.Request) -> web.Response:
+        """Show the state of all shops as JSON."""
+        process, shops, now = process_now(self._sources), shops_now(self._sources), self._sources.clock()
+        text = await self._made(lambda: json.dumps(as_json(process, shops, now=now)))
+        return _compressed(web.Response(text=text + "\n", content_type="application/json"))
+
+    async def _made(self, make: Callable[[], T]) -> T:
+        async with self._one_at_a_time:
+            return await asyncio.to_thread(make)
+
+
+async def _live(_request: web.Request) -> web.Response:
+    return _text(200, "The event loop turns.")
+
+
+async def _to_status(_request: web.Request) -> web.Response:
+    response = _text(302, "The status page is at /status.")
+    response.headers["Location"] = "/status"
+    return response
+
+
+def _static(body: bytes, content_type: str) -> Handler:
+    async def handler(_request: web.Request) -> web.Response:
+        return web.Response(body=body, content_type=content_type, charset="utf-8")
+
+    return handler
+
+
+def _text(status: int, sentence: str) -> web.Response:
+    return web.Response(status=status, text=sentence + "\n")
+
+
+def _compressed(response: web.Response) -> web.Response:
+    response.enable_compression()  # if the client takes it
+    return response
+
+
+def _came_by_loopback(request: web.Request) -> bool:
+    # A connection that is gone has no address any more, and gets no answer.
+    own_address: str = request.get_extra_info("sockname", ("127.0.0.1",))[0]
+    return ip_address(own_address.partition("%")[0]).is_loopback
+
+
+@web.middleware
+async def _only_for_us(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse a name that somebody else's DNS leads here, if only this machine can reach the port.
+
+    A web site could have its own name lead to 127.0.0.1, and then read the page in the browser of whoever sits here
+    (DNS rebinding). On other addresses names are in use that are not known here, and whoever is in that network can
+    read the pages anyway.
+    """
+    host = request.headers.get("Host", "localhost")
+    if not is_local_name(host) and _came_by_loopback(request):
+        return _text(421, "This port is asked for by an address or as localhost.")
+    return await handler(request)
+
+
+async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)

@@ -1,0 +1,77 @@
+// Refreshes the page in place, every two seconds and as somebody types. Without this script all else works.
+"use strict";
+
+(() => {
+  const EVERY = 2000; // milliseconds
+  const TYPING = 150;
+  const form = document.querySelector("form[role=search]");
+  const box = document.getElementById("q");
+  const stale = document.getElementById("stale");
+  let timer = 0;
+  let asking = null;
+  let shownAt = Date.now();
+
+  function later(pause) {
+    clearTimeout(timer);
+    timer = setTimeout(refresh, pause);
+  }
+
+  // Somebody marks text, to copy it: the page waits for them.
+  function selecting() {
+    const selection = getSelection();
+    const main = document.querySelector("main");
+    return !selection.isCollapsed && main.contains(selection.anchorNode);
+  }
+
+  function swap(fresh) {
+    const from = document.querySelector("main");
+    const to = fresh.querySelector("main");
+    document.title = fresh.title;
+    form.hidden = fresh.querySelector("form[role=search]").hidden;
+    if (from.innerHTML === to.innerHTML) return;
+    const focused = from.contains(document.activeElement) ? document.activeElement.id : "";
+    from.replaceChildren(...document.importNode(to, true).childNodes);
+    if (focused) document.getElementById(focused)?.focus();
+  }
+
+  async function refresh() {
+    asking?.abort();
+    const mine = (asking = new AbortController());
+    const limit = setTimeout(() => mine.abort(), 10000);
+    try {
+      if (!document.hidden && !selecting()) {
+        const answer = await fetch("/status" + location.search, {
+          headers: { Accept: "text/html" },
+          signal: mine.signal,
+        });
+        if (!answer.ok) throw new Error(answer.statusText);
+        const text = await answer.text();
+        if (mine !== asking) return;
+        swap(new DOMParser().parseFromString(text, "text/html"));
+        shownAt = Date.now();
+        stale.textContent = "";
+      }
+    } catch {
+      if (mine !== asking) return;
+      const seconds = Math.round((Date.now() - shownAt) / 1000);
+      if (seconds > 4) stale.textContent = `The proxy does not answer. What you see is ${seconds} s old.`;
+    } finally {
+      clearTimeout(limit);
+    }
+    later(EVERY);
+  }
+
+  function find() {
+    const query = box.value.trim();
+    history.replaceState(null, "", query ? "/status?" + new URLSearchParams({ q: query }) : "/status");
+    later(TYPING);
+  }
+
+  box.addEventListener("input", find);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    find();
+  });
+  document.addEventListener("visibilitychange", () => document.hidden || later(0));
+  later(EVERY);
+})();

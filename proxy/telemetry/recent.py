@@ -1,0 +1,50 @@
+"""How the calls of the last minutes went, minute by minute. The clock comes in.
+
+Rules: a fixed number of numbers, whatever the traffic; counting costs a few additions.
+"""
+
+from typing import Final, NamedTuple
+
+MINUTES: Final = 15  # with the one that has just begun
+
+
+class Minute(NamedTuple):
+    """The calls of one minute, and how many of them failed or were answered 401."""
+
+    calls: int
+    errors: int
+    unauthorized: int
+
+
+class Recent:
+    """The calls of the last minutes. Times are seconds on the monotonic clock."""
+
+    __slots__ = ("_calls", "_errors", "_minute", "_unauthorized")
+
+    def __init__(self) -> None:
+        self._minute = 0  # the newest one that is held; minute n is at n % MINUTES
+        self._calls = [0] * MINUTES
+        self._errors = [0] * MINUTES
+        self._unauthorized = [0] * MINUTES
+
+    def count(self, now: float, *, error: bool, unauthorized: bool) -> None:
+        """Count a call that ended now."""
+        slot = self._advance(now) % MINUTES
+        self._calls[slot] += 1
+        self._errors[slot] += error
+        self._unauthorized[slot] += unauthorized
+
+    def minutes(self, now: float) -> tuple[Minute, ...]:
+        """Return the last minutes, the oldest first."""
+        newest = self._advance(now)
+        slots = [(newest + step) % MINUTES for step in range(1, MINUTES + 1)]
+        return tuple(Minute(self._calls[slot], self._errors[slot], self._unauthorized[slot]) for slot in slots)
+
+    def _advance(self, now: float) -> int:
+        """Empty the minutes that have begun since the last call; return the newest one."""
+        minute = max(int(now // 60), self._minute)
+        for begun in range(max(self._minute, minute - MINUTES) + 1, minute + 1):
+            slot = begun % MINUTES
+            self._calls[slot] = self._errors[slot] = self._unauthorized[slot] = 0
+        self._minute = minute
+        return minute

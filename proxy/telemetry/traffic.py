@@ -1,0 +1,166 @@
+"""What is counted of requests, by shop: for the metrics, and for the status page.
+
+Rules: `finished` is called once for each request and costs a few additions; who shows the numbers does the work. The
+number of shops held is bounded by `ShopLabels`, that of everything else by its type.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, NamedTuple, Self
+
+from proxy.telemetry.labels import ShopLabels
+from proxy.telemetry.recent import Recent
+
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER_METHOD: Final = "other"
+NO_ANSWER: Final = "none"  # as the status of a request whose client left before there was one
+# The upper bounds of the histograms' buckets, in seconds.
+DURATION_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+ADDED_BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+WAIT_BOUNDS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+_UNAUTHORIZED: Final = "The platform answered 401. If the token is good, the API client may lack the permission."
+
+
+class Failure(NamedTuple):
+    """Why a request failed: a stable code, and a sentence that may be shown."""
+
+    code: str
+    detail: str
+
+
+class FinishedRequest(NamedTuple):
+    """A request that has come to its end. Times in seconds, sizes in bytes, bodies only.
+
+    `entry` is the configuration's entry that serves the shop `key`; both are empty if no shop was found. `status` is
+    that of the answer to the client, `None` if there was none, `answered` that of the platform's. `failure` is an error
+    of the proxy's own, for which an answer may have been broken off. `added` is what the proxy took until the answer
+    began, `paced` what it waited for the platform's rate limit, `None` if there was nothing to wait for; `throttled`
+    counts the platform's 429s.
+    """
+
+    key: str
+    entry: str
+    method: str
+    status: int | None
+    answered: int | None
+    failure: Failure | None
+    attempts: int
+    bytes_in: int
+    bytes_out: int
+    duration: float
+    added: float | None
+    paced: float | None
+    throttled: int
+
+
+class Problem(NamedTuple):
+    """The last thing that went wrong with a shop's calls, and when, in seconds on the monotonic clock."""
+
+    code: str
+    detail: str
+    at: float
+
+
+class Histogram:
+    """Counts values by size. `counts` has one more than `bounds`, for what is above the last."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count a value; one that is equal to a bound is within it."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def copy(self) -> Self:
+        """Return another one with the same counts."""
+        other = type(self)(self.bounds)
+        other.counts, other.sum = self.counts.copy(), self.sum
+        return other
+
+
+class ShopTraffic:
+    """The numbers of one shop. `requests` is by method and status class, such as `("GET", "2xx")`."""
+
+    __slots__ = (
+        "added",
+        "attempts",
+        "bytes_in",
+        "bytes_out",
+        "duration",
+        "paced",
+        "problem",
+        "recent",
+        "requests",
+        "throttled",
+    )
+
+    def __init__(self) -> None:
+        self.requests: Counter[tuple[str, str]] = Counter()
+        self.duration = Histogram(DURATION_BOUNDS)
+        self.added = Histogram(ADDED_BOUNDS)
+        self.paced = Histogram(WAIT_BOUNDS)
+        self.bytes_in = self.bytes_out = self.attempts = self.throttled = 0
+        self.recent = Recent()
+        self.problem: Problem | None = None
+
+    def copy(self) -> Self:
+        """Return the same numbers, which stay as they are; without the recent ones."""
+        other = type(self)()
+        other.requests = self.requests.copy()
+        other.duration, other.added, other.paced = self.duration.copy(), self.added.copy(), self.paced.copy()
+        other.bytes_in, other.bytes_out = self.bytes_in, self.bytes_out
+        other.attempts, other.throttled, other.problem = self.attempts, self.throttled, self.problem
+        return other
+
+
+class Traffic:
+    """Counts requests. `clock` is monotonic, in seconds."""
+
+    def __init__(self, labels: ShopLabels, clock: Callable[[], float]) -> None:
+        self.labels = labels
+        self._clock = clock
+        self.shops: dict[str, ShopTraffic] = {}
+        self.errors: Counter[str] = Counter()  # of the proxy's own, by code
+
+    def finished(self, request: FinishedRequest) -> None:
+        """Count a request."""
+        label = self.labels.of(request.key, request.entry)
+        shop = self.shops.get(label)
+        if shop is None:
+            shop = self.shops[label] = ShopTraffic()
+        status = request.status
+        status_class = NO_ANSWER if status is None else f"{status // 100}xx"
+        shop.requests[request.method if request.method in METHODS else OTHER_METHOD, status_class] += 1
+        shop.duration.observe(request.duration)
+        if request.added is not None:
+            shop.added.observe(request.added)
+        if request.paced is not None:
+            shop.paced.observe(request.paced)
+        shop.bytes_in += request.bytes_in
+        shop.bytes_out += request.bytes_out
+        shop.attempts += request.attempts
+        shop.throttled += request.throttled
+        failure = request.failure
+        if failure is not None:
+            self.errors[failure.code] += 1
+        failed = failure is not None or (status is not None and status >= 500)
+        unauthorized = request.answered == 401
+        now = self._clock()
+        shop.recent.count(now, error=failed, unauthorized=unauthorized)
+        if failed or unauthorized or request.throttled:
+            shop.problem = Problem(*(failure or _answer_of_the_platform(request)), now)
+
+
+def _answer_of_the_platform(request: FinishedRequest) -> Failure:
+    if request.answered is None or request.answered < 400:
+        return Failure("http_429", "The platform answered 429: the call was sent again later.")
+    if request.answered == 401:
+        return Failure("http_401", _UNAUTHORIZED)
+    return Failure(f"http_{request.answered}", f"The platform answered {request.answered}.")

@@ -1,0 +1,117 @@
+"""The shops for people and as JSON: trouble first, found by name, and no more at once than a page holds."""
+
+import json
+
+import pytest
+
+from proxy.admin.report import PAGE_SIZE, QUIET, as_json, report, rows
+from tests.admin.shops import GOOD, NOW, PROBLEM, PROCESS, REFUSED, UNREACHABLE, minutes, shop
+
+QUIET_ONE = shop("a-quiet", token=GOOD)
+WAITING = shop("b-waiting", token=GOOD, queue=3)
+UNAUTHORIZED = shop("c-401", token=GOOD, minutes=minutes((9, 0, 1)))
+FEW_ERRORS = shop("d-errors", token=GOOD, minutes=minutes((9, 1, 0)))
+MANY_ERRORS = shop("e-errors", token=GOOD, minutes=minutes((9, 5, 0), (9, 5, 3)))
+OLD_TOKEN = shop("f-old", token=UNREACHABLE)
+REFUSED_ONE = shop("g-refused", token=REFUSED, problem=PROBLEM, minutes=minutes((4, 4, 0)))
+NOT_CALLED = shop("h-new")
+ALL = [QUIET_ONE, WAITING, UNAUTHORIZED, FEW_ERRORS, MANY_ERRORS, OLD_TOKEN, REFUSED_ONE, NOT_CALLED]
+
+
+def test_trouble_comes_first() -> None:
+    assert [row.shop for row in rows(ALL)] == [
+        REFUSED_ONE,
+        OLD_TOKEN,
+        MANY_ERRORS,
+        FEW_ERRORS,
+        UNAUTHORIZED,
+        WAITING,
+        QUIET_ONE,
+        NOT_CALLED,
+    ]
+
+
+def test_the_last_minutes_are_summed_up() -> None:
+    [row] = rows([MANY_ERRORS])
+
+    assert (row.calls, row.errors, row.unauthorized) == (18, 10, 3)
+
+
+def test_sums_are_over_all_shops_whatever_is_shown() -> None:
+    shown = report(PROCESS, ALL, query="refused", page=1)
+
+    assert [row.shop.name for row in shown.rows] == ["g-refused"]
+    assert (shown.shops, shown.matching, shown.troubled, shown.calls) == (8, 1, 5, 40)
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("", ["alpha", "beta"]),
+        ("ALP", ["alpha"]),
+        ("toss", ["beta"]),
+        ("toss alpha", []),
+        ("shop a", ["alpha", "beta"]),
+        ("<", []),
+    ],
+)
+def test_shops_are_found_by_parts_of_their_name_and_platform(query: str, names: list[str]) -> None:
+    shops = [shop("alpha"), shop("beta", platform="toss-shopping")]
+
+    assert [row.shop.name for row in report(PROCESS, shops, query=query, page=1).rows] == names
+
+
+@pytest.mark.parametrize(("page", "first"), [(1, 0), (2, PAGE_SIZE), (3, 2 * PAGE_SIZE), (4, 2 * PAGE_SIZE), (0, 0)])
+def test_many_shops_are_shown_page_by_page(page: int, first: int) -> None:
+    shops = [shop(f"shop-{number:04}") for number in range(2 * PAGE_SIZE + 1)]
+
+    shown = report(PROCESS, shops, query="", page=page)
+
+    assert (shown.pages, shown.rows[0].shop.name) == (3, f"shop-{first:04}")
+    assert len(shown.rows) <= PAGE_SIZE
+
+
+def test_as_json_it_says_the_same() -> None:
+    document = json.loads(json.dumps(as_json(PROCESS, [NOT_CALLED, REFUSED_ONE, shop("*", token=None)], now=NOW)))
+
+    assert {key: value for key, value in document.items() if key != "shops"} == {
+        "version": "1.2.3",
+        "phase": "serving",
+        "requests_in_flight": 2,
+        "client_connections": 5,
+        "config_last_reload_successful": True,
+    }
+    refused, rest, not_called = document["shops"]
+    recent = refused.pop("recent")
+    assert refused == {
+        "shop": "g-refused",
+        "platform": "shoprenter",
+        "in_trouble": True,
+        "token": {
+            "state": "refused",
+            "age": None,
+            "expires_in": None,
+            "detail": "The credentials are refused.",
+            "reason": "status 401: invalid_client",
+            "mend": "look at g-refused's secret",
+            "asked_again_in": 42.0,
+        },
+        "pacing_queue": 0,
+        "last_problem": {
+            "code": "upstream_timeout",
+            "detail": "The shop's API did not answer in time.",
+            "seconds_ago": 75.0,
+        },
+    }
+    assert (recent["seconds"], recent["calls"], recent["errors"], recent["unauthorized"]) == (900, 4, 4, 0)
+    assert recent["minutes"][-1] == {"calls": 4, "errors": 4, "unauthorized": 0}
+    assert (rest["shop"], rest["token"], rest["in_trouble"]) == ("*", None, False)
+    assert (not_called["token"]["state"], not_called["token"]["mend"], not_called["last_problem"]) == (
+        "none",
+        None,
+        None,
+    )
+
+
+def test_a_shop_that_nobody_called_is_no_trouble() -> None:
+    assert [row.trouble for row in rows([NOT_CALLED, QUIET_ONE])] == [QUIET, QUIET]
