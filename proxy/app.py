@@ -13,7 +13,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import aiohttp
@@ -44,6 +44,7 @@ from proxy.guards.pacing import Pacer
 from proxy.guards.slots import PacingPolicy
 from proxy.platforms.addresses import is_loopback
 from proxy.platforms.shop_hosts import ShopHosts
+from proxy.systemd import Supervisor
 from proxy.tasks import BackgroundTasks
 from proxy.telemetry.metrics import ConnectionMetrics, PacingMetrics, ProcessMetrics, TokenMetrics
 from proxy.telemetry.traffic import Traffic
@@ -61,13 +62,15 @@ class StartError(Exception):
 class Outside:
     """What the proxy has from outside: the log, who is told of each token (so that the log hides it), name resolution.
 
-    `redact` takes what the log hides out of a text. `resolver` is `None` for the system's own.
+    `redact` takes what the log hides out of a text. `resolver` is `None` for the system's own. `supervisor` is told of
+    the start and the end.
     """
 
     log: FilteringBoundLogger
     conceal: Callable[[str], None]
     redact: Callable[[str], str]
     resolver: AbstractResolver | None = None
+    supervisor: Supervisor = field(default_factory=Supervisor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +321,14 @@ async def serve(config: Config, outside: Outside) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(config, outside):
+    async with AsyncExitStack() as stack:
+        tasks = BackgroundTasks()
+        stack.push_async_callback(tasks.close)
+        proxy = await stack.enter_async_context(running(config, outside))
+        if not outside.supervisor.ready(f"listening on {proxy.host} port {proxy.port}"):
+            outside.log.warning("proxy.supervisor_not_told", hint="NOTIFY_SOCKET can't be written to")
+        tasks.start(outside.supervisor.keep_alive(), name="watchdog")
         await stop.wait()
+        outside.supervisor.stopping("finishing the requests in flight")
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)

@@ -21,8 +21,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "__init__": frozenset(),
     "__main__": frozenset({"cli"}),
     "cli": frozenset({"__init__", "commands"}),
-    "commands": SERVING | {"app", "config", "simulator"},
-    "app": SERVING | {"config", "admin", "forwarding"},
+    "commands": SERVING | {"app", "config", "simulator", "systemd"},
+    "app": SERVING | {"config", "admin", "forwarding", "systemd"},
     "config": GROUND | {"platforms"},  # known by app and commands alone: others get the values they need
     "admin": SERVING - {"tasks"},
     "forwarding": SERVING,
@@ -32,11 +32,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "errors": frozenset({"__init__"}),
     "certificate": frozenset(),
     "secret": frozenset(),
+    "systemd": frozenset(),
     "tasks": frozenset(),
     "telemetry": frozenset({"secret"}),  # used by all, uses none
     "simulator": frozenset(),  # so that it can't share the proxy's mistakes
 }
-WITHOUT_TELEMETRY = {"__init__", "__main__", "certificate", "secret", "simulator", "tasks"}
+WITHOUT_TELEMETRY = {"__init__", "__main__", "certificate", "secret", "simulator", "systemd", "tasks"}
 
 
 def modules(root: Path) -> list[Path]:

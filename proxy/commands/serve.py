@@ -7,11 +7,13 @@ from pathlib import Path
 from proxy import app
 from proxy.commands.common import complain, read_config, redactor_for
 from proxy.config.clients import LONG_ENOUGH, short_secrets
+from proxy.systemd import take_supervisor
 from proxy.telemetry.logs import make_logger, route_library_logs, wants_color
 
 
 async def serve(config_file: Path | None) -> int:
     """Run the proxy until it is told to stop."""
+    supervisor = take_supervisor(os.environ, os.getpid())
     config = read_config(config_file)
     if config is None:
         return 2
@@ -27,7 +29,8 @@ async def serve(config_file: Path | None) -> int:
     for name in short_secrets(config.clients):
         log.warning("client.short_secret", client=name, mend=f"take {LONG_ENOUGH} characters or more, made by chance")
     try:
-        await app.serve(config, app.Outside(log, conceal=redactor.add_transient, redact=redactor.text))
+        outside = app.Outside(log, conceal=redactor.add_transient, redact=redactor.text, supervisor=supervisor)
+        await app.serve(config, outside)
     except app.StartError as error:
         complain(str(error))
         return 2

@@ -199,7 +199,6 @@ async def test_elsewhere_on_this_machine_it_may_be_under_a_name(tmp_path: Path) 
     [
         ('[shops.demo]\nclient_id = "x"\n', "shops.demo.client_secret"),
         ("[shops.demo\n", "line 1"),
-        ('[clients.erp]\nmethods = []\n[shops.demo]\nclient_id = "x"\nclient_secret = "y"\n', "clients"),
     ],
 )
 async def test_a_wrong_configuration_ends_with_2_and_its_problems(tmp_path: Path, text: str, problem: str) -> None:
