@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,11 @@ def documents(path: Path) -> list[dict[str, Any]]:
     return [document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if document is not None]
 
 
-def tool(name: str, package: str) -> str:
-    """Return where a program is; without it the test is skipped."""
+def tool(name: str, origin: str) -> str:
+    """Return where a program is; without it the test is skipped, and says where to get it."""
     found = shutil.which(name)
     if found is None:
-        pytest.skip(f"{name} is not here; on Debian: apt-get install {package}")
+        pytest.skip(f"{name} is not here; it comes with {origin}")
     return found
 
 
@@ -34,20 +33,18 @@ def run(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedPr
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=cwd)
 
 
-def configured(path: Path, mounted: set[str], directory: Path) -> dict[str, Any]:
-    """Load a configuration as the proxy would, and return its tables.
+def load(path: Path, made: set[str], directory: Path) -> None:
+    """Load a configuration as the proxy would in its container. Raises `ConfigError` with every problem.
 
-    `mounted` names the secrets that are in the container; they, and no others, are made in `directory`.
+    `made` names the secrets that are there; they, and no others, are made in `directory`.
     """
     secrets = directory / "secrets"
     secrets.mkdir()
-    for name in mounted:
+    for name in made:
         (secrets / name).write_text("0123456789abcdef0123456789abcdef\n", encoding="utf-8")
-    text = path.read_text(encoding="utf-8")
     file = directory / "config.toml"
-    file.write_text(text.replace(SECRETS, f"{secrets}/"), encoding="utf-8")
+    file.write_text(path.read_text(encoding="utf-8").replace(SECRETS, f"{secrets}/"), encoding="utf-8")
     load_config(file, {})
-    return tomllib.loads(text)
 
 
 def seconds_to_stop(tables: dict[str, Any]) -> float:

@@ -21,7 +21,7 @@ def installed(tmp_path: Path, text: str) -> Path:
 
 def complaints(unit: Path) -> str:
     """What systemd says of the unit, and not of others on this machine."""
-    checked = run(tool("systemd-analyze", "systemd"), "verify", "--man=no", unit)
+    checked = run(tool("systemd-analyze", "systemd (Debian: the package of that name)"), "verify", "--man=no", unit)
     return "\n".join(line for line in checked.stderr.splitlines() if UNIT.name in line)
 
 
@@ -37,7 +37,7 @@ def test_a_setting_that_systemd_does_not_know_would_be_found(tmp_path: Path) -> 
 
 def test_the_service_is_hardly_exposed(tmp_path: Path) -> None:
     unit = installed(tmp_path, UNIT.read_text(encoding="utf-8"))
-    analyze = tool("systemd-analyze", "systemd")
+    analyze = tool("systemd-analyze", "systemd (Debian: the package of that name)")
 
     analyzed = run(
         analyze, "security", "--offline=yes", "--no-pager", f"--threshold={float(MOST_EXPOSED) * 10:.0f}", unit

@@ -1,0 +1,81 @@
+"""deploy/compose.yaml: the proxy is locked in, finds its files, and its configuration is taken."""
+
+import asyncio
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy import __version__
+from proxy.config import load_config
+from tests.deploy.places import DEPLOY, ROOT, documents, seconds_to_stop
+from tests.peers import answering, response, serving
+
+FILE = DEPLOY / "compose.yaml"
+
+
+@pytest.fixture
+def composed() -> dict[str, Any]:
+    [document] = documents(FILE)
+    return document
+
+
+@pytest.fixture
+def service(composed: dict[str, Any]) -> dict[str, Any]:
+    [(name, service)] = composed["services"].items()
+    assert name == "shop-auth-proxy"
+    assert isinstance(service, dict)
+    return service
+
+
+def test_the_container_is_locked_in(service: dict[str, Any]) -> None:
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not {"user", "privileged", "cap_add", "devices", "network_mode", "pid", "ipc"} & service.keys()
+    assert [mount.partition(":")[0] for mount in service["tmpfs"]] == ["/tmp"]  # noqa: S108
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert all(volume["read_only"] for volume in service["volumes"])
+
+
+def test_the_proxy_takes_the_configuration_with_the_secrets_that_are_mounted(
+    composed: dict[str, Any], service: dict[str, Any], tmp_path: Path
+) -> None:
+    [volume] = service["volumes"]
+    assert volume["target"] in (ROOT / "Dockerfile").read_text(encoding="utf-8")  # its CMD reads this file
+    assert set(service["secrets"]) == composed["secrets"].keys()
+    for name in service["secrets"]:
+        (tmp_path / name).write_text("s3cret\n", encoding="utf-8")
+    text = (DEPLOY / volume["source"]).read_text(encoding="utf-8")
+    file = tmp_path / "config.toml"
+    file.write_text(text.replace("/run/secrets/", f"{tmp_path}/"), encoding="utf-8")
+
+    config = load_config(file, {})
+
+    assert [port.rpartition(":")[2] for port in service["ports"]] == [str(config.server.port)]
+    assert float(service["stop_grace_period"].removesuffix("s")) >= seconds_to_stop(tomllib.loads(text)) + 5
+
+
+def test_the_image_is_built_from_here_and_has_this_version(service: dict[str, Any]) -> None:
+    assert service["image"] == f"shop-auth-proxy:{__version__}"
+    assert (DEPLOY / service["build"]["context"] / "Dockerfile").is_file()
+
+
+@pytest.mark.parametrize(("status", "healthy"), [(b"200 OK", True), (b"503 Service Unavailable", False)])
+async def test_the_health_check_tells_a_live_proxy_from_a_dead_one(
+    service: dict[str, Any], *, status: bytes, healthy: bool
+) -> None:
+    kind, program, option, code = service["healthcheck"]["test"]
+    assert (kind, program, option) == ("CMD", "python", "-c")
+    async with serving(answering(response(status=status))) as admin:
+        code, replaced = re.subn(r"127\.0\.0\.1:9090", f"127.0.0.1:{admin.port}", code)
+        assert replaced == 1
+        checking = await asyncio.create_subprocess_exec(sys.executable, option, code, stderr=asyncio.subprocess.DEVNULL)
+        async with asyncio.timeout(30):
+            exit_status = await checking.wait()
+
+    assert (exit_status == 0) is healthy
+    assert admin.received[0].request_line == b"GET /livez HTTP/1.1"

@@ -1,0 +1,278 @@
+"""deploy/kubernetes: the manifests are right by Kubernetes' schemas, and fit together, the proxy and its configuration.
+
+The schemas come from `kubernetes-validate`. Where kubectl is, what it makes of each folder is held against them too.
+"""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+
+from proxy import __version__
+from proxy.platforms.shoprenter import SHOPRENTER
+from tests.deploy.places import DEPLOY, SECRETS, documents, load, run, seconds_to_stop, tool
+
+FOLDERS = {name: DEPLOY / "kubernetes" / name for name in ("sidecar", "sidecar-old-hosts", "shared")}
+OLDEST = "1.29"  # the first with sidecars by default
+VERSIONS = [OLDEST, kubernetes_validate.latest_version()]
+SPARE_SECONDS = 5.0  # between the time that the proxy takes to stop at most and the time it gets
+CUSTOM = {"ServiceMonitor"}  # of the Prometheus Operator: Kubernetes itself has no schema for them
+
+
+def kustomization(folder: Path) -> dict[str, Any]:
+    [document] = documents(folder / "kustomization.yaml")
+    return document
+
+
+def manifests(folder: Path) -> list[dict[str, Any]]:
+    """The whole objects that stand in a folder, without patches."""
+    patches = {patch["path"] for patch in kustomization(folder).get("patches", [])}
+    files = sorted(path for path in folder.glob("*.yaml") if path.name not in patches | {"kustomization.yaml"})
+    return [document for file in files for document in documents(file)]
+
+
+def of_kind(kind: str, folder: Path) -> dict[str, Any]:
+    [found] = [document for document in manifests(folder) if document["kind"] == kind]
+    return found
+
+
+def pod(folder: Path) -> dict[str, Any]:
+    spec: dict[str, Any] = of_kind("Deployment", folder)["spec"]["template"]["spec"]
+    return spec
+
+
+def proxy_container(folder: Path) -> dict[str, Any]:
+    spec = pod(folder)
+    [found] = [
+        each for each in spec.get("initContainers", []) + spec["containers"] if each["name"] == "shop-auth-proxy"
+    ]
+    assert isinstance(found, dict)
+    return found
+
+
+def base(folder: Path) -> Path:
+    """The folder with the Deployment: for an overlay, the one beneath it."""
+    if (folder / "deployment.yaml").is_file():
+        return folder
+    [beneath] = kustomization(folder)["resources"]
+    return (folder / str(beneath)).resolve()
+
+
+def settings(folder: Path) -> dict[str, Any]:
+    return tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
+
+
+WITH_DEPLOYMENT = [folder for folder in FOLDERS.values() if base(folder) == folder]
+each_folder = pytest.mark.parametrize("folder", FOLDERS.values(), ids=FOLDERS.keys())
+each_deployment = pytest.mark.parametrize("folder", WITH_DEPLOYMENT, ids=[folder.name for folder in WITH_DEPLOYMENT])
+
+
+# The files
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@each_folder
+def test_kubernetes_takes_every_manifest(folder: Path, version: str) -> None:
+    for manifest in manifests(folder):
+        if manifest["kind"] not in CUSTOM:
+            kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_a_wrong_manifest_would_be_found() -> None:
+    manifest = of_kind("Deployment", FOLDERS["shared"])
+    manifest["spec"]["strategy"]["tipe"] = "Recreate"
+
+    with pytest.raises(kubernetes_validate.ValidationError, match="tipe"):
+        kubernetes_validate.validate(manifest, OLDEST, strict=True)
+
+
+@each_folder
+def test_what_kubectl_makes_of_a_folder_is_taken_too(folder: Path) -> None:
+    made = run(tool("kubectl", "Kubernetes (1.21 or newer)"), "kustomize", folder)
+
+    assert made.returncode == 0, made.stderr
+    objects = list(yaml.safe_load_all(made.stdout))
+    assert {"ConfigMap", "Deployment", "NetworkPolicy"} <= {each["kind"] for each in objects}
+    for each in objects:
+        for version in VERSIONS:
+            kubernetes_validate.validate(each, version, strict=True)
+    [config_map] = [each for each in objects if each["kind"] == "ConfigMap"]
+    assert config_map["metadata"]["name"] == "shop-auth-proxy"
+    assert tomllib.loads(config_map["data"]["config.toml"]) == settings(folder)
+    assert f"image: shop-auth-proxy:{__version__}\n" in made.stdout
+
+
+@each_folder
+def test_a_folder_refers_to_what_is_there_and_leaves_nothing_out(folder: Path) -> None:
+    kustomized = kustomization(folder)
+    named = [*kustomized["resources"], *(patch["path"] for patch in kustomized.get("patches", []))]
+    named += [file for each in kustomized["configMapGenerator"] for file in each["files"]]
+
+    for name in named:
+        path = folder / name
+        assert path.is_file() or (path / "kustomization.yaml").is_file(), name
+    unused = {path.name for path in folder.iterdir()} - set(named) - {"kustomization.yaml"}
+    offered = set(re.findall(r"^  # - (\S+\.yaml)", (folder / "kustomization.yaml").read_text(), re.MULTILINE))
+    assert unused == offered
+
+
+def test_a_patch_changes_what_is_there_and_never_the_proxys_own_container() -> None:
+    folder = FOLDERS["sidecar-old-hosts"]
+    beneath = of_kind("Deployment", base(folder))
+    for patch in kustomization(folder)["patches"]:
+        [change] = documents(folder / patch["path"])
+
+        assert (change["kind"], change["metadata"]["name"]) == (beneath["kind"], beneath["metadata"]["name"])
+        spec = change["spec"]["template"]["spec"]
+        assert "initContainers" not in spec
+        assert {each["name"] for each in spec["containers"]} <= {
+            each["name"] for each in pod(base(folder))["containers"]
+        }
+
+
+# The configuration
+
+
+@each_folder
+def test_the_proxy_takes_the_configuration(folder: Path, tmp_path: Path) -> None:
+    """With the secrets that the command at the top of kustomization.yaml makes, and no others."""
+    command = (base(folder) / "kustomization.yaml").read_text(encoding="utf-8")
+    made = set(re.findall(r"--from-file=(\w+)=", command))
+    assert made
+
+    load(folder / "config.toml", made, tmp_path)
+
+
+@each_folder
+def test_the_ports_are_those_of_the_configuration(folder: Path) -> None:
+    ports = {each["name"]: each["containerPort"] for each in proxy_container(base(folder))["ports"]}
+    tables = settings(folder)
+
+    assert ports["admin"] == tables["admin"].get("port", 9090)
+    assert tables["admin"]["host"] == "0.0.0.0"
+    if "http" in ports:
+        assert ports["http"] == tables["server"].get("port", 8080)
+        assert tables["server"]["host"] == "0.0.0.0"
+    else:  # whoever is in the pod reaches it, and nobody else
+        assert "host" not in tables.get("server", {})
+
+
+@each_folder
+def test_the_pod_gets_the_time_that_the_proxy_takes_to_stop(folder: Path) -> None:
+    assert pod(base(folder))["terminationGracePeriodSeconds"] >= seconds_to_stop(settings(folder)) + SPARE_SECONDS
+
+
+# The container
+
+
+@each_deployment
+def test_the_container_is_locked_in(folder: Path) -> None:
+    security = proxy_container(folder)["securityContext"]
+
+    assert security["runAsNonRoot"] is True
+    assert security["runAsUser"] == security["runAsGroup"] > 0
+    assert security["allowPrivilegeEscalation"] is False
+    assert security["readOnlyRootFilesystem"] is True
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod(folder)["automountServiceAccountToken"] is False
+
+
+@each_deployment
+def test_the_container_finds_its_files_and_sees_them_change(folder: Path) -> None:
+    volumes = {volume["name"]: volume for volume in pod(folder)["volumes"]}
+    mounts = {mount["mountPath"]: mount for mount in proxy_container(folder)["volumeMounts"]}
+
+    assert mounts.keys() == {"/etc/shop-auth-proxy", SECRETS.rstrip("/"), "/tmp"}  # noqa: S108
+    assert not [mount for mount in mounts.values() if "subPath" in mount]
+    config, secrets, spool = (volumes[mounts[path]["name"]] for path in sorted(mounts))
+    assert config["configMap"]["name"] == kustomization(folder)["configMapGenerator"][0]["name"]
+    assert secrets["secret"] == {"secretName": "shop-auth-proxy", "defaultMode": 0o444}
+    assert spool["emptyDir"].get("medium") is None  # in memory it would count against the limit
+
+
+@each_deployment
+def test_the_probes_ask_the_admin_port(folder: Path) -> None:
+    container = proxy_container(folder)
+
+    asked = {kind: container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")}
+    assert asked == {
+        "startup": {"path": "/readyz", "port": "admin"},
+        "readiness": {"path": "/readyz", "port": "admin"},
+        "liveness": {"path": "/livez", "port": "admin"},
+    }
+
+
+# What each folder is for
+
+
+def test_the_sidecar_starts_before_the_application_and_ends_after_it() -> None:
+    [sidecar] = pod(FOLDERS["sidecar"])["initContainers"]
+
+    assert (sidecar["name"], sidecar["restartPolicy"]) == ("shop-auth-proxy", "Always")
+
+
+def test_only_old_hosts_are_aliased_and_the_proxy_listens_where_they_are_called() -> None:
+    folder = FOLDERS["sidecar-old-hosts"]
+    [patch] = kustomization(folder)["patches"]
+    [change] = documents(folder / patch["path"])
+    spec = change["spec"]["template"]["spec"]
+    [shop] = settings(folder)["shops"]
+    needed = {urlsplit(url.replace("{shop}", shop)).hostname for url in (SHOPRENTER.token_url, SHOPRENTER.api_url)}
+
+    [alias] = spec["hostAliases"]
+    assert alias["ip"] == "127.0.0.1"
+    assert set(alias["hostnames"]) == {f"{shop}.api.myshoprenter.hu", f"{shop}.api.shoprenter.hu"}
+    assert not needed & set(alias["hostnames"])
+    assert settings(folder)["server"] == {"port": 80}
+    assert spec["securityContext"]["sysctls"] == [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]
+
+
+def test_the_shared_one_runs_once_and_lets_in_who_shows_credentials() -> None:
+    folder = FOLDERS["shared"]
+    deployment = of_kind("Deployment", folder)["spec"]
+
+    assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
+    assert settings(folder)["clients"]
+    assert "allow_anonymous" not in settings(folder)["server"]
+    assert settings(folder)["server"]["drain_delay"] == 5.0
+
+
+def test_the_objects_of_the_shared_one_find_each_other() -> None:
+    folder = FOLDERS["shared"]
+    template = of_kind("Deployment", folder)["spec"]["template"]
+    labels = template["metadata"]["labels"]
+    ports = {each["name"]: each["containerPort"] for each in proxy_container(folder)["ports"]}
+    service = of_kind("Service", folder)
+    monitor = of_kind("ServiceMonitor", folder)
+    policy = of_kind("NetworkPolicy", folder)["spec"]
+
+    assert of_kind("Deployment", folder)["spec"]["selector"]["matchLabels"] == labels
+    assert service["spec"]["selector"] == labels
+    assert {each["targetPort"] for each in service["spec"]["ports"]} == ports.keys()
+    assert policy["podSelector"]["matchLabels"] == labels
+    assert [each["ports"][0]["port"] for each in policy["ingress"]] == [ports["http"], ports["admin"]]
+    # Its schema is the Prometheus Operator's; these are the fields it must have.
+    assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
+    assert monitor["spec"].keys() == {"selector", "endpoints"}
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["spec"]["endpoints"] == [{"port": "admin", "path": "/metrics", "interval": "15s"}]
+
+
+def test_nobody_but_prometheus_reaches_the_admin_port_of_the_sidecar() -> None:
+    folder = FOLDERS["sidecar"]
+    policy = of_kind("NetworkPolicy", folder)["spec"]
+
+    assert policy["podSelector"]["matchLabels"] == of_kind("Deployment", folder)["spec"]["selector"]["matchLabels"]
+    assert policy["policyTypes"] == ["Ingress"]
+    assert policy["ingress"] == [
+        {
+            "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+            "ports": [{"protocol": "TCP", "port": 9090}],
+        }
+    ]
