@@ -1,0 +1,46 @@
+"""The metrics of the proxy, as its alert rules and its dashboard may name them.
+
+Rules: the one list for tests/deploy. Where the proxy itself has such a list, this one is to be taken from there.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+PREFIX: Final = "shop_auth_proxy_"
+# What each metric is, and its labels.
+METRICS: Final[Mapping[str, tuple[str, frozenset[str]]]] = MappingProxyType(
+    {
+        PREFIX + name: (kind, frozenset(labels))
+        for name, kind, labels in (
+            ("requests_total", "counter", ("shop", "method", "status")),
+            ("request_duration_seconds", "histogram", ("shop",)),
+            ("added_latency_seconds", "histogram", ("shop",)),
+            ("request_body_bytes_total", "counter", ("shop",)),
+            ("response_body_bytes_total", "counter", ("shop",)),
+            ("upstream_attempts_total", "counter", ("shop",)),
+            ("requests_in_flight", "gauge", ()),
+            ("token_requests_total", "counter", ("shop", "outcome")),
+            ("token_age_seconds", "gauge", ("shop",)),
+            ("token_expires_in_seconds", "gauge", ("shop",)),
+            ("token_state", "gauge", ("shop", "state")),
+            ("pacing_wait_seconds", "histogram", ("shop",)),
+            ("pacing_queue", "gauge", ("shop",)),
+            ("throttled_total", "counter", ("shop",)),
+            ("errors_total", "counter", ("code",)),
+            ("client_connections", "gauge", ()),
+            ("config_reloads_total", "counter", ("outcome",)),
+            ("config_last_reload_successful", "gauge", ()),
+            ("build_info", "gauge", ("version", "python")),
+            ("draining", "gauge", ()),
+        )
+    }
+)
+# The values of labels that rules and dashboard may ask for.
+VALUES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "state": frozenset({"good", "refreshing", "refused", "unreachable", "none"}),
+        "outcome": frozenset({"granted", "refused", "unreachable"}),
+        "status": frozenset({"1xx", "2xx", "3xx", "4xx", "5xx"}),
+    }
+)
