@@ -40,6 +40,6 @@ USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8080 9090
 STOPSIGNAL SIGTERM
-# No HEALTHCHECK: whoever runs the container probes it from outside.
+# No HEALTHCHECK: Kubernetes ignores it, and the admin port may be another. deploy/compose.yaml has one.
 ENTRYPOINT ["shop-auth-proxy"]
 CMD ["serve", "--config", "/etc/shop-auth-proxy/config.toml"]
