@@ -23,6 +23,7 @@
     │   ├── UpstreamTimeout        504
     │   └── UpstreamProtocolError  502
     ├── PacedOut                   503  no slot in time under the platform's rate limit
+    ├── Draining                   503  the proxy stops, and there was no answer in time
     ├── Overloaded                 503  more at once than is allowed
     └── InternalError              500  our own fault
 
@@ -208,6 +209,13 @@ class Overloaded(ProxyError):
 
     status, code, title = 503, "overloaded", "Too much at once"
     proxy_status = "connection_limit_reached"
+
+
+class Draining(ProxyError):
+    """The proxy stops, and the request was not answered in `server.drain_timeout`."""
+
+    status, code, title = 503, "draining", "The proxy is stopping"
+    proxy_status = "connection_terminated"
 
 
 class InternalError(ProxyError):

@@ -28,6 +28,12 @@ def complain(sentence: str) -> None:
 def redactor_for(config: Config) -> Redactor:
     """Return what keeps the configured secrets out of the log."""
     redactor = Redactor()
+    learn_secrets(redactor, config)
+    return redactor
+
+
+def learn_secrets(redactor: Redactor, config: Config) -> None:
+    """Keep the secrets of this configuration out of the log too."""
     for credentials in config.shops.all_credentials():
         redactor.add(credentials.client_secret.reveal())
     for client in config.clients.values():
@@ -36,4 +42,3 @@ def redactor_for(config: Config) -> Redactor:
     for proxy in (config.upstream.proxy, *(platform.proxy for platform in config.platforms.values())):
         if proxy is not None and proxy.password is not None:
             redactor.add(proxy.password.reveal())
-    return redactor

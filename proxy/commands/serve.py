@@ -2,10 +2,12 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from proxy import app
-from proxy.commands.common import complain, read_config, redactor_for
+from proxy.commands.common import complain, learn_secrets, read_config, redactor_for
+from proxy.config import load_config
 from proxy.config.clients import LONG_ENOUGH, short_secrets
 from proxy.systemd import take_supervisor
 from proxy.telemetry.logs import make_logger, route_library_logs, wants_color
@@ -30,7 +32,9 @@ async def serve(config_file: Path | None) -> int:
         log.warning("client.short_secret", client=name, mend=f"take {LONG_ENOUGH} characters or more, made by chance")
     try:
         outside = app.Outside(log, conceal=redactor.add_transient, redact=redactor.text, supervisor=supervisor)
-        await app.serve(config, outside)
+        await app.serve(
+            config, outside, load=lambda: load_config(config_file, os.environ), learn=partial(learn_secrets, redactor)
+        )
     except app.StartError as error:
         complain(str(error))
         return 2

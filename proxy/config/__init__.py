@@ -1,8 +1,9 @@
 """The configuration: TOML file or environment -> one frozen `Config`, or every problem at once.
 
     problems.py     gathers what is wrong, with its place
-    schema.py       every setting: its name, what it may hold, its default; and the settings that are not built yet
-    values.py       one value of the file -> what the setting holds; secrets, files, networks
+    schema.py       every setting: its name, what it may hold, its default
+    values.py       one value of the file -> what the setting holds; secrets, networks
+    files.py        reads files, and tells whether one was changed since
     environment.py  the form without a file: one shop from `SHOP_AUTH_PROXY_…` variables
     clients.py      what is to be checked about `[clients.NAME]`
     loading.py      puts it together
@@ -12,6 +13,7 @@ the variable's name), what is wrong, what to write instead. It never shows a val
 variables, since any value may be a secret in the wrong place.
 """
 
+from proxy.config.files import FileStamp, stamp
 from proxy.config.loading import load_config
 from proxy.config.problems import ConfigError
 from proxy.config.schema import (
@@ -30,10 +32,12 @@ __all__ = [
     "ClientConfig",
     "Config",
     "ConfigError",
+    "FileStamp",
     "LoggingConfig",
     "PacingConfig",
     "ServerConfig",
     "TokensConfig",
     "UpstreamConfig",
     "load_config",
+    "stamp",
 ]

@@ -11,11 +11,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from msgspec.structs import fields
 
 from proxy.config.clients import check_client, check_digests
 from proxy.config.environment import read_environment, refuse_beside_file
+from proxy.config.files import MAX_FILE, Unusable, read_text, shown
 from proxy.config.problems import ConfigError, Place, Problems, unknown
 from proxy.config.proxies import has_no_effect, proxy_for_all
 from proxy.config.schema import (
@@ -29,7 +30,7 @@ from proxy.config.schema import (
     ShopSettings,
     UpstreamConfig,
 )
-from proxy.config.values import MAX_FILE, Unusable, ValueReader, expectation, read_text, shown, type_name
+from proxy.config.values import ValueReader, expectation, type_name
 from proxy.platforms.addresses import is_loopback
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import SHOP_PLACEHOLDER, Credentials, Platform, is_shop_name
@@ -53,13 +54,13 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     """
     problems = Problems()
     values = ValueReader(path.parent if path else Path(), environ, from_text=path is None)
-    document = _read_toml(path, problems) if path else read_environment(environ, problems)
+    document = _read_toml(values.note(path), problems) if path else read_environment(environ, problems)
     config = None if document is None else Loader(values, problems).load(document)
     if path:
         refuse_beside_file(environ, values.variables_used, problems)
     if problems or config is None:
-        raise ConfigError(problems.lines())
-    return config
+        raise ConfigError(problems.lines(), values.files)
+    return structs.replace(config, files=values.files)
 
 
 def _read_toml(path: Path, problems: Problems) -> dict[str, Any] | None:

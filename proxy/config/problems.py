@@ -2,9 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TypeAlias
+
+from proxy.config.files import FileStamp
 
 # Where a setting stands: the keys that lead to it.
 Place: TypeAlias = tuple[str, ...]
@@ -13,11 +16,15 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class ConfigError(Exception):
-    """The configuration can't be used. `problems` has a line for each thing to mend, without any secret."""
+    """The configuration can't be used. `problems` has a line for each thing to mend, without any secret.
 
-    def __init__(self, problems: tuple[str, ...]) -> None:
+    `files` are those that were read, or sought: a change of one may be the mend.
+    """
+
+    def __init__(self, problems: tuple[str, ...], files: Mapping[Path, FileStamp]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+        self.files = files
 
 
 class Problems:

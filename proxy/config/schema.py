@@ -16,6 +16,7 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import fields
 
 from proxy.certificate import CertificateFiles
+from proxy.config.files import FileStamp
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import Platform, RateLimit, TokenRequestForm
 from proxy.platforms.shop import Shops
@@ -112,6 +113,7 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     route_by_host: Flag = True
     allow_anonymous: Flag = False
     tls: CertificateAndKey | None = None
+    drain_delay: DurationOrZero = 0.0
     drain_timeout: DurationOrZero = 30.0
     max_request_line: HeadSize = 16384
     max_header_size: HeadSize = 32768
@@ -224,7 +226,7 @@ class PlatformSettings(Struct, frozen=True, kw_only=True):
 class Config(Struct, frozen=True, kw_only=True):
     """The whole configuration, checked. `platforms` has the built-in ones too, each as the file changed it.
 
-    Each has its proxy, wherever that was set.
+    Each has its proxy, wherever that was set. `files` are those that it was read from, as they were then.
     """
 
     server: ServerConfig
@@ -236,6 +238,7 @@ class Config(Struct, frozen=True, kw_only=True):
     shops: Shops
     platforms: Mapping[str, Platform]
     clients: Mapping[str, ClientConfig] = field(default_factory=dict)
+    files: Mapping[Path, FileStamp] = field(default_factory=dict)
 
 
 SECTIONS: Final[Mapping[str, type[Struct]]] = MappingProxyType(

@@ -17,6 +17,7 @@ from typing import Any, Final, get_args
 import msgspec
 
 from proxy.certificate import CertificateFiles, UnusableCertificate, server_context
+from proxy.config.files import MAX_FILE, MAX_SECRET_FILE, FileStamp, Unusable, read_file, read_text, shown, stamp
 from proxy.config.schema import (
     UNCLEAN,
     CertificateAndKey,
@@ -34,9 +35,6 @@ from proxy.platforms.platform import RateLimit
 from proxy.platforms.url_prefix import parse_prefix
 from proxy.secret import Secret
 
-MAX_FILE: Final = 16 * 1024 * 1024  # bytes; all public certificate authorities together are below 1 MB
-MAX_SECRET_FILE: Final = 64 * 1024  # bytes; far above any secret, far below what hurts
-
 _UNCLEAN = re.compile(f"[{UNCLEAN}]")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # bool stands before int, which it is a kind of.
@@ -51,10 +49,6 @@ _TYPE_NAMES: Final = (
 _OWN_TOKEN_PARAMS: Final = ("grant_type", "client_id", "client_secret", "scope")
 
 
-class Unusable(Exception):
-    """A value can't be used; the text says why, and never holds the value."""
-
-
 def type_name(value: object) -> str:
     """Return what a TOML value is, in plain words."""
     return next((name for kind, name in _TYPE_NAMES if isinstance(value, kind)), "a date or time")
@@ -65,50 +59,24 @@ def expectation(annotation: Any) -> str:
     return f"must be {get_args(_rule(annotation))[1].description}"
 
 
-def shown(path: Path) -> str:
-    """Return a file's name for a message: on one line, whatever characters are in it."""
-    return str(path) if str(path).isprintable() else ascii(str(path))
-
-
-def read_file(path: Path, max_size: int) -> bytes:
-    """Return what is in a file of at most `max_size` bytes. Raises `Unusable`."""
-    name = shown(path)
-    try:
-        with path.open("rb") as file:
-            content = file.read(max_size + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        raise Unusable(f"the file {name} does not exist") from None
-    except IsADirectoryError:
-        raise Unusable(f"{name} is a directory, not a file") from None
-    except PermissionError:
-        raise Unusable(f"the file {name} may not be read by the user that runs this") from None
-    except (OSError, ValueError):  # ValueError: a NUL in the name, or characters that no file name can have
-        raise Unusable(f"the file {name} can't be read") from None
-    if len(content) > max_size:
-        raise Unusable(f"the file {name} is larger than {max_size} bytes")
-    return content
-
-
-def read_text(path: Path, max_size: int) -> str:
-    """Return the text of a file in UTF-8 of at most `max_size` bytes. Raises `Unusable`."""
-    try:
-        return read_file(path, max_size).decode()
-    except UnicodeDecodeError:
-        raise Unusable(f"the file {shown(path)} is not UTF-8") from None
-
-
 @dataclass(frozen=True, slots=True)
 class ValueReader:
     """Reads values.
 
     Relative file names begin at `directory`. With `from_text`, numbers and flags are written as text, as the
-    environment has them. `variables_used` collects the names of variables that were asked for.
+    environment has them. `variables_used` collects the names of variables that were asked for, `files` what was read.
     """
 
     directory: Path
     environ: Mapping[str, str]
     from_text: bool
     variables_used: set[str] = field(default_factory=set)
+    files: dict[Path, FileStamp] = field(default_factory=dict)
+
+    def note(self, path: Path) -> Path:
+        """Take note of a file that is about to be read."""
+        self.files[path] = stamp(path)
+        return path
 
     def read(self, annotation: Any, value: object) -> object:
         """Return what a setting with this annotation holds when `value` stands in the file. Raises `Unusable`."""
@@ -141,7 +109,7 @@ class ValueReader:
             case str():
                 source, text = "the text", value
             case {"file": str(name), **rest} if name and not rest:
-                path = self.directory / name
+                path = self.note(self.directory / name)
                 source, text = "the text in the file", read_text(path, MAX_SECRET_FILE)
                 # Editors and `echo` end a file with a newline. One, since a second is no habit but a mistake.
                 text = text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
@@ -174,7 +142,7 @@ class ValueReader:
     def _certificate_file(self, value: object, expected: str) -> Path:
         if not isinstance(value, str) or not value:
             raise Unusable(_with_type(expected, value))
-        path = self.directory / value
+        path = self.note(self.directory / value)
         read_file(path, MAX_FILE)  # says in words why a file can't be read
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
@@ -191,13 +159,15 @@ class ValueReader:
             case _:
                 raise Unusable(_with_type(expected, value))
         for path in (files.certificate, files.private_key):
-            read_file(path, MAX_FILE)  # says in words why a file can't be read
+            read_file(self.note(path), MAX_FILE)  # says in words why a file can't be read
         try:
             server_context(files)
         except UnusableCertificate as error:
             raise Unusable(f"{shown(error.file)}: {error}") from None
         except OSError:
             raise Unusable("the files can't be read") from None
+        for path in (files.certificate, files.private_key):
+            self.files.pop(path, None)  # the listener looks after these itself
         return files
 
 

@@ -121,6 +121,11 @@ class ClientConnection(web.RequestHandler):
         return self._server.stopping or self._requests >= self._server.limits.max_requests_per_connection
 
     @property
+    def cut_off(self) -> bool:
+        """Whether the time is over that requests in flight have at the end."""
+        return self._server.cut_off
+
+    @property
     def pipelined(self) -> bool:
         """Whether the client has sent more than the request that is served."""
         return bool(self._messages)
@@ -129,6 +134,11 @@ class ClientConnection(web.RequestHandler):
     def idle(self) -> bool:
         """Whether nobody would miss the connection."""
         return self._lingers or self._waits
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing of a request has come since the last one."""
+        return self._lingers or (self._waits and not self._watch.head_bytes)
 
     @property
     def _waits(self) -> bool:

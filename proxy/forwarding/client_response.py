@@ -136,6 +136,12 @@ class ClientResponse:
         if not self.keep_alive and (connection.pipelined or not self._read_whole):
             await connection.linger()
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether the proxy ends, and there is no more time for the answer; else the client is who has left."""
+        connection = self._request.protocol
+        return isinstance(connection, ClientConnection) and connection.cut_off
+
     def refuse_rest(self) -> None:
         """Take no more requests from this connection, nor the rest of this one."""
         self.keep_alive = self._read_whole = False

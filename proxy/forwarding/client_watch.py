@@ -84,6 +84,11 @@ class ClientWatch:
         """Whether a head is due: it has begun to come, or is the first one of the connection."""
         return self._head_since is not None
 
+    @property
+    def head_bytes(self) -> int:
+        """How much of a head has come."""
+        return self._head_bytes
+
     def head_came(self, count: int, now: float) -> bool:
         """Take note of bytes between two requests; tell whether a head may be as large as they are."""
         if self._head_since is None:

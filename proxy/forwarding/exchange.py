@@ -13,6 +13,7 @@ from proxy.forwarding.body import RequestBody
 from proxy.forwarding.client_response import ClientResponse
 from proxy.forwarding.rewriting import ShopLinks
 from proxy.forwarding.route import Route
+from proxy.forwarding.site import Site
 from proxy.forwarding.target import Target
 from proxy.forwarding.tracing import trace_id
 from proxy.forwarding.upstream_response import UpstreamResponse
@@ -36,6 +37,7 @@ class Exchange:
 
     request: web.BaseRequest
     response: ClientResponse
+    site: Site
     request_id: str
     started_at: float
     target: Target | None = None
@@ -51,12 +53,12 @@ class Exchange:
     answer: UpstreamResponse | None = None
     # The platform refused the call with a fresh token too, and the log has not said so yet.
     newly_not_permitted: bool = False
+    # Then: what the body of the answer begins with.
+    beginning: bytes = b""
     # What was spent waiting for the platform, in seconds, and when its answer went on to the client.
     upstream_seconds: float = 0.0
     answered_at: float | None = None
     error: ProxyError | None = None
-    # Then: what the body of the answer begins with.
-    beginning: bytes = b""
 
     @property
     def shop(self) -> str | None:

@@ -6,7 +6,7 @@ answer (`request.abandoned`).
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from proxy.errors import (
     BadRequest,
     BadTarget,
     BodyTooLarge,
+    Draining,
     InternalError,
     MethodNotSupported,
     Overloaded,
@@ -28,14 +29,12 @@ from proxy.errors import (
     UpstreamError,
     problem,
 )
-from proxy.forwarding.addressing import Addressing
 from proxy.forwarding.body import RequestBody
 from proxy.forwarding.client import check_request
 from proxy.forwarding.client_response import ClientResponse, WrittenResponse
 from proxy.forwarding.exchange import Exchange
 from proxy.forwarding.headers import (
     ClientConnectionInfo,
-    Hop,
     decrease_max_forwards,
     expects_continue,
     fields_named,
@@ -45,13 +44,13 @@ from proxy.forwarding.headers import (
     upstream_request_fields,
 )
 from proxy.forwarding.relay import relay
-from proxy.forwarding.rewriting import LinksOfShops, offer_gzip
+from proxy.forwarding.rewriting import offer_gzip
 from proxy.forwarding.rewritten_body import RewrittenBody, with_links_of_platform
-from proxy.forwarding.route import Route, Routes
+from proxy.forwarding.route import Route
+from proxy.forwarding.site import Site
 from proxy.forwarding.target import Target, call_segment, upstream_target
-from proxy.forwarding.upstream import Upstream, UpstreamRequest
+from proxy.forwarding.upstream import UpstreamRequest
 from proxy.forwarding.upstream_response import UpstreamResponse
-from proxy.guards.access import Access
 from proxy.guards.pacing import Pacer
 from proxy.telemetry.traffic import Traffic
 from proxy.tokens.cache import TokenCache
@@ -63,37 +62,24 @@ _MORE_TOKENS: Final = 2
 
 
 class Forwarder:
-    """Serves requests. `upstreams` maps a route's `any_address` to the connections to use."""
+    """Serves requests, each by the `site` that is set when it begins. `clock` is monotonic, in seconds."""
 
-    def __init__(  # noqa: PLR0913 - what a request meets on its way, each by its name
+    def __init__(
         self,
-        addressing: Addressing,
-        routes: Routes,
-        access: Access,
+        site: Site,
         tokens: TokenCache,
         pacer: Pacer,
-        upstreams: Mapping[bool, Upstream],
         log: FilteringBoundLogger,
         traffic: Traffic,
         *,
-        hop: Hop,
-        max_body_size: int,
-        max_requests: int,
         clock: Callable[[], float],
         new_request_id: Callable[[], str],
     ) -> None:
-        self._addressing = addressing
-        self._routes = routes
-        self._links = LinksOfShops()
-        self._access = access
+        self.site = site
         self._tokens = tokens
         self._pacer = pacer
-        self._upstreams = upstreams
         self._log = log
         self._traffic = traffic
-        self._hop = hop
-        self._max_body_size = max_body_size
-        self._max_requests = max_requests
         self._clock = clock
         self._new_request_id = new_request_id
         self.in_flight = 0
@@ -109,7 +95,10 @@ class Forwarder:
         except ConnectionError:
             self._abandon(exchange)  # seen here before aiohttp cancels this task
         except asyncio.CancelledError:
-            self._abandon(exchange)
+            if exchange.response.cut_off:
+                self._answer(exchange, Draining("The proxy was stopped before the answer came.", retry_after=1.0))
+            else:
+                self._abandon(exchange)
             raise
         except Exception:
             self._log.exception("request.failed", request_id=exchange.request_id)
@@ -132,21 +121,22 @@ class Forwarder:
         return WrittenResponse(keep_alive=False)
 
     async def _forward(self, exchange: Exchange) -> None:
-        if self.in_flight > self._max_requests:
+        site = exchange.site
+        if self.in_flight > site.max_requests:
             raise Overloaded("The proxy serves as many requests as it may (server.max_requests).", retry_after=1.0)
         # 1. route, but only for who is known: a host may stand for a shop, so that the answer would tell of it
-        check_request(exchange.request, self._hop)
+        check_request(exchange.request, site.hop)
         authorization = fields_named(exchange.request.raw_headers, b"authorization")
-        exchange.client = self._access.identify(authorization, exchange.request.remote)
-        target, base = self._addressing.read(exchange.request, self._hop, exchange.client)
+        exchange.client = site.access.identify(authorization, exchange.request.remote)
+        target, base = site.addressing.read(exchange.request, site.hop, exchange.client)
         exchange.target = target
         # 2. admit; only then is the shop looked up
-        self._access.check(exchange.client, exchange.request.method, target.shop)
+        site.access.check(exchange.client, exchange.request.method, target.shop)
         exchange.response.admitted()
-        route = exchange.route = self._routes.find(target.shop)
+        route = exchange.route = site.routes.find(target.shop)
         if route is None:
             raise UnknownShop(f"There is no shop '{target.shop}' here.")
-        exchange.links = self._links.find(route, base)
+        exchange.links = site.links.find(route, base)
         # 3. prepare
         upstream_request = await self._prepare(exchange, route, target)
         if upstream_request is None:
@@ -176,7 +166,7 @@ class Forwarder:
             request.raw_headers,
             host=route.host,
             request_id=exchange.request_id,
-            hop=self._hop,
+            hop=exchange.site.hop,
             connection=ClientConnectionInfo(
                 request.remote, b"https" if request.secure else b"http", b"%d.%d" % request.version
             ),
@@ -191,7 +181,9 @@ class Forwarder:
             exchange.response.keep_alive = False
         announced = first_named(request.raw_headers, b"content-length")
         body = exchange.body = RequestBody(
-            request.content, announced=None if announced is None else int(announced), max_size=self._max_body_size
+            request.content,
+            announced=None if announced is None else int(announced),
+            max_size=exchange.site.max_body_size,
         )
         if expects_continue(request.raw_headers) and not body.complete:
             exchange.response.send_continue()
@@ -223,7 +215,7 @@ class Forwarder:
             await exchange.answer.close()
         exchange.attempts += 1
         exchange.token = token
-        upstream = self._upstreams[route.any_address]
+        upstream = exchange.site.upstreams[route.any_address]
         begun_at = self._clock()
         try:
             exchange.answer = await upstream.send(request, token.authorization, exchange.response.send_interim)
@@ -297,9 +289,8 @@ class Forwarder:
         self._log.info("request.abandoned", **self._fields(exchange))
 
     def _open(self, request: web.BaseRequest) -> Exchange:
-        return Exchange(
-            request, ClientResponse(request), request_id(request.raw_headers) or self._new_request_id(), self._clock()
-        )
+        identifier = request_id(request.raw_headers) or self._new_request_id()
+        return Exchange(request, ClientResponse(request), self.site, identifier, self._clock())
 
     def _fields(self, exchange: Exchange, error: ProxyError | None = None) -> dict[str, Any]:
         return exchange.log_fields(self._clock(), error)

@@ -6,6 +6,7 @@ end, those whose bodies are still arriving too.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 from aiohttp import StreamReader, web
@@ -20,6 +21,7 @@ from proxy.forwarding.unreadable import parser_limits
 from proxy.guards.connections import ConnectionGuard
 from proxy.tasks import BackgroundTasks
 
+_LAST_WORDS: Final = 1.0  # seconds; a client may just be sending a request over a connection that it has kept
 _BUFFER_SIZE: Final = 1 << 16  # bytes read ahead of a slow upstream
 
 Refuse = Callable[[web.BaseRequest, ProxyError], Awaitable[web.StreamResponse]]
@@ -28,7 +30,8 @@ Refuse = Callable[[web.BaseRequest, ProxyError], Awaitable[web.StreamResponse]]
 class ClientServer(web.Server):
     """Makes a `ClientConnection` for each client; `handle` gets each request, `refuse` what is not one.
 
-    With `tls`, clients are to speak TLS; `guard` says who may hold a connection.
+    `guard` says who may hold a connection. `limits` may be set anew at any time; so may `tls`, and with it clients are
+    to speak TLS.
     """
 
     def __init__(
@@ -38,15 +41,16 @@ class ClientServer(web.Server):
         guard: ConnectionGuard,
         limits: ClientLimits,
         *,
-        tls: ListenerTls | None,
         tasks: BackgroundTasks,
     ) -> None:
         super().__init__(handle, handler_cancellation=True)
         self.refuse = refuse
         self.guard = guard
         self.limits = limits
-        self.tls = tls
-        self.stopping = False
+        self.tls: ListenerTls | None = None
+        self.stopping = False  # answers say that they are the last on their connection
+        self.cut_off = False  # there is no more time for answers
+        self._one_ended = asyncio.Event()
         self._tasks = tasks
 
     def __call__(self) -> web.RequestHandler:
@@ -81,28 +85,49 @@ class ClientServer(web.Server):
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """Take note of a new connection."""
         super().connection_made(handler, transport)
-        if self.stopping:
+        if self.cut_off:
             transport.close()  # it was on its way when the listener closed
 
-    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp named it
-        """Close idle connections, give requests in flight `timeout` seconds to finish, then break them off.
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        """Take note that a connection has ended; it counts until its task has ended too."""
+        task = handler.handler if isinstance(handler, ClientConnection) else None
+        super().connection_lost(handler, exc)
+        if task is None:
+            self._one_ended.set()
+        else:
+            task.add_done_callback(lambda _: self._one_ended.set())
 
-        Not aiohttp's way, which drops what still arrives of a request body.
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp named it
+        """Serve what was sent, and what is still sent on kept connections, for `timeout` seconds; then break it off.
+
+        A kept connection on which nothing comes is closed after `_LAST_WORDS`. Not aiohttp's way, which drops what
+        still arrives of a request body.
         """
         self.stopping = True
-        await asyncio.sleep(0)  # new connections are idle, but have to find that out
-        connections = [connection for connection in self.connections if isinstance(connection, ClientConnection)]
-        for connection in connections:
-            if connection.idle:
-                connection.force_close()
-        handlers = [task for connection in connections if (task := connection.handler) is not None]
+        await asyncio.sleep(0)  # what was on its way when the listener closed is let in
+        close_quiet = asyncio.get_running_loop().call_later(_LAST_WORDS, self._close_quiet)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self.connections:
+                    self._one_ended.clear()
+                    await self._one_ended.wait()
+        close_quiet.cancel()
+        self.cut_off = True
+        handlers = [task for connection in self._clients() if (task := connection.handler) is not None]
+        for task in handlers:
+            task.cancel()
         if handlers:
-            _, unfinished = await asyncio.wait(handlers, timeout=timeout)
-            for task in unfinished:
-                task.cancel()
             await asyncio.wait(handlers)
-        for connection in connections:
+        for connection in self._clients():
             connection.force_close()
+
+    def _close_quiet(self) -> None:
+        for connection in self._clients():
+            if connection.quiet:
+                connection.force_close()
+
+    def _clients(self) -> list[ClientConnection]:
+        return [connection for connection in self.connections if isinstance(connection, ClientConnection)]
 
     def _make_request(
         self,

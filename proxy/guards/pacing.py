@@ -94,6 +94,10 @@ class Pacer:
         self._keys_kept = _KEPT_KEYS
         self._turns = 0
 
+    def keep_to(self, policy: PacingPolicy) -> None:
+        """Follow another policy from now on."""
+        self._office.policy = policy
+
     def turn(self, key: bytes, client: str, limit: RateLimit | None) -> Turn:
         """Return the turn of a request that came in just now.
 

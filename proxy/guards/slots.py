@@ -37,7 +37,7 @@ class PacingPolicy:
     max_queue: int = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Office:
     """What the slots of all keys share. `clock` is monotonic, in seconds; `call_later` takes seconds and a function."""
 

@@ -79,6 +79,13 @@ class TokenCache:
         self._states = StateStore(policy.max_entries)
         self._first_requests = FirstRequests(policy.first_requests_per_second, longest_wait=policy.fetch_timeout)
 
+    def keep_to(self, policy: TokenPolicy, endpoint: TokenEndpoint) -> None:
+        """Follow another policy, and ask for tokens in another way, from now on; what is known stays."""
+        self._policy = policy
+        self._endpoint = endpoint
+        self._states.max_entries = policy.max_entries
+        self._first_requests = FirstRequests(policy.first_requests_per_second, longest_wait=policy.fetch_timeout)
+
     def current(self, request: TokenRequest) -> AccessToken | None:
         """Return a token that is good now, without waiting; if it is time, its successor is fetched meanwhile."""
         state = self._states.get(request.key)

@@ -11,7 +11,7 @@ class StateStore:
     """The states, by the key of their token request; `max_entries` with a token, and as many without."""
 
     def __init__(self, max_entries: int) -> None:
-        self._max_entries = max_entries
+        self.max_entries = max_entries
         self._with_token: dict[bytes, TokenState] = {}
         self._without: dict[bytes, TokenState] = {}
 
@@ -44,7 +44,7 @@ class StateStore:
         return len(self._with_token) + len(self._without)
 
     def _make_room(self, states: dict[bytes, TokenState]) -> None:
-        while len(states) >= self._max_entries:
+        while len(states) >= self.max_entries:
             oldest = next((key for key, state in states.items() if state.fetch is None), None)
             if oldest is None:
                 return

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from proxy import app
 from proxy.platforms.platform import RateLimit
 from tests.admin.asking import samples, status_of, with_wildcard
 from tests.peers import Connection, answering, closing, connected, request, response, serving, token_response
@@ -86,7 +85,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(app, "time", made)
+    monkeypatch.setattr("proxy.app.lifecycle.time", made)
     return made
 
 

@@ -213,7 +213,7 @@ def test_a_file_that_is_not_toml_is_told_with_the_line(path: Path, content: byte
 
 
 def test_a_byte_order_mark_before_the_file_is_passed_over(path: Path) -> None:
-    assert load(path, f"\ufeff{DEMO}") == load(path, DEMO)
+    assert load(path, f"\ufeff{DEMO}").shops == load(path, DEMO).shops
 
 
 def test_no_repr_shows_a_secret(path: Path) -> None:

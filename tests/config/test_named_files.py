@@ -8,8 +8,9 @@ import pytest
 import trustme
 
 from proxy.certificate import CertificateFiles
+from proxy.config.files import MAX_SECRET_FILE, Unusable
 from proxy.config.schema import CertificateAndKey, CertificateFile, SecretSource
-from proxy.config.values import MAX_SECRET_FILE, Unusable, ValueReader
+from proxy.config.values import ValueReader
 from proxy.secret import Secret
 
 SECRET = 'must be a text, { file = "…" } or { env = "NAME" }, and exactly one of them'

@@ -82,7 +82,7 @@ def test_an_unknown_name_is_answered_with_what_was_meant_or_what_is_known(name: 
 
 
 def test_the_error_has_the_problems_a_line_each() -> None:
-    error = ConfigError(("a: bad", "b: worse"))
+    error = ConfigError(("a: bad", "b: worse"), {})
 
     assert error.problems == ("a: bad", "b: worse")
     assert str(error) == "a: bad\nb: worse"

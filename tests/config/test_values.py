@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import fields
 
+from proxy.config.files import Unusable
 from proxy.config.schema import NAMED_SECTIONS, SECTIONS
-from proxy.config.values import Unusable, ValueReader
+from proxy.config.values import ValueReader
 from proxy.platforms.platform import TokenRequestForm
 
 TEXT = "must be a text, not empty and without control characters"

@@ -1,12 +1,14 @@
 """Connections to clients: what ends them, and how requests in flight outlive a stop."""
 
 import asyncio
+import json
 from contextlib import suppress
 
 import pytest
 
 from proxy.config import ServerConfig
 from proxy.forwarding import client as client_module
+from proxy.forwarding import listener
 from tests.peers import CHUNKED, Connection, answering, chunked, request, response
 from tests.proxies import WholePath, whole_path
 
@@ -146,19 +148,56 @@ async def test_a_request_without_end_is_broken_off_after_the_drain_timeout() -> 
         _, orderly = await client.read_to_end()
 
     assert not orderly
-    assert len(path.proxy.logged("request.abandoned")) == 1
+    [told] = path.proxy.logged("request.forwarded")
+    assert (told["code"], told["upstream_status"]) == ("draining", 200)
 
 
-async def test_idle_and_refused_connections_do_not_hold_up_a_stop() -> None:
+async def test_a_request_that_is_not_answered_in_the_drain_timeout_is_told_so() -> None:
+    asked = asyncio.Event()
+
+    async def api(connection: Connection) -> None:
+        await connection.read_request()
+        asked.set()
+        await connection.read_request()
+
+    async with whole_path(api, server=ServerConfig(port=0, drain_timeout=0.1)) as path, path.connect() as client:
+        await client.send(request())
+        await asked.wait()
+        await path.stop()
+        answer = await client.read_answer()
+        assert await client.at_end()
+
+    assert (answer.status, answer.values(b"Connection")) == (503, [b"close"])
+    assert json.loads(answer.body)["code"] == "draining"
+    assert len(path.proxy.logged("request.refused")) == 1
+
+
+async def test_a_request_that_still_comes_over_a_kept_connection_is_served_and_is_the_last() -> None:
+    async with (
+        whole_path(OK, server=PATIENT) as path,
+        path.connect() as kept,
+        path.connect() as half,
+    ):
+        await kept.ask(request())
+        await half.send(b"GET /demo/x HTTP/1.1\r\nHo")
+        await path.ask(request())  # the beginning of that is read by now
+        stopping = await begin_to_stop(path)
+        answers = [await kept.ask(request()), await half.ask(b"st: proxy\r\n\r\n")]
+        assert [await client.at_end() for client in (kept, half)] == [True, True]
+        await stopping
+
+    assert [(answer.status, answer.values(b"Connection")) for answer in answers] == [(200, [b"close"])] * 2
+
+
+async def test_idle_and_refused_connections_do_not_hold_up_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "_LAST_WORDS", 0.05)
     async with (
         whole_path(OK, server=PATIENT) as path,
         path.connect() as unused,
         path.connect() as idle,
-        path.connect() as half,
         path.connect() as refused,
     ):
         await idle.ask(request())
-        await half.send(b"GET /demo/x HTTP/1.1\r\nHo")
         await refused.ask(b"garbage\r\n\r\n")
         await path.stop()
-        assert [await client.at_end() for client in (unused, idle, half, refused)] == [True] * 4
+        assert [await client.at_end() for client in (unused, idle, refused)] == [True] * 3

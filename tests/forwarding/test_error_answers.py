@@ -7,6 +7,8 @@ import asyncio
 import json
 import logging
 import socket
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -302,7 +304,9 @@ async def test_a_mistake_of_our_own_is_an_internal_error_and_its_text_stays_here
             def find(self, key: str) -> None:
                 raise RuntimeError(f"oops at {key}")
 
-        path.proxy.running.forwarder._routes = Broken()  # type: ignore[assignment]
+        broken: Any = Broken()
+        forwarder = path.proxy.running.forwarder
+        forwarder.site = replace(forwarder.site, routes=broken)
         answer = await path.ask(request())
 
     assert problem(answer) == (500, "internal")

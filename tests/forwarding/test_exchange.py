@@ -83,7 +83,8 @@ class Parts:
     def exchange(self) -> Exchange:
         request: Any = self.request
         response: Any = self.response
-        return Exchange(request, response, "id-1", 1000.0)
+        site: Any = None
+        return Exchange(request, response, site, "id-1", 1000.0)
 
 
 def test_a_request_that_was_served_is_told_whole() -> None:

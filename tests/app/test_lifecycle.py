@@ -1,20 +1,15 @@
-"""The proxy as a whole: it starts, says why it can't, serves a request, and stops on a signal."""
+"""The proxy as a whole: it starts, says why it can't, and serves a request."""
 
-import asyncio
-import os
-import signal
 import socket
 from dataclasses import replace
 
 import pytest
-import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.http_parser import HttpRequestParserPy
 
-from proxy import app
-from proxy.app import Outside, StartError, serve
+from proxy.app import StartError
 from proxy.config import ServerConfig
-from tests.peers import Connection, answering, connected, request, response, serving, token_response
+from tests.peers import answering, connected, request, response, serving, token_response
 from tests.proxies import config, platform, proxying, shop, whole_path
 
 
@@ -64,44 +59,10 @@ async def test_a_port_in_use_is_a_sentence() -> None:
 
 
 async def test_without_the_strict_parser_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "HttpRequestParser", HttpRequestParserPy)
+    monkeypatch.setattr("proxy.app.lifecycle.HttpRequestParser", HttpRequestParserPy)
     with pytest.raises(StartError, match="C parser"):
         async with proxying(config()):
             pass
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_ends_it_after_the_request_in_flight(number: signal.Signals) -> None:
-    asked, answer_now = asyncio.Event(), asyncio.Event()
-    events: list[str] = []
-    started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-    async def api(connection: Connection) -> None:
-        await connection.read_request()
-        asked.set()
-        await answer_now.wait()
-        await connection.send(response(b"in time"))
-
-    def keep(_: object, __: str, event: structlog.typing.EventDict) -> str:
-        events.append(event["event"])
-        if event["event"] == "proxy.started":
-            started.set_result(event["port"])
-        if event["event"] == "proxy.stopping":
-            answer_now.set()
-        raise structlog.DropEvent
-
-    log = structlog.wrap_logger(None, processors=[keep], wrapper_class=structlog.make_filtering_bound_logger("debug"))
-    async with asyncio.timeout(20), serving(answering(token_response())) as tokens, serving(api) as peer:
-        settings = config(shop("demo", platform(tokens.port, peer.port)))
-        serving_it = asyncio.create_task(serve(settings, Outside(log=log, conceal=lambda _: None, redact=str)))
-        async with connected(await started) as client:
-            await client.send(request())
-            await asked.wait()
-            os.kill(os.getpid(), number)
-            assert (await client.read_answer()).body == b"in time"
-        await serving_it
-
-    assert events[-3:] == ["proxy.stopping", "request.forwarded", "proxy.stopped"]
 
 
 async def test_a_platform_without_private_addresses_is_not_reached_on_loopback() -> None:

@@ -1,0 +1,251 @@
+"""A proxy that serves: how it starts, takes another configuration, and stops.
+
+Rules: a configuration is taken whole or not at all: what can fail or has to wait comes first, and the rest is done in
+one go. Tokens, queues and connections belong to the process, not to the configuration, so those of unchanged shops go
+on. Requests in flight keep to the site they began with. Where the proxy listens stays as it is.
+
+At the end, while others still send requests here, all are served as before for `server.drain_delay` seconds, with
+`Connection: close` and no readiness. Then nobody is let in any more, and those who are in have `server.drain_timeout`
+seconds to finish.
+"""
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
+
+from proxy import __version__
+from proxy.admin.server import open_admin
+from proxy.admin.sources import Sources
+from proxy.app.connections import Connections, open_connections
+from proxy.app.outside import Outside, StartError
+from proxy.app.site import client_limits, pacing_policy, site_of, token_policy, who_may_call
+from proxy.certificate import CertificateFiles, UnusableCertificate
+from proxy.config import Config, UpstreamConfig
+from proxy.forwarding.forwarder import Forwarder
+from proxy.forwarding.listener import ClientServer
+from proxy.forwarding.listener_tls import ListenerTls
+from proxy.forwarding.site import Site
+from proxy.forwarding.upstream import Upstream
+from proxy.guards.connections import ConnectionGuard
+from proxy.guards.descriptors import room_for
+from proxy.guards.pacing import Pacer
+from proxy.platforms.addresses import is_loopback
+from proxy.tasks import BackgroundTasks
+from proxy.telemetry.metrics import ConnectionMetrics, PacingMetrics, ProcessMetrics, TokenMetrics
+from proxy.telemetry.traffic import Traffic
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.endpoint import TokenEndpoint
+
+_BACKLOG: Final = 1024  # connections that wait to be accepted
+
+
+class RunningProxy:
+    """A proxy that serves: what it serves with, and where it listens.
+
+    `admin` is the address of the admin port, `None` if that is switched off; `process` is what it tells of itself.
+    """
+
+    def __init__(self, config: Config, outside: Outside, connections: Connections, stack: AsyncExitStack) -> None:
+        self._outside = outside
+        self._stack = stack
+        self._tasks = BackgroundTasks()
+        stack.push_async_callback(self._tasks.close)
+        self._pseudonym = b"shop-auth-proxy-" + secrets.token_hex(8).encode()
+        self._started_with = self.config = config
+        self._upstream_connections, self._trusted = connections, _content(config.upstream)
+        self.process, self.connections = ProcessMetrics(), ConnectionMetrics()
+        self._token_metrics, self._pacing_metrics = TokenMetrics(), PacingMetrics()
+        self._traffic = Traffic(self._token_metrics.labels, time.monotonic)
+        loop = asyncio.get_running_loop()
+        self.tokens = TokenCache(
+            self._token_endpoint(config, connections),
+            token_policy(config),
+            self._tasks,
+            outside.log,
+            self._token_metrics,
+            clock=loop.time,
+            chance=random.random,
+        )
+        # The exact time for who measures it: the loop's own may stand still while callbacks run.
+        self.pacer = Pacer(
+            pacing_policy(config), self._pacing_metrics, clock=time.monotonic, call_later=loop.call_later
+        )
+        self.forwarder = Forwarder(
+            self._site(config, connections),
+            self.tokens,
+            self.pacer,
+            outside.log,
+            self._traffic,
+            clock=time.monotonic,
+            new_request_id=lambda: secrets.token_hex(16),
+        )
+        self._guard = ConnectionGuard(outside.log, self.connections, clock=loop.time)
+        self._server = ClientServer(
+            self.forwarder.handle, self.forwarder.refuse, self._guard, client_limits(config), tasks=self._tasks
+        )
+        self._limit_clients(config)
+        self._certificate: asyncio.Task[None] | None = None
+        self._use_certificate(config.server.tls, self._listener_tls(config.server.tls))
+        self.host, self.port = "", 0
+        self.admin: tuple[str, int] | None = None
+
+    async def start(self) -> None:
+        """Begin to listen. Raises `StartError`."""
+        config, log = self.config, self._outside.log
+        if config.admin.enabled:
+            self.admin = await self._open_admin(config)
+        try:
+            self._listener = await asyncio.get_running_loop().create_server(
+                self._server.door, config.server.host, config.server.port, backlog=_BACKLOG
+            )
+        except OSError as error:
+            raise StartError(
+                f"server.host, server.port: can't listen on {config.server.host} port {config.server.port}: "
+                f"{error.strerror or error}"
+            ) from None
+        self.host, self.port = self._listener.sockets[0].getsockname()[:2]
+        log.info(
+            "proxy.started",
+            host=self.host,
+            port=self.port,
+            who_may_call=who_may_call(config),
+            shops=len(config.shops.named),
+            tls=config.server.tls is not None,
+            version=__version__,
+        )
+        if self.admin is not None:
+            log.info("admin.started", host=self.admin[0], port=self.admin[1])
+        self.process.phase = "serving"
+
+    async def take(self, config: Config) -> tuple[str, ...]:
+        """Serve by another configuration from now on; return the settings that take effect at the next start only.
+
+        Raises `StartError` if that can't be done; then all stays as it was.
+        """
+        started = self._started_with
+        if not (config.clients or config.server.allow_anonymous or is_loopback(started.server.host)):
+            raise StartError(
+                f"server.host: the proxy still listens on {started.server.host}, where whoever reaches it could call"
+                " without [clients]: restart it"
+            )
+        connections, trusted = self._upstream_connections, _content(config.upstream)
+        if trusted != self._trusted:
+            connections = await self._stack.enter_async_context(
+                open_connections(config.upstream, self._outside.resolver)
+            )
+        same_files = config.server.tls == self.config.server.tls
+        tls = self._server.tls if same_files else self._listener_tls(config.server.tls)
+        # From here on nothing waits and nothing fails.
+        self.config, self._upstream_connections, self._trusted = config, connections, trusted
+        self.tokens.keep_to(token_policy(config), self._token_endpoint(config, connections))
+        self.pacer.keep_to(pacing_policy(config))
+        self.forwarder.site = self._site(config, connections)
+        self._server.limits = client_limits(config)
+        self._limit_clients(config)
+        if not same_files:
+            self._use_certificate(config.server.tls, tls)
+        fixed = {
+            "server.host": (config.server.host, started.server.host),
+            "server.port": (config.server.port, started.server.port),
+            "admin": (config.admin, started.admin),
+            "logging": (config.logging, started.logging),
+        }
+        return tuple(name for name, (wanted, is_so) in fixed.items() if wanted != is_so)
+
+    async def stop(self) -> None:
+        """Let nobody in any more, and those who are in finish."""
+        self.process.phase = "draining"
+        server = self.config.server
+        self._outside.log.info("proxy.stopping", in_flight=self.forwarder.in_flight)
+        self._server.stopping = True
+        await asyncio.sleep(server.drain_delay)
+        self._listener.close()
+        await self._server.shutdown(server.drain_timeout)
+        self._outside.log.info("proxy.stopped")
+
+    def _site(self, config: Config, connections: Connections) -> Site:
+        clock = asyncio.get_running_loop().time
+        upstreams = {
+            any_address: Upstream(
+                connector,
+                self._tasks,
+                connect_timeout=config.upstream.connect_timeout,
+                read_timeout=config.upstream.read_timeout,
+                clock=clock,
+            )
+            for any_address, connector in connections.connectors.items()
+        }
+        return site_of(config, upstreams, self._pseudonym, clock=clock)
+
+    def _token_endpoint(self, config: Config, connections: Connections) -> TokenEndpoint:
+        return TokenEndpoint(
+            connections.sessions, fetch_timeout=config.tokens.fetch_timeout, conceal=self._outside.conceal
+        )
+
+    def _limit_clients(self, config: Config) -> None:
+        server = config.server
+        room = room_for(server.max_connections, self._outside.log)
+        self._guard.keep_to(room, server.max_connections_per_address, server.trusted_proxies)
+
+    def _listener_tls(self, files: CertificateFiles | None) -> ListenerTls | None:
+        try:
+            return None if files is None else ListenerTls(files, self._outside.log)
+        except (UnusableCertificate, OSError) as error:
+            raise StartError(f"server.tls: {error}") from None
+
+    def _use_certificate(self, files: CertificateFiles | None, tls: ListenerTls | None) -> None:
+        if self._certificate is not None:
+            self._certificate.cancel()
+        self._certificate = None if tls is None else self._tasks.start(tls.keep_fresh(), name="certificate")
+        self._server.tls = tls
+
+    async def _open_admin(self, config: Config) -> tuple[str, int]:
+        sources = Sources(
+            version=__version__,
+            process=self.process,
+            shops=lambda: self.config.shops,
+            find=lambda key: route.token_request if (route := self.forwarder.site.routes.find(key)) else None,
+            tokens=self.tokens,
+            token_metrics=self._token_metrics,
+            pacer=self.pacer,
+            pacing=self._pacing_metrics,
+            traffic=self._traffic,
+            in_flight=lambda: self.forwarder.in_flight,
+            connections=lambda: self.connections.open,
+            redact=self._outside.redact,
+            clock=time.monotonic,
+        )
+        host, port = config.admin.host, config.admin.port
+        try:
+            return await self._stack.enter_async_context(open_admin(sources, host, port))
+        except OSError as error:
+            raise StartError(
+                f"admin.host, admin.port: can't listen on {host} port {port}: {error.strerror or error};"
+                " choose another port, or set admin.enabled = false"
+            ) from None
+
+
+@asynccontextmanager
+async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProxy]:
+    """Serve while the context lasts. Raises `StartError`."""
+    if HttpRequestParser is HttpRequestParserPy:
+        raise StartError("aiohttp runs without its C parser, which is less strict: install a wheel of aiohttp.")
+    async with AsyncExitStack() as stack:
+        connections = await stack.enter_async_context(open_connections(config.upstream, outside.resolver))
+        proxy = RunningProxy(config, outside, connections, stack)
+        await proxy.start()
+        try:
+            yield proxy
+        finally:
+            await proxy.stop()
+
+
+def _content(config: UpstreamConfig) -> bytes | None:
+    """Return the certificates that are trusted besides the usual ones; the same file may have others tomorrow."""
+    return None if config.ca_file is None else config.ca_file.read_bytes()

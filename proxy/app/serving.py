@@ -1,0 +1,42 @@
+"""The process: its signals, who started it, and the proxy that runs in it."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from proxy.app.lifecycle import running
+from proxy.app.outside import Outside, StartError, hosts_leading_here
+from proxy.app.reloading import LOOKUPS, Reloader
+from proxy.config import Config
+from proxy.tasks import BackgroundTasks
+
+
+async def serve(
+    config: Config, outside: Outside, *, load: Callable[[], Config], learn: Callable[[Config], None]
+) -> None:
+    """Serve until SIGTERM or SIGINT; a second signal ends the process at once. Raises `StartError`.
+
+    SIGHUP, or a change of a file, has the configuration read anew: `load` does that, and `learn` hears of it first.
+    """
+    stop, reload = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
+    if found := await hosts_leading_here(config, within=LOOKUPS, resolver=outside.resolver):
+        raise StartError("\n".join(found))
+    async with AsyncExitStack() as stack:
+        tasks = BackgroundTasks()
+        stack.push_async_callback(tasks.close)
+        proxy = await stack.enter_async_context(running(config, outside))
+        if not outside.supervisor.ready(f"listening on {proxy.host} port {proxy.port}"):
+            outside.log.warning("proxy.supervisor_not_told", hint="NOTIFY_SOCKET can't be written to")
+        tasks.start(outside.supervisor.keep_alive(), name="watchdog")
+        reloader = Reloader(proxy, outside, load, learn, asked=reload)
+        reloading = tasks.start(reloader.keep_fresh(), name="reload")
+        await stop.wait()
+        reloading.cancel()
+        outside.supervisor.stopping("finishing the requests in flight")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,33 @@
+"""What a configuration says of requests, put together once.
+
+Rules: a site is never changed. When the configuration is read anew another one takes its place; a request keeps to the
+one it began with, to its end.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from proxy.forwarding.addressing import Addressing
+from proxy.forwarding.headers import Hop
+from proxy.forwarding.rewriting import LinksOfShops
+from proxy.forwarding.route import Routes
+from proxy.forwarding.upstream import Upstream
+from proxy.guards.access import Access
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Which shops are served, how, and to whom.
+
+    `upstreams` maps a route's `any_address` to the connections to use; `max_body_size` is in bytes, `max_requests` how
+    many are served at once.
+    """
+
+    addressing: Addressing
+    access: Access
+    routes: Routes
+    links: LinksOfShops
+    upstreams: Mapping[bool, Upstream]
+    hop: Hop
+    max_body_size: int
+    max_requests: int
