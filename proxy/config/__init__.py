@@ -6,6 +6,7 @@
     files.py        reads files, and tells whether one was changed since
     environment.py  the form without a file: one shop from `SHOP_AUTH_PROXY_…` variables
     clients.py      what is to be checked about `[clients.NAME]`
+    listeners.py    the same, about where the proxy listens
     loading.py      puts it together
 
 Rules: unknown keys are problems; nothing is parsed and then without effect. A problem is one line: the key's path (or

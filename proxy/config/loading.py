@@ -17,12 +17,12 @@ from msgspec.structs import fields
 from proxy.config.clients import check_client, check_digests
 from proxy.config.environment import read_environment, refuse_beside_file
 from proxy.config.files import MAX_FILE, Unusable, read_text, shown
+from proxy.config.listeners import check_exposure, check_ports, check_share
 from proxy.config.problems import ConfigError, Place, Problems, unknown
 from proxy.config.proxies import has_no_effect, proxy_for_all
 from proxy.config.schema import (
     NAMED_SECTIONS,
     SECTIONS,
-    AdminConfig,
     ClientConfig,
     Config,
     PlatformSettings,
@@ -31,7 +31,6 @@ from proxy.config.schema import (
     UpstreamConfig,
 )
 from proxy.config.values import ValueReader, expectation, type_name
-from proxy.platforms.addresses import is_loopback
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import SHOP_PLACEHOLDER, Credentials, Platform, is_shop_name
 from proxy.platforms.shop import Shop, Shops
@@ -39,7 +38,6 @@ from proxy.platforms.shoprenter import SHOPRENTER
 from proxy.platforms.toss_shopping import TOSS_SHOPPING, TOSS_SHOPPING_ALPHA
 
 WILDCARD: Final = "*"
-EVERY_ADDRESS: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - to compare with
 BUILT_IN: Final[Mapping[str, Platform]] = MappingProxyType(
     {platform.name: platform for platform in (SHOPRENTER, TOSS_SHOPPING, TOSS_SHOPPING_ALPHA)}
 )
@@ -107,7 +105,7 @@ class Loader:
                 self._check_clients(clients)
             else:
                 self._problems.add((name,), unknown("setting", name, {*SECTIONS, *NAMED_SECTIONS}))
-        self._check_ports(sections["server"], sections["admin"])
+        check_ports(sections["server"], sections["admin"], self._problems)
         if not shops:
             self._problems.add(("shops",), "there is no shop: add [shops.NAME] with its client_id and client_secret")
         self._check_hosts(platforms.values(), shops)
@@ -128,19 +126,10 @@ class Loader:
         settings = self._settings((name,), table, SECTIONS[name])
         section = SECTIONS[name](**settings)
         if isinstance(section, ServerConfig):
-            self._check_exposure(section)
+            check_exposure(section, self._problems, has_clients=self._has_clients)
             # Only as it is written: whoever lowers max_connections alone need not know of the other.
-            self._check_share(settings.get("max_connections_per_address", 0), section.max_connections)
+            check_share(settings.get("max_connections_per_address", 0), section.max_connections, self._problems)
         return section
-
-    def _check_share(self, per_address: int, in_all: int) -> None:
-        most = ("server", "max_connections")
-        if per_address > in_all and most not in self._problems:
-            self._problems.add(
-                ("server", "max_connections_per_address"),
-                f"no address can have more connections than all together: write {in_all} or less, or raise"
-                f" {self._problems.name(most)}",
-            )
 
     def _proxy_for_all(self, upstream: UpstreamConfig) -> EgressProxy | None:
         try:
@@ -148,32 +137,6 @@ class Loader:
         except ValueError as error:
             self._problems.add(("upstream", "trust_env"), str(error))
             return None
-
-    def _check_exposure(self, server: ServerConfig) -> None:
-        anonymous = ("server", "allow_anonymous")
-        clients = self._problems.name(("clients",))
-        if self._has_clients:
-            if server.allow_anonymous:
-                self._problems.add(
-                    anonymous, f"has no effect beside {clients}, whose credentials every request needs: remove one"
-                )
-        elif not (server.allow_anonymous or anonymous in self._problems or is_loopback(server.host)):
-            self._problems.add(
-                ("server", "host"),
-                "is not a loopback address, so that whoever reaches it could use every shop with your credentials:"
-                f' write "127.0.0.1", or say who may call ({clients}; shop-auth-proxy new-client makes one), or set'
-                f" {self._problems.name(anonymous)} = true if anybody may",
-            )
-
-    def _check_ports(self, server: ServerConfig, admin: AdminConfig) -> None:
-        same_address = server.host == admin.host or not {server.host, admin.host}.isdisjoint(EVERY_ADDRESS)
-        places = [(section, key) for section in ("server", "admin") for key in ("host", "port")]
-        known = not any(place in self._problems for place in places)
-        if known and admin.enabled and admin.port == server.port != 0 and same_address:
-            self._problems.add(
-                ("admin", "port"),
-                f"is {self._problems.name(('server', 'port'))} too: choose another one, or 0 for any free port",
-            )
 
     def _shop(self, key: str, table: object, known_platforms: set[str]) -> Mapping[str, Any]:
         place = ("shops", key)

@@ -8,38 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.config import Config, ConfigError, load_config
 from proxy.config.loading import Loader
 from proxy.config.problems import Problems
 from proxy.config.schema import SECTIONS, setting_names
 from proxy.config.values import ValueReader
+from tests.config.written import DEMO, EXPOSED, load, problems
 
-DEMO = '[shops.demo]\nclient_id = "id"\nclient_secret = "s3cret"\n'
 MINE = 'token_url = "https://a.example/token"\napi_url = "https://{shop}.a.example/api/"\n'
 NAME_RULE = "a shop name has 1 to 63 of the characters a-z, 0-9 and hyphen, and no hyphen at either end"
 KNOWN_SECTIONS = "known are admin, clients, logging, pacing, platforms, server, shops, tokens, upstream"
-EXPOSED = (
-    "server.host: is not a loopback address, so that whoever reaches it could use every shop with your credentials:"
-    ' write "127.0.0.1", or say who may call (clients; shop-auth-proxy new-client makes one), or set'
-    " server.allow_anonymous = true if anybody may"
-)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "config.toml"
-
-
-def load(path: Path, text: str) -> Config:
-    path.write_text(text, encoding="utf-8")
-    return load_config(path, {})
-
-
-def problems(path: Path, text: str) -> tuple[str, ...]:
-    with pytest.raises(ConfigError) as caught:
-        load(path, text)
-    assert "s3cret" not in str(caught.value) + repr(caught.value)
-    return caught.value.problems
 
 
 @pytest.mark.parametrize(
@@ -213,39 +190,6 @@ def test_all_problems_come_at_once_in_the_order_of_the_file(path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[server]\nport = 9090",
-        "[admin]\nport = 8080",
-        '[server]\nhost = "0.0.0.0"\nallow_anonymous = true\nport = 9090',
-        '[admin]\nhost = "::"\nport = 8080',
-    ],
-)
-def test_the_admin_port_is_not_the_servers(path: Path, text: str) -> None:
-    assert problems(path, f"{text}\n{DEMO}") == (
-        "admin.port: is server.port too: choose another one, or 0 for any free port",
-    )
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[admin]\nport = 0\n[server]\nport = 0",
-        "[admin]\nenabled = false\nport = 8080",
-        '[admin]\nhost = "127.0.0.2"\nport = 8080',
-    ],
-)
-def test_ports_that_are_not_in_each_others_way_are_no_problem(path: Path, text: str) -> None:
-    assert load(path, f"{text}\n{DEMO}").shops.named
-
-
-def test_ports_are_not_compared_where_one_has_a_problem_of_its_own(path: Path) -> None:
-    [found] = problems(path, f'[admin]\nport = 8080\nhost = "a b"\n{DEMO}')
-
-    assert found.startswith("admin.host: ")
-
-
 def test_a_host_without_a_placeholder_is_for_the_one_shop_of_its_platform(path: Path) -> None:
     text = f"""
         {DEMO}platform = "mine"
@@ -273,20 +217,6 @@ def test_a_problem_elsewhere_keeps_none_of_a_platform_from_being_told(path: Path
         "platforms.mine.hosts",
         "platforms.shoprenter.rewrite_links",
     ]
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost", "LocalHost"])
-def test_on_loopback_anybody_may_call(path: Path, host: str) -> None:
-    assert load(path, f'{DEMO}[server]\nhost = "{host}"').server.host == host
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.0.2.1", "proxy.example.com", "localhost.example.com"])
-def test_elsewhere_anybody_may_call_only_if_that_is_written_down(path: Path, host: str) -> None:
-    text = f'{DEMO}[server]\nhost = "{host}"\n'
-
-    assert problems(path, text) == (EXPOSED,)
-    assert problems(path, f"{text}allow_anonymous = false") == (EXPOSED,)
-    assert load(path, f"{text}allow_anonymous = true").server.host == host
 
 
 @pytest.mark.parametrize("clients", ["[clients.erp]\nsecret = 1", "clients = 1", "[clients]"])
