@@ -15,8 +15,34 @@ from typing import Any
 from proxy import __version__
 
 _DESCRIPTION = """\
-Lets old integrations call shop platforms that want OAuth 2.0: a plain request to /<shop>/… goes to the shop's API
-with an access token."""
+Lets old integrations call shop platforms that want OAuth 2.0: a plain request
+to /<shop>/… goes to the shop's API with an access token."""
+
+# What each command does, and how it is used; the terminal is taken to be 80 characters wide.
+_EPILOG = """\
+first steps:
+  shop-auth-proxy demo                          try it, with no account
+  shop-auth-proxy check --config config.toml    is the configuration right?
+  shop-auth-proxy serve --config config.toml    run it"""
+_SERVE = """\
+Runs the proxy until SIGTERM or Ctrl-C; requests in flight are finished. SIGHUP
+reads the configuration anew, and so does a change of one of its files. The log
+is on stdout; health, metrics and the status page are on the admin port, by
+default http://localhost:9090/status."""
+_CHECK = """\
+Tells all that is wrong with the configuration, with its place and what to do;
+then asks each shop's token endpoint, and shows a line per shop. The exit status
+is 0 if all is well, 1 if a shop gets no token, 2 if the configuration is wrong."""
+_TOKEN = """\
+Asks for an access token and prints it, and nothing else:
+  curl -H "Authorization: Bearer $(shop-auth-proxy token demo)" https://…"""
+_NEW_CLIENT = """\
+Makes a random secret for somebody who may call the proxy. The lines for the
+configuration, which hold only its digest, are on stdout; the secret itself is
+shown once, on stderr:
+  shop-auth-proxy new-client erp >> config.toml"""
+_DEMO = """\
+Runs simulated shops with the proxy in front of them, and tells what to try."""
 
 _CONFIG_HELP = "the configuration file; without it, one shop is taken from SHOP_AUTH_PROXY_… environment variables"
 
@@ -51,24 +77,28 @@ def _open_standard_streams() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="shop-auth-proxy", description=_DESCRIPTION, allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    serve = commands.add_parser("serve", help="run the proxy", allow_abbrev=False)
-    check = commands.add_parser("check", help="check the configuration, and ask for a token for each shop")
-    check.add_argument("--offline", action="store_true", help="check the configuration only")
-    token = commands.add_parser("token", help="print an access token for a shop, for use with curl")
-    token.add_argument("shop", metavar="SHOP", help="the shop, as it stands in the path of a request")
-    new_client = commands.add_parser(
-        "new-client", help="make a secret for a client, and the configuration lines for it"
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="shop-auth-proxy", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw, allow_abbrev=False
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, title="commands", metavar="COMMAND")
+
+    def command(name: str, summary: str, description: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=summary, description=description, formatter_class=raw, allow_abbrev=False)
+
+    serve = command("serve", "run the proxy", _SERVE)
+    check = command("check", "check the configuration, and ask for a token for each shop", _CHECK)
+    check.add_argument("--offline", action="store_true", help="check the configuration only")
+    token = command("token", "print an access token for a shop, for use with curl", _TOKEN)
+    token.add_argument("shop", metavar="SHOP", help="the shop, as it stands in the path of a request")
+    new_client = command("new-client", "make a secret for a client, and the configuration lines for it", _NEW_CLIENT)
     new_client.add_argument("name", metavar="NAME", help="what the client is to be called; its user name in HTTP Basic")
-    demo = commands.add_parser("demo", help="try the proxy against simulated shops; needs no account")
+    demo = command("demo", "try the proxy against simulated shops; needs no account", _DEMO)
     demo.add_argument("--port", type=_port, metavar="N", help="where the proxy listens (default: 8080)")
     demo.add_argument("--once", action="store_true", help="make a few calls, show them, and exit")
-    for command in (serve, check, token):
-        command.add_argument("--config", type=Path, metavar="FILE", help=_CONFIG_HELP)
+    for with_file in (serve, check, token):
+        with_file.add_argument("--config", type=Path, metavar="FILE", help=_CONFIG_HELP)
     return parser
 
 
