@@ -64,6 +64,7 @@ def test_a_certificate_with_its_key_makes_a_context_for_tls_1_2_and_newer(tmp_pa
         (chain(GOOD), b"x" * (1 << 20) + KEY, "key.pem", "the file is larger than 1048576 bytes"),
         (chain(GOOD), ENCRYPTED, "key.pem", "the key is encrypted, and nobody is there to give the passphrase"),
     ],
+    ids=lambda value: value if isinstance(value, str) and value.isprintable() else "file",  # not what is in it
 )
 def test_what_can_not_be_used_is_told_by_its_file(
     tmp_path: Path, certificate: bytes, key: bytes, file: str, sentence: str

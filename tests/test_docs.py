@@ -99,7 +99,8 @@ def test_the_example_is_a_configuration_with_nothing_but_defaults(example: Path,
         '[shops.demo]\nclient_id = "0123456789abcdef"\nclient_secret = { file = "demo" }\n', encoding="utf-8"
     )
 
-    assert load_config(example, {}) == load_config(least, {})
+    whole, small = (msgspec.structs.replace(load_config(path, {}), files={}) for path in (example, least))
+    assert whole == small
 
 
 def test_the_example_with_every_setting_switched_on_is_a_configuration(example: Path) -> None:

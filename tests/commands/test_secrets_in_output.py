@@ -27,6 +27,9 @@ CONFIGURATION: Final = """
 port = {port}
 max_requests = 2
 header_timeout = 0.5
+drain_timeout = 0.1
+[admin]
+port = 0
 [upstream]
 read_timeout = 0.5
 max_body_size = 3000000
@@ -101,12 +104,16 @@ class Api:
 
     def __init__(self) -> None:
         self.via = b""
+        self.asked_at_last = asyncio.Event()
 
     async def __call__(self, connection: Connection) -> None:
         while asked := await connection.read_request():
             self.via = asked.values(b"Via")[-1]
             match asked.request_line.split()[1].partition(b"?")[0]:
                 case b"/api/silent":
+                    await connection.reader.read()
+                case b"/api/silent/last":
+                    self.asked_at_last.set()
                     await connection.reader.read()
                 case b"/api/broken":
                     await connection.send(b"HTTP/1.1 2x0 " + TOKEN.encode() + b"\r\nX: " + asked.head + b"\r\n\r\n")
@@ -238,7 +245,11 @@ async def all_that_comes_out(directory: Path, level: str, log_format: str) -> tu
             await listening(port)
             served = Served(port, directory, api)
             await served.go_through_everything()
-            command.send_signal(signal.SIGTERM)
+            async with connected(port) as client:
+                await client.send(request(target=b"/demo/silent/last", fields=bearer(ERP_TEXT)))
+                await api.asked_at_last.wait()
+                command.send_signal(signal.SIGTERM)
+                served.note(await client.read_answer())
             ended = await command.end()
     assert ended.status == 0
     return served, ended.stdout + ended.stderr
