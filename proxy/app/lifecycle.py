@@ -28,7 +28,7 @@ from proxy.app.site import client_limits, pacing_policy, site_of, token_policy, 
 from proxy.certificate import CertificateFiles, UnusableCertificate
 from proxy.config import Config, UpstreamConfig
 from proxy.forwarding.forwarder import Forwarder
-from proxy.forwarding.listener import ClientServer
+from proxy.forwarding.listener import ClientServer, close_listener
 from proxy.forwarding.listener_tls import ListenerTls
 from proxy.forwarding.site import Site
 from proxy.forwarding.upstream import Upstream
@@ -165,7 +165,7 @@ class RunningProxy:
         self._outside.log.info("proxy.stopping", in_flight=self.forwarder.in_flight)
         self._server.stopping = True
         await asyncio.sleep(server.drain_delay)
-        self._listener.close()
+        await close_listener(self._listener)
         await self._server.shutdown(server.drain_timeout)
         self._outside.log.info("proxy.stopped")
 

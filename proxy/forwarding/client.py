@@ -67,7 +67,7 @@ class ClientConnection(web.RequestHandler):
 
     def leave(self) -> None:
         """Give the place back."""
-        self._server.guard.leave(self)
+        self._server.left(self)
 
     def drop(self) -> None:
         """End the connection at once, to the good of another."""
@@ -137,8 +137,9 @@ class ClientConnection(web.RequestHandler):
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing of a request has come since the last one."""
-        return self._lingers or (self._waits and not self._watch.head_bytes)
+        """Whether nothing of a request has come since the last one, or since the connection was accepted."""
+        in_handshake = self._wire is None
+        return in_handshake or self._lingers or (self._waits and not self._watch.head_bytes)
 
     @property
     def _waits(self) -> bool:

@@ -1,7 +1,7 @@
 """Where clients arrive: makes their connections, and lets them go on to their end when the proxy stops.
 
-Rules: a connection that can't have a place costs nothing more. When the proxy stops, requests in flight go on to their
-end, those whose bodies are still arriving too.
+Rules: a connection that can't have a place costs nothing more. When the proxy stops, whoever was let in is served: those
+whose requests are still arriving too, and those who are still at the TLS handshake.
 """
 
 import asyncio
@@ -25,6 +25,18 @@ _LAST_WORDS: Final = 1.0  # seconds; a client may just be sending a request over
 _BUFFER_SIZE: Final = 1 << 16  # bytes read ahead of a slow upstream
 
 Refuse = Callable[[web.BaseRequest, ProxyError], Awaitable[web.StreamResponse]]
+
+
+async def close_listener(listener: asyncio.Server) -> None:
+    """Let nobody in any more, but those who have just come.
+
+    `Server.close` alone would lose a connection that asyncio has accepted and not handed on yet (CPython issue 109564).
+    """
+    loop = asyncio.get_running_loop()
+    for listening in listener.sockets:
+        loop.remove_reader(listening.fileno())
+    await asyncio.sleep(0)
+    listener.close()
 
 
 class ClientServer(web.Server):
@@ -97,6 +109,11 @@ class ClientServer(web.Server):
         else:
             task.add_done_callback(lambda _: self._one_ended.set())
 
+    def left(self, connection: ClientConnection) -> None:
+        """Take note that a connection has given back its place."""
+        self.guard.leave(connection)
+        self._one_ended.set()
+
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp named it
         """Serve what was sent, and what is still sent on kept connections, for `timeout` seconds; then break it off.
 
@@ -108,7 +125,7 @@ class ClientServer(web.Server):
         close_quiet = asyncio.get_running_loop().call_later(_LAST_WORDS, self._close_quiet)
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                while self.connections:
+                while self.connections or len(self.guard):  # the guard knows those in the TLS handshake too
                     self._one_ended.clear()
                     await self._one_ended.wait()
         close_quiet.cancel()
@@ -122,9 +139,9 @@ class ClientServer(web.Server):
             connection.force_close()
 
     def _close_quiet(self) -> None:
-        for connection in self._clients():
-            if connection.quiet:
-                connection.force_close()
+        for connection in self.guard.held():
+            if isinstance(connection, ClientConnection) and connection.quiet:
+                connection.drop()
 
     def _clients(self) -> list[ClientConnection]:
         return [connection for connection in self.connections if isinstance(connection, ClientConnection)]

@@ -132,6 +132,10 @@ class ConnectionGuard:
                 failed_so_far=self._metrics.failed_handshakes,
             )
 
+    def held(self) -> list[Held]:
+        """Return the connections that have a place."""
+        return list(self._held)
+
     def __len__(self) -> int:
         """Count the connections that have a place."""
         return len(self._held)
