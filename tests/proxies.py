@@ -56,6 +56,7 @@ class TestedProxy:
     __test__ = False
 
     running: RunningProxy
+    outside: Outside
     events: list[dict[str, Any]] = field(default_factory=list)
     more_logged: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -93,7 +94,7 @@ async def proxying(settings: Config, *, resolver: AbstractResolver | None = None
         log=log, conceal=lambda token: None, redact=lambda text: text.replace(SECRET, "[hidden]"), resolver=resolver
     )
     async with running(settings, outside) as proxy:
-        yield TestedProxy(proxy, events, more_logged)
+        yield TestedProxy(proxy, outside, events, more_logged)
 
 
 @dataclass(slots=True)

@@ -134,13 +134,9 @@ class RunningProxy:
                 f"server.host: the proxy still listens on {started.server.host}, where whoever reaches it could call"
                 " without [clients]: restart it"
             )
-        connections, trusted = self._upstream_connections, _content(config.upstream)
-        if trusted != self._trusted:
-            connections = await self._stack.enter_async_context(
-                open_connections(config.upstream, self._outside.resolver)
-            )
         same_files = config.server.tls == self.config.server.tls
         tls = self._server.tls if same_files else self._listener_tls(config.server.tls)
+        connections, trusted = await self._connections_for(config.upstream)
         # From here on nothing waits and nothing fails.
         self.config, self._upstream_connections, self._trusted = config, connections, trusted
         self.tokens.keep_to(token_policy(config), self._token_endpoint(config, connections))
@@ -168,6 +164,20 @@ class RunningProxy:
         await close_listener(self._listener)
         await self._server.shutdown(server.drain_timeout)
         self._outside.log.info("proxy.stopped")
+
+    async def _connections_for(self, config: UpstreamConfig) -> tuple[Connections, bytes | None]:
+        """Return the connections to the platforms, new ones if others are trusted now, and whom they trust.
+
+        The old ones stay: requests in flight need them, and what is idle among them closes by itself.
+        """
+        try:
+            trusted = _content(config)
+            if trusted == self._trusted:
+                return self._upstream_connections, trusted
+            opened = open_connections(config, self._outside.resolver)
+            return await self._stack.enter_async_context(opened), trusted
+        except OSError as error:  # ssl.SSLError is one too: the file was changed since it was checked
+            raise StartError(f"upstream.ca_file: can't be used: {error.strerror or error}") from None
 
     def _site(self, config: Config, connections: Connections) -> Site:
         clock = asyncio.get_running_loop().time

@@ -1,12 +1,13 @@
 """Takes another configuration without a restart: when it is told to, and when a file of it has changed.
 
-Rules: files are looked at every few seconds, by what `stat` says of them. That finds all there are: a file written in
-place or replaced, a secret that Kubernetes swaps by a symbolic link, and a mount whose changes nobody reports. A
-configuration with problems changes nothing; they are logged and counted, and the next change is looked for.
+Rules: files are looked at every few seconds, by what `stat` says of them. That finds every change: a file written in
+place or replaced, a secret that Kubernetes swaps by a symbolic link, a mount whose changes nobody reports. Files that
+are being written are left alone until they rest, since the first half of a file may be a configuration too. One with
+problems changes nothing; they are logged and counted, and the next change is looked for. Nothing ends the looking.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,8 @@ from proxy.config import Config, ConfigError, FileStamp, stamp
 
 LOOKUPS: Final = 1.0  # seconds for host names that may lead back here
 _LOOK_EVERY: Final = 2.0  # seconds
+_AT_REST: Final = 0.1  # seconds for which nobody has written
+_Stamps = Mapping[Path, FileStamp]
 
 
 class Reloader:
@@ -39,23 +42,41 @@ class Reloader:
         self._outside = outside
         self._load = load
         self._learn = learn
-        self._files = proxy.config.files
+        self._files: _Stamps = proxy.config.files
         self._asked = asked
 
-    async def keep_fresh(self, every: float = _LOOK_EVERY) -> None:
+    async def keep_fresh(
+        self, every: float = _LOOK_EVERY, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
         """Reload when asked, and whenever a file has changed, for ever; `every` in seconds."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(every):
                     await self._asked.wait()
-            if self._asked.is_set() or await asyncio.to_thread(_have_changed, self._files):
-                self._asked.clear()
+            if self._asked.is_set() or await self._have_changed(sleep):
+                self._asked.clear()  # before the files are read: whoever asks from now on may have changed one
                 await self._reload()
+
+    async def _have_changed(self, sleep: Callable[[float], Awaitable[None]]) -> bool:
+        """Tell whether files are other ones than they were, when they rest or somebody asks for a reload."""
+        if (seen := await asyncio.to_thread(_stamps, self._files)) == self._files:
+            return False
+        while not self._asked.is_set():
+            await sleep(_AT_REST)
+            before, seen = seen, await asyncio.to_thread(_stamps, self._files)
+            if seen == before:
+                break
+        return True
 
     async def _reload(self) -> None:
         supervisor, log = self._outside.supervisor, self._outside.log
         supervisor.reloading("reading the configuration")
-        problems = await self._take()
+        try:
+            problems = await self._take()
+        except Exception:
+            log.exception("configuration.reload_failed")
+            self._files = await asyncio.to_thread(_stamps, self._files)  # or it would be tried again and again
+            problems = ("the proxy made a mistake; its log says more",)
         self._proxy.process.reloaded(successful=not problems)
         if problems:
             log.error("configuration.not_reloaded", problems=problems, hint="the one before stays in use")
@@ -83,14 +104,24 @@ class Reloader:
         return ()
 
 
-def _have_changed(files: Mapping[Path, FileStamp]) -> bool:
-    return any(stamp(path) != seen for path, seen in files.items())
+def _stamps(files: Iterable[Path]) -> _Stamps:
+    return {path: stamp(path) for path in files}
 
 
 def _difference(before: Config, after: Config) -> dict[str, list[str]]:
-    old, new = before.shops.named, after.shops.named
-    return {
-        "shops_added": sorted(new.keys() - old.keys()),
-        "shops_removed": sorted(old.keys() - new.keys()),
-        "shops_changed": sorted(key for key in old.keys() & new.keys() if old[key] != new[key]),
+    """Return the names of shops and clients that are new, gone, or other than they were."""
+    pairs: Mapping[str, tuple[Mapping[str, object], Mapping[str, object]]] = {
+        "shops": (_shops(before), _shops(after)),
+        "clients": (before.clients, after.clients),
     }
+    difference = {}
+    for what, (old, new) in pairs.items():
+        difference[f"{what}_added"] = sorted(new.keys() - old.keys())
+        difference[f"{what}_removed"] = sorted(old.keys() - new.keys())
+        difference[f"{what}_changed"] = sorted(key for key in old.keys() & new.keys() if old[key] != new[key])
+    return {what: names for what, names in difference.items() if names}
+
+
+def _shops(config: Config) -> Mapping[str, object]:
+    wildcard = config.shops.wildcard
+    return config.shops.named if wildcard is None else {**config.shops.named, "*": wildcard}

@@ -1,7 +1,7 @@
 """Where clients arrive: makes their connections, and lets them go on to their end when the proxy stops.
 
-Rules: a connection that can't have a place costs nothing more. When the proxy stops, whoever was let in is served: those
-whose requests are still arriving too, and those who are still at the TLS handshake.
+Rules: a connection that can't have a place costs nothing more. When the proxy stops, whoever was let in is served, also
+those whose requests are still arriving, and those who are still at the TLS handshake.
 """
 
 import asyncio

@@ -81,10 +81,11 @@ class TokenCache:
 
     def keep_to(self, policy: TokenPolicy, endpoint: TokenEndpoint) -> None:
         """Follow another policy, and ask for tokens in another way, from now on; what is known stays."""
+        if policy != self._policy:  # else the turns that were given out still count
+            self._first_requests = FirstRequests(policy.first_requests_per_second, longest_wait=policy.fetch_timeout)
         self._policy = policy
         self._endpoint = endpoint
         self._states.max_entries = policy.max_entries
-        self._first_requests = FirstRequests(policy.first_requests_per_second, longest_wait=policy.fetch_timeout)
 
     def current(self, request: TokenRequest) -> AccessToken | None:
         """Return a token that is good now, without waiting; if it is time, its successor is fetched meanwhile."""
