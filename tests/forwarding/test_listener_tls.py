@@ -15,7 +15,7 @@ import trustme
 
 from proxy.certificate import CertificateFiles, server_context
 from proxy.config import ServerConfig
-from proxy.forwarding import listener_tls
+from proxy.forwarding import listener, listener_tls
 from proxy.forwarding.listener_tls import TlsDoor
 from tests.forwarding.slow_reading import connect_with_small_buffer, read_steadily, send_buffers_of
 from tests.peers import CHUNKED, RawClient, answering, chunked, request, response
@@ -196,14 +196,29 @@ async def test_without_a_file_descriptor_a_connection_ends_and_leaves_nothing(tm
     assert told["reason"] == "Too many open files"
 
 
-async def test_a_stop_ends_handshakes_and_idle_connections(tmp_path: Path) -> None:
-    server = config(write(tmp_path, issue()))
+async def test_a_stop_ends_handshakes_and_idle_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "_LAST_WORDS", 0.05)
+    server = ServerConfig(port=0, drain_timeout=3600.0, tls=write(tmp_path, issue()))
     async with whole_path(OK, server=server) as path, path.connect() as half, over_tls(path) as idle:
         await half.send(b"\x16\x03")
         assert (await idle.ask(request())).status == 200
         await path.stop()
         assert (await half.read_to_end())[0] == b""
         assert await idle.at_end()
+
+
+async def test_who_was_let_in_before_a_stop_is_served_though_the_handshake_comes_later(tmp_path: Path) -> None:
+    server = config(write(tmp_path, issue()))
+    async with whole_path(OK, server=server) as path, path.connect() as let_in:
+        async with over_tls(path) as other:
+            await other.ask(request())
+        stopping = asyncio.ensure_future(path.stop())
+        await path.proxy.until_logged("proxy.stopping")
+        await let_in.writer.start_tls(trusting(), server_hostname="localhost")
+        answer = await let_in.ask(request())
+        await stopping
+
+    assert (answer.status, answer.values(b"Connection")) == (200, [b"close"])
 
 
 async def test_a_client_that_does_not_read_is_cut_off_under_tls_too(tmp_path: Path) -> None:
