@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 import trustme
+from msgspec import structs
 from msgspec.structs import fields
 
 from proxy.config import load_config

@@ -79,6 +79,31 @@ async def test_serve_tells_that_it_is_ready_alive_and_stopping(tmp_path: Path, e
     assert (ended.status, ended.stderr) == (0, "")
 
 
+async def test_serve_tells_of_each_reload_and_that_it_is_over(tmp_path: Path, ear: Ear) -> None:
+    file = written(tmp_path / "config.toml", token_url="http://127.0.0.1:9/t", api_url="http://127.0.0.1:9/")
+    whole = file.read_text()
+    async with started("serve", "--config", str(file), environ={"NOTIFY_SOCKET": ear.name}) as command:
+        await ear.hear()
+        told = []
+        for text in (whole, whole + "[shops.new\n"):
+            file.write_text(text)
+            before = time.monotonic_ns() // 1000
+            command.send_signal(signal.SIGHUP)
+            told += [await ear.hear(), await ear.hear()]
+            assert before <= int(told[-2].pop("MONOTONIC_USEC")) <= time.monotonic_ns() // 1000
+        command.send_signal(signal.SIGTERM)
+        ended = await command.end()
+
+    reloading = {"RELOADING": "1", "STATUS": "reading the configuration"}
+    assert told == [
+        reloading,
+        {"READY": "1", "STATUS": "configuration reloaded"},
+        reloading,
+        {"READY": "1", "STATUS": "the new configuration has problems, the one before stays in use"},
+    ]
+    assert (ended.status, ended.stderr) == (0, "")
+
+
 async def test_serve_that_cannot_start_tells_nothing(tmp_path: Path, ear: Ear) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         file = written(

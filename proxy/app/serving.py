@@ -40,3 +40,4 @@ async def serve(
         outside.supervisor.stopping("finishing the requests in flight")
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)  # Python's own for SIGINT, an exception, would be lost in uvloop

@@ -93,6 +93,63 @@ async def test_an_admin_port_that_is_taken_is_said_in_one_sentence_too(tmp_path:
     )
 
 
+async def test_sighup_has_it_use_what_is_in_the_files_now_and_hide_it_in_the_log(tmp_path: Path) -> None:
+    new_secret = "the-new-s3cret-of-the-shop"
+    refusal = json.dumps({"error": "invalid_client", "error_description": f"{new_secret} is wrong"}).encode()
+    json_type = b"Content-Type: application/json\r\n"
+    endpoint = answering(token_response(), response(refusal, status=b"401 Unauthorized", fields=json_type))
+    async with serving(endpoint) as tokens, serving(answering(response())) as api:
+        file = written(
+            tmp_path / "config.toml",
+            token_url=f"http://127.0.0.1:{tokens.port}/token",
+            api_url=f"http://127.0.0.1:{api.port}/",
+        )
+        async with started("serve", "--config", str(file)) as command, connected(await port_of(command)) as client:
+            assert (await client.ask(request())).status == 200
+            file.write_text(file.read_text().replace(SECRET, new_secret))
+            command.send_signal(signal.SIGHUP)
+            told = json.loads(await command.line_with("configuration.reloaded"))
+            answer = await client.ask(request())
+            client.close()
+            command.send_signal(signal.SIGTERM)
+            ended = await command.end()
+
+    assert (told["shops_changed"], told["needs_restart"]) == (["demo"], [])
+    assert json.loads(answer.body)["code"] == "token_refused"
+    assert new_secret in tokens.received[1].body.decode()
+    assert "[hidden] is wrong" in ended.stdout
+    assert new_secret not in ended.stdout + ended.stderr
+    assert ended.status == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_ends_it_at_once(tmp_path: Path, number: signal.Signals) -> None:
+    asked = asyncio.Event()
+
+    async def silent(connection: Connection) -> None:
+        await connection.read_request()
+        asked.set()
+        await connection.read_request()
+
+    async with serving(answering(token_response())) as tokens, serving(silent) as api:
+        file = written(
+            tmp_path / "config.toml",
+            token_url=f"http://127.0.0.1:{tokens.port}/token",
+            api_url=f"http://127.0.0.1:{api.port}/",
+        )
+        file.write_text(file.read_text().replace("[server]\n", "[server]\ndrain_timeout = 3600.0\n"))
+        async with started("serve", "--config", str(file)) as command, connected(await port_of(command)) as client:
+            await client.send(request())
+            await asked.wait()
+            command.send_signal(number)
+            await command.line_with("proxy.stopping")
+            command.send_signal(number)
+            ended = await command.end()
+
+    assert ended.status == -number
+    assert ended.stderr == ""
+
+
 async def test_sigint_ends_it_cleanly_too(tmp_path: Path) -> None:
     file = written(tmp_path / "config.toml", token_url="http://127.0.0.1:9/t", api_url="http://127.0.0.1:9/")
     async with started("serve", "--config", str(file)) as command:
@@ -137,6 +194,7 @@ async def test_one_client_from_the_environment_is_all_that_may_call(tmp_path: Pa
             credentials = base64.b64encode(user.encode())
             answer = await client.ask(request(target=b"/another/", fields=b"Authorization: Basic %s\r\n" % credentials))
             statuses.append(answer.status)
+        client.close()
         command.send_signal(signal.SIGTERM)
         ended = await command.end()
 
