@@ -65,14 +65,14 @@ class Caller:
     """A client that calls again and again: over one connection as long as it may, or over a new one each time."""
 
     number: int
+    enough: asyncio.Event
     answers: list[Answer] = field(default_factory=list)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
-    enough: bool = False
 
     async def call(self, port: int) -> None:
-        while not self.enough:
+        while not self.enough.is_set():
             async with connected(port) as connection:
-                while not self.enough and await self._may_go_on(connection):
+                while await self._may_go_on(connection) and not self.enough.is_set():
                     pass
 
     async def calls_more(self, count: int) -> None:
@@ -119,7 +119,8 @@ async def process(file: Path) -> AsyncIterator[Process]:
 
 
 async def test_no_call_fails_while_one_process_takes_the_place_of_another(tmp_path: Path) -> None:
-    callers = [Caller(number) for number in range(CLIENTS)]
+    enough = asyncio.Event()
+    callers = [Caller(number, enough) for number in range(CLIENTS)]
 
     async def go_on() -> None:
         await asyncio.gather(*(caller.calls_more(3) for caller in callers))
@@ -150,8 +151,7 @@ async def test_no_call_fails_while_one_process_takes_the_place_of_another(tmp_pa
                 switch.target = first_again.port
                 endings.append(await second.ending)
                 await go_on()
-                for caller in callers:
-                    caller.enough = True
+                enough.set()
                 first_again.command.send_signal(signal.SIGTERM)
                 endings.append(await first_again.ending)
 
