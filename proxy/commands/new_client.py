@@ -27,7 +27,7 @@ async def new_client(name: str, make_secret: Callable[[int], str] = token_urlsaf
     print('# shops = ["demo"]       # default: all\n# methods = ["GET"]      # default: all', flush=True)
     print(
         f"""
-The lines above are for the configuration file; the proxy reads it when it starts. The secret is shown only now:
+The lines above are for the configuration file; a proxy that runs takes them at once. The secret is shown only now:
 
   user      {name}
   password  {secret}
