@@ -29,7 +29,7 @@ demo: .venv/.installed ## install into .venv, then try the proxy against simulat
 	@exec $(BIN)/shop-auth-proxy demo $(ARGS)
 
 test: .venv/.installed-dev ## install the development tools into .venv, then run all tests (ARGS="-k cache": some)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: .venv/.installed-dev ## what CI runs: lint, format, types, Dockerfile, known vulnerabilities, and the tests with their branch coverage
 	@echo "ruff check";  $(BIN)/python -m ruff check --quiet
@@ -39,7 +39,7 @@ check: .venv/.installed-dev ## what CI runs: lint, format, types, Dockerfile, kn
 	@echo "hadolint";    $(BIN)/hadolint Dockerfile
 	@echo "pip-audit";   $(BIN)/python .ci/audit.py requirements.lock requirements-build.lock requirements-dev.lock
 	@echo "pytest";      $(BIN)/python -m coverage erase
-	@$(BIN)/python -m coverage run -m pytest -q $(ARGS)
+	@$(BIN)/python -m coverage run -m pytest -q -n auto $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 	@# The report weighs lines and branches together; the branches alone have to reach the goal too.

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 import trustme
-from msgspec import structs
 from msgspec.structs import fields
 
 from proxy.config import load_config
