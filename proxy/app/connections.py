@@ -1,7 +1,7 @@
 """Connections to the platforms: how they are made, and what they may lead to."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -59,7 +59,9 @@ async def open_connections(
 
 
 @asynccontextmanager
-async def open_token_endpoint(config: Config) -> AsyncIterator[TokenEndpoint]:
-    """Provide the token endpoints alone, for a question from the command line."""
+async def open_token_endpoint(config: Config, redact: Callable[[str], str]) -> AsyncIterator[TokenEndpoint]:
+    """Provide the token endpoints alone, for a question from the command line; `redact` as `TokenEndpoint` has it."""
     async with open_connections(config.upstream) as connections:
-        yield TokenEndpoint(connections.sessions, fetch_timeout=config.tokens.fetch_timeout, conceal=lambda _: None)
+        yield TokenEndpoint(
+            connections.sessions, fetch_timeout=config.tokens.fetch_timeout, conceal=lambda _: None, redact=redact
+        )

@@ -195,7 +195,10 @@ class RunningProxy:
 
     def _token_endpoint(self, config: Config, connections: Connections) -> TokenEndpoint:
         return TokenEndpoint(
-            connections.sessions, fetch_timeout=config.tokens.fetch_timeout, conceal=self._outside.conceal
+            connections.sessions,
+            fetch_timeout=config.tokens.fetch_timeout,
+            conceal=self._outside.conceal,
+            redact=self._outside.redact,
         )
 
     def _limit_clients(self, config: Config) -> None:

@@ -10,7 +10,7 @@ from typing import Final, TextIO
 
 from proxy.app import hosts_leading_here, open_token_endpoint
 from proxy.certificate import not_in_use, read, server_context
-from proxy.commands.common import complain, read_config
+from proxy.commands.common import complain, read_config, redactor_for
 from proxy.config import Config
 from proxy.config.clients import LONG_ENOUGH, short_secrets
 from proxy.errors import TokenError, TokenRefused
@@ -52,7 +52,7 @@ async def check(config_file: Path | None, *, offline: bool) -> int:
     leading_here = await hosts_leading_here(config, within=_LOOKUPS)
     for sentence in leading_here:
         complain(sentence)
-    async with open_token_endpoint(config) as endpoint:
+    async with open_token_endpoint(config, redactor_for(config).text) as endpoint:
         findings = await _ask_all(config, endpoint, sys.stderr)
     for line in table(findings, os.environ, sys.stdout):
         print(line)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from proxy.app import open_token_endpoint
-from proxy.commands.common import complain, read_config
+from proxy.commands.common import complain, read_config, redactor_for
 from proxy.errors import TokenError
 from proxy.platforms.platform import is_shop_name
 from proxy.tokens.endpoint import token_request
@@ -20,7 +20,7 @@ async def token(name: str, config_file: Path | None) -> int:
         complain(f"there is no shop {name!r} in the configuration (it has: {known})")
         return 2
     try:
-        async with open_token_endpoint(config) as endpoint:
+        async with open_token_endpoint(config, redactor_for(config).text) as endpoint:
             grant = await endpoint.fetch(token_request(shop))
     except TokenError as error:
         complain(f"{name}: {error.detail} ({error.reason})")

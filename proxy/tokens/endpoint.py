@@ -100,16 +100,18 @@ def wire_request(shop: Shop) -> WireRequest:
     return WireRequest(platform.token_url_for(shop.name), headers, body)
 
 
-def read_answer(status: int, body: bytes, *, retry_after: float | None = None) -> TokenGrant:
+def read_answer(
+    status: int, body: bytes, *, retry_after: float | None = None, redact: Callable[[str], str] = str
+) -> TokenGrant:
     """Return what an answer of the endpoint grants; `retry_after` is what it says of trying again, in seconds.
 
     Raises `TokenRefused` or `TokenUnavailable`, with the endpoint's own words as the `reason`.
     """
     document = _json_object(body)
     if status in _REFUSALS:
-        raise TokenRefused(_REFUSED, reason=f"status {status}{_own_words(document)}")
+        raise TokenRefused(_REFUSED, reason=f"status {status}{_own_words(document, redact)}")
     if status != 200:
-        reason = f"status {status}{_own_words(document)}"
+        reason = f"status {status}{_own_words(document, redact)}"
         raise TokenUnavailable(_UNAVAILABLE, reason=reason, retry_after=retry_after)
     if document is None:
         raise TokenUnavailable(_UNAVAILABLE, reason="the answer is not a JSON object")
@@ -166,12 +168,15 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def _own_words(document: dict[str, Any] | None) -> str:
-    """Return what the endpoint says for people: RFC 6749 §5.2, and Shoprenter's `hint`."""
+def _own_words(document: dict[str, Any] | None, redact: Callable[[str], str]) -> str:
+    """Return what the endpoint says for people: RFC 6749 §5.2, and Shoprenter's `hint`.
+
+    Redacted before it is cut: half a secret would not be known as one any more.
+    """
     if document is None:
         return ", no JSON"
     words = [(name, document[name]) for name in ("error", "error_description", "hint") if name in document]
-    return "".join(f", {name}: {value[:_MAX_TEXT]!r}" for name, value in words if isinstance(value, str))
+    return "".join(f", {name}: {redact(value)[:_MAX_TEXT]!r}" for name, value in words if isinstance(value, str))
 
 
 def _is_visible_ascii(text: str) -> bool:
@@ -181,15 +186,22 @@ def _is_visible_ascii(text: str) -> bool:
 class TokenEndpoint:
     """Sends token requests; `sessions` maps whether they may lead into the own network to the session to use.
 
-    `conceal` is told each token before anything else sees it, so that no log line can show it.
+    `conceal` is told each token before anything else sees it, so that no log line can show it. `redact` takes secrets
+    out of what an endpoint says: it may say what it was told.
     """
 
     def __init__(
-        self, sessions: dict[bool, ClientSession], *, fetch_timeout: float, conceal: Callable[[str], None]
+        self,
+        sessions: dict[bool, ClientSession],
+        *,
+        fetch_timeout: float,
+        conceal: Callable[[str], None],
+        redact: Callable[[str], str] = str,
     ) -> None:
         self._sessions = sessions
         self._timeout = ClientTimeout(total=fetch_timeout)
         self._conceal = conceal
+        self._redact = redact
 
     async def fetch(self, request: TokenRequest) -> TokenGrant:
         """Ask once. Raises `TokenRefused` or `TokenUnavailable`."""
@@ -225,7 +237,7 @@ class TokenEndpoint:
             raise TokenUnavailable(
                 _UNAVAILABLE, reason=f"no whole HTTP answer ({type(error).__name__}){through}"
             ) from None
-        grant = read_answer(status, answer, retry_after=retry_after)
+        grant = read_answer(status, answer, retry_after=retry_after, redact=self._redact)
         self._conceal(grant.access_token)
         return grant
 

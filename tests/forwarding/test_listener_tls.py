@@ -165,7 +165,8 @@ async def test_a_broken_handshake_leaves_nothing(tmp_path: Path, caplog: pytest.
         assert (await certificate_of(path)) == "localhost"
         await path.stop()
         assert path.proxy.running.connections.open == 0
-        assert path.proxy.running.connections.failed_handshakes == 4
+        # One more if the last client had gone before the server was done with it.
+        assert path.proxy.running.connections.failed_handshakes in (4, 5)
 
     assert caplog.records == []
     [told] = path.proxy.logged("tls.handshake_failed")  # the others follow too soon

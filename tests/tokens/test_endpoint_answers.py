@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import TokenError, TokenRefused, TokenUnavailable
+from proxy.telemetry.redaction import Redactor
 from proxy.tokens.endpoint import TokenGrant, read_answer, read_retry_after
 from tests.tokens.asking import INVALID_CLIENT, NO_JSON, TOKEN, answer
 
@@ -245,3 +246,17 @@ def test_a_refusal_has_a_pause_of_its_own() -> None:
         read_answer(401, b"", retry_after=17.0)
 
     assert caught.value.retry_after is None
+
+
+@pytest.mark.parametrize("before", [0, 100, 150, 175, 190, 199, 200, 400])
+def test_no_part_of_a_secret_is_left_where_the_endpoints_words_are_cut(before: int) -> None:
+    secret = "S3cr3t-of-the-shop-0123456789"
+    redactor = Redactor()
+    redactor.add(secret)
+    words = {"error": "invalid_client", "error_description": "y" * before + secret + " was refused"}
+
+    with pytest.raises(TokenRefused) as caught:
+        read_answer(401, json.dumps(words).encode(), redact=redactor.text)
+
+    assert "S3cr" not in caught.value.reason
+    assert len(caught.value.reason) < 300
