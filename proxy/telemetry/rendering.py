@@ -62,7 +62,7 @@ def json_line(event: "Mapping[str, Any]") -> str:
 
 
 def console_renderer(*, color: bool) -> Renderer:
-    """Return the renderer for people: time, level, event, then `name=value`."""
+    """Return the renderer for people: time, level, event, then `name=value` for what says something."""
 
     def paint(code: str, text: str) -> str:
         return f"{code}{text}{_RESET}" if color else text
@@ -73,6 +73,7 @@ def console_renderer(*, color: bool) -> Renderer:
         level = str(fields.pop("level", ""))
         name = escaped(str(fields.pop("event", "")))
         exception = fields.pop("exception", None)
+        fields = {key: value for key, value in fields.items() if value is not None and value != ""}
         parts = [
             paint(_DIM, time),
             paint(_LEVEL_COLOURS.get(level, ""), level.ljust(_LEVEL_WIDTH)),
