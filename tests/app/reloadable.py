@@ -1,6 +1,7 @@
 """A proxy that reads its configuration from real files, and reads them anew."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from urllib.parse import parse_qs
 
 from proxy.app.reloading import Reloader
 from proxy.config import Config, load_config
-from tests.peers import Answer, Connection, Peer, Script, answering, connected, request, response, serving
+from tests.peers import Answer, Connection, Peer, answering, connected, request, response, serving
 from tests.peers import token_response as granted
 from tests.proxies import TestedProxy as Proxy
 from tests.proxies import proxying
@@ -110,18 +111,17 @@ async def reloadable(
     folder: Path,
     configure: Callable[[Files], None] = Files.configure,
     *,
-    api: Script | None = None,
-    scheme: str = "http",
-    api_tls: Any = None,
+    tls: ssl.SSLContext | None = None,
     **looking: Any,
 ) -> AsyncIterator[Reloadable]:
-    """Run a proxy that looks at its files all the time; `looking` goes to `keep_fresh`."""
+    """Run a proxy that looks at its files all the time; `tls` is the platform's, `looking` goes to `keep_fresh`."""
     async with (
         asyncio.timeout(20),
-        serving(token_endpoint) as tokens,
-        serving(api or answering(response()), api_tls) as peer,
+        serving(token_endpoint, tls) as tokens,
+        serving(answering(response()), tls) as peer,
     ):
-        files = Files(folder, f"http://127.0.0.1:{tokens.port}/token", f"{scheme}://127.0.0.1:{peer.port}/api/")
+        scheme = "http" if tls is None else "https"
+        files = Files(folder, f"{scheme}://127.0.0.1:{tokens.port}/token", f"{scheme}://127.0.0.1:{peer.port}/api/")
         files.put("secret", "first")
         configure(files)
         load = partial(load_config, files.config, {})

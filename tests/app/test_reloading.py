@@ -4,6 +4,7 @@ import asyncio
 import base64
 import os
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -127,18 +128,18 @@ async def test_a_platform_that_changes_is_called_where_it_is_now(tmp_path: Path)
 
 
 async def test_the_pace_of_a_shop_goes_on(tmp_path: Path) -> None:
-    pacing = "[pacing]\nmax_wait = 0.01\n"
     once = "rate_limit = { requests = 1, per = 3600.0 }"
+    impatient = "[pacing]\nmax_wait = 0.01\n"
 
     def configure(files: Files) -> None:
-        files.configure(shop("demo"), pacing, platform=once)
+        files.configure(shop("demo"), "[pacing]\nmax_wait = 7200.0\n", platform=once)
 
     async with reloadable(tmp_path, configure) as here:
-        assert await here.statuses("/demo/", "/demo/") == [200, 503]
-        here.files.configure(shop("demo"), pacing, shop("new"), platform=once)
+        assert await here.statuses("/demo/") == [200]
+        here.files.configure(shop("demo"), impatient, shop("new"), platform=once)
         await here.reloaded()
         assert await here.statuses("/demo/", "/new/") == [503, 200]
-        here.files.configure(shop("demo"), pacing, platform="rate_limit = { requests = 2, per = 3600.0 }")
+        here.files.configure(shop("demo"), impatient, platform="rate_limit = { requests = 2, per = 3600.0 }")
         await here.reloaded()
         assert await here.statuses("/demo/", "/demo/") == [200, 503]  # the first one still counts
 
@@ -222,10 +223,10 @@ async def test_another_content_of_the_ca_file_is_trusted(tmp_path: Path) -> None
     another.cert_pem.write_to_path(tmp_path / "ca.pem")
 
     def configure(files: Files) -> None:
-        files.configure(shop("demo"), '[upstream]\nca_file = "ca.pem"')
+        files.configure(shop("before"), shop("demo"), '[upstream]\nca_file = "ca.pem"')
 
-    async with reloadable(tmp_path, configure, scheme="https", api_tls=certified(authority)) as here:
-        assert await here.statuses("/demo/") == [502]
+    async with reloadable(tmp_path, configure, tls=certified(authority)) as here:
+        assert await here.statuses("/before/") == [502]
         authority.cert_pem.write_to_path(tmp_path / "ca.pem", append=True)
         assert (await here.reloaded())["event"] == "configuration.reloaded"
         assert await here.statuses("/demo/", "/demo/") == [200, 200]
@@ -284,6 +285,25 @@ async def test_a_broken_file_changes_nothing_until_it_is_mended(tmp_path: Path) 
         process = here.proxy.running.process
         assert process.reloads == {"failed": 1, "successful": 1}
         assert process.last_reload_successful
+
+
+async def test_a_broken_file_is_complained_of_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, looked = asyncio.get_running_loop(), asyncio.Event()
+    look = reloading._stamps
+
+    def look_and_tell(files: Iterable[Path]) -> Any:
+        loop.call_soon_threadsafe(looked.set)
+        return look(files)
+
+    async with reloadable(tmp_path) as here:
+        here.files.config.write_text("[")
+        await here.reloaded()
+        monkeypatch.setattr(reloading, "_stamps", look_and_tell)
+        for _ in range(5):
+            looked.clear()
+            await looked.wait()
+
+        assert here.proxy.running.process.reloads == {"failed": 1}
 
 
 async def test_a_listener_stays_where_it_is_and_that_is_said(tmp_path: Path) -> None:

@@ -119,6 +119,23 @@ def test_the_end_of_a_request_that_was_not_admitted_makes_nobody_known() -> None
     assert dropped(known, refused) == ["refused"]
 
 
+def test_other_limits_hold_for_who_comes_next_and_cost_nobody_a_place() -> None:
+    tested = Door(limit=3, per_address=3)
+    connections = [Connection(str(number)) for number in range(3)]
+    tested.admit(*connections)
+    for each in connections:
+        tested.guard.begin(each)
+
+    tested.guard.keep_to(1, 1, [])
+    assert tested.guard.held() == connections
+    assert tested.admit(Connection()) == [False]
+    tested.guard.keep_to(4, 3, [])
+    assert tested.admit(Connection()) == [False]  # of this address there are three
+    tested.guard.keep_to(4, 4, [])
+    assert tested.admit(Connection()) == [True]
+    assert dropped(*connections) == []
+
+
 def test_one_address_gets_its_share_at_its_own_cost_alone() -> None:
     tested = Door(limit=10, per_address=2)
     others = [Connection("other"), Connection("other")]
