@@ -88,7 +88,7 @@ NO_TOKEN = "the answer holds no usable access_token"
         (b'{"access_token": "x"', NO_JSON),
         (b'{"access_token": "\xff"}', NO_JSON),
         (b'{"expires_in": %s}' % (b"9" * 5000), NO_JSON),
-        (gzip.compress(answer()), NO_JSON),
+        (gzip.compress(answer(), mtime=0), NO_JSON),
     ],
 )
 def test_an_answer_without_a_usable_token_is_no_token(body: bytes, reason: str) -> None:
