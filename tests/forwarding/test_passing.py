@@ -7,6 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from proxy.config import ServerConfig
+from proxy.forwarding import listener
 from tests.peers import answering, connected, request, response, serving, token_response
 from tests.proxies import config, platform, proxying, shop, whole_path
 
@@ -198,7 +199,8 @@ async def test_a_trusted_proxy_is_believed_and_this_hop_appended() -> None:
     assert received.values(b"Forwarded") == [b'for=203.0.113.9, for=127.0.0.1;proto=http;host="proxy"']
 
 
-async def test_a_platform_that_leads_back_to_the_proxy_is_a_loop() -> None:
+async def test_a_platform_that_leads_back_to_the_proxy_is_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "_LAST_WORDS", 0.05)  # it is its own client, and keeps the connection
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = reserved.getsockname()[1]
     async with serving(answering(token_response())) as tokens:
