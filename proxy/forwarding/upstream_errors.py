@@ -145,7 +145,8 @@ def translate(error: Exception, *, connecting: bool = False, proxy: EgressProxy 
     meaning = next(meaning for kind, meaning in meanings if isinstance(error, kind))
     # These quote what was parsed, which may be the body of an answer, or its head.
     quotes_input = isinstance(error, (HttpProcessingError, ClientResponseError, ServerDisconnectedError))
-    reason = type(error).__name__ if quotes_input else f"{type(error).__name__}: {error}"
+    text = "" if quotes_input else str(error)
+    reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if proxy is not None:
         reason += f"; through the egress proxy {proxy.url}"
     return meaning.error(meaning.detail, reason=reason, proxy_status=meaning.proxy_status)
