@@ -69,3 +69,5 @@ def test_the_unit_gives_the_proxy_what_it_needs(tmp_path: Path, *, uncommented: 
     assert {"AF_UNIX", "AF_INET", "AF_INET6"} == set(service["RestrictAddressFamilies"].split())
     assert service["CapabilityBoundingSet"] == service["AmbientCapabilities"]
     assert service["CapabilityBoundingSet"] == ("CAP_NET_BIND_SERVICE" if uncommented else "")
+    # In a user namespace of its own the service would not have the capability where ports are counted.
+    assert service["PrivateUsers"] == ("no" if uncommented else "yes")
