@@ -1,7 +1,7 @@
 # shop-auth-proxy in a small image: Python, the locked dependencies and the package.
 #
 #   docker build -t shop-auth-proxy .
-#   docker run --read-only --tmpfs /tmp --cap-drop ALL -v ./config.toml:/etc/shop-auth-proxy/config.toml:ro shop-auth-proxy
+#   docker run --read-only --tmpfs /tmp --cap-drop ALL -v ./config:/etc/shop-auth-proxy:ro shop-auth-proxy
 #
 # With the environment alone (SHOP_AUTH_PROXY_SHOP and so on), give the command without a file: `docker run … shop-auth-proxy serve`.
 #

@@ -15,6 +15,7 @@ from tests.deploy.places import DEPLOY, ROOT, documents, seconds_to_stop
 from tests.peers import answering, response, serving
 
 FILE = DEPLOY / "compose.yaml"
+CONFIGURATION = DEPLOY / "compose" / "config.toml"
 
 
 @pytest.fixture
@@ -31,6 +32,28 @@ def service(composed: dict[str, Any]) -> dict[str, Any]:
     return service
 
 
+def mounts(service: dict[str, Any]) -> list[tuple[Path, str]]:
+    """What is mounted, and where; Compose takes a source as seen from its file."""
+    return [((DEPLOY / volume["source"]).resolve(), volume["target"]) for volume in service["volumes"]]
+
+
+def written_by_hand(pattern: str) -> str:
+    """What the commands at the top of the file, which are run from the project's root, name."""
+    [found] = re.findall(pattern, FILE.read_text(encoding="utf-8"))
+    return str(found)
+
+
+def test_folders_are_mounted_so_that_a_file_that_is_replaced_is_seen(
+    composed: dict[str, Any], service: dict[str, Any]
+) -> None:
+    """Of a single file the container would keep the old one, as most editors write a new one in its place."""
+    [read] = re.findall(r'"--config", "(.+)/config\.toml"', (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+
+    assert (CONFIGURATION.parent, read) in mounts(service)
+    assert ((DEPLOY.parent / written_by_hand(r"#   mkdir (\S+),")), "/run/secrets") in mounts(service)
+    assert not {"secrets", "configs"} & (service.keys() | composed.keys())  # these are mounted file by file
+
+
 def test_the_container_is_locked_in(service: dict[str, Any]) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -41,21 +64,22 @@ def test_the_container_is_locked_in(service: dict[str, Any]) -> None:
     assert all(volume["read_only"] for volume in service["volumes"])
 
 
-def test_the_proxy_takes_the_configuration_with_the_secrets_that_are_mounted(
-    composed: dict[str, Any], service: dict[str, Any], tmp_path: Path
+def test_the_proxy_takes_the_configuration_with_the_secret_that_the_commands_make(
+    service: dict[str, Any], tmp_path: Path
 ) -> None:
-    [volume] = service["volumes"]
-    assert volume["target"] in (ROOT / "Dockerfile").read_text(encoding="utf-8")  # its CMD reads this file
-    assert set(service["secrets"]) == composed["secrets"].keys()
-    for name in service["secrets"]:
-        (tmp_path / name).write_text("s3cret\n", encoding="utf-8")
-    text = (DEPLOY / volume["source"]).read_text(encoding="utf-8")
+    secret = DEPLOY.parent / written_by_hand(r"the shop's client secret into (\S+),")
+    [(source, target)] = [(source, target) for source, target in mounts(service) if secret.parent == source]
+    text = CONFIGURATION.read_text(encoding="utf-8")
+    assert f'"{target}/{secret.name}"' in text
+    (tmp_path / secret.name).write_text("s3cret\n", encoding="utf-8")
     file = tmp_path / "config.toml"
-    file.write_text(text.replace("/run/secrets/", f"{tmp_path}/"), encoding="utf-8")
+    file.write_text(text.replace(f"{target}/", f"{tmp_path}/"), encoding="utf-8")
 
     config = load_config(file, {})
 
-    assert [port.rpartition(":")[2] for port in service["ports"]] == [str(config.server.port)]
+    # Both listen on every address of the container, and both are published, on this machine alone.
+    assert {config.server.host, config.admin.host} == {""}
+    assert service["ports"] == [f"127.0.0.1:{port}:{port}" for port in (config.server.port, config.admin.port)]
     assert float(service["stop_grace_period"].removesuffix("s")) >= seconds_to_stop(tomllib.loads(text)) + 5
 
 
