@@ -68,7 +68,7 @@ def test_the_proxy_takes_the_configuration_with_the_secret_that_the_commands_mak
     service: dict[str, Any], tmp_path: Path
 ) -> None:
     secret = DEPLOY.parent / written_by_hand(r"the shop's client secret into (\S+),")
-    [(source, target)] = [(source, target) for source, target in mounts(service) if secret.parent == source]
+    [target] = [target for source, target in mounts(service) if secret.parent == source]
     text = CONFIGURATION.read_text(encoding="utf-8")
     assert f'"{target}/{secret.name}"' in text
     (tmp_path / secret.name).write_text("s3cret\n", encoding="utf-8")
