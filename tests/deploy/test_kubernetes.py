@@ -20,6 +20,7 @@ from tests.deploy.places import DEPLOY, SECRETS, documents, load, run, seconds_t
 FOLDERS = {name: DEPLOY / "kubernetes" / name for name in ("sidecar", "sidecar-old-hosts", "shared")}
 OLDEST = "1.29"  # the first with sidecars by default
 VERSIONS = [OLDEST, kubernetes_validate.latest_version()]
+EVERY_ADDRESS = ""  # "0.0.0.0" would be none in a cluster that has IPv6 alone
 SPARE_SECONDS = 5.0  # between the time that the proxy takes to stop at most and the time it gets
 CUSTOM = {"ServiceMonitor"}  # of the Prometheus Operator: Kubernetes itself has no schema for them
 
@@ -154,10 +155,10 @@ def test_the_ports_are_those_of_the_configuration(folder: Path) -> None:
     tables = settings(folder)
 
     assert ports["admin"] == tables["admin"].get("port", 9090)
-    assert tables["admin"]["host"] == "0.0.0.0"
+    assert tables["admin"]["host"] == EVERY_ADDRESS
     if "http" in ports:
         assert ports["http"] == tables["server"].get("port", 8080)
-        assert tables["server"]["host"] == "0.0.0.0"
+        assert tables["server"]["host"] == EVERY_ADDRESS
     else:  # whoever is in the pod reaches it, and nobody else
         assert "host" not in tables.get("server", {})
 
@@ -264,15 +265,32 @@ def test_the_objects_of_the_shared_one_find_each_other() -> None:
     assert monitor["spec"]["endpoints"] == [{"port": "admin", "path": "/metrics", "interval": "15s"}]
 
 
-def test_nobody_but_prometheus_reaches_the_admin_port_of_the_sidecar() -> None:
+@pytest.mark.parametrize(
+    ("protocol", "port", "who"),
+    [
+        ("TCP", 1, "everybody"),
+        ("TCP", 80, "everybody"),
+        ("TCP", 9089, "everybody"),
+        ("TCP", 9090, "monitoring"),
+        ("TCP", 9091, "everybody"),
+        ("TCP", 65535, "everybody"),
+        ("UDP", 9090, "everybody"),
+    ],
+)
+def test_only_prometheus_reaches_the_admin_port_of_the_sidecar_and_the_application_is_reached_as_ever(
+    protocol: str, port: int, who: str
+) -> None:
     folder = FOLDERS["sidecar"]
     policy = of_kind("NetworkPolicy", folder)["spec"]
+    prometheus = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+
+    admitted = [
+        each.get("from")
+        for each in policy["ingress"]
+        for ports in each["ports"]
+        if ports["protocol"] == protocol and ports.get("port", 1) <= port <= ports.get("endPort", ports.get("port", 65535))
+    ]
 
     assert policy["podSelector"]["matchLabels"] == of_kind("Deployment", folder)["spec"]["selector"]["matchLabels"]
     assert policy["policyTypes"] == ["Ingress"]
-    assert policy["ingress"] == [
-        {
-            "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
-            "ports": [{"protocol": "TCP", "port": 9090}],
-        }
-    ]
+    assert admitted == [prometheus if who == "monitoring" else None]
