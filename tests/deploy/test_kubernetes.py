@@ -14,8 +14,12 @@ import pytest
 import yaml
 
 from proxy import __version__
+from proxy.config import AdminConfig, ServerConfig
 from proxy.platforms.shoprenter import SHOPRENTER
+from tests.commands.processes import free_port
 from tests.deploy.places import DEPLOY, SECRETS, documents, load, run, seconds_to_stop, tool
+from tests.peers import answering, connected, response
+from tests.proxies import whole_path
 
 FOLDERS = {name: DEPLOY / "kubernetes" / name for name in ("sidecar", "sidecar-old-hosts", "shared")}
 OLDEST = "1.29"  # the first with sidecars by default
@@ -163,6 +167,18 @@ def test_the_ports_are_those_of_the_configuration(folder: Path) -> None:
         assert "host" not in tables.get("server", {})
 
 
+async def test_the_address_of_the_configurations_is_reached_by_ipv4_and_by_ipv6() -> None:
+    server = ServerConfig(host=EVERY_ADDRESS, port=free_port(), allow_anonymous=True)
+    admin = AdminConfig(host=EVERY_ADDRESS, port=free_port())
+    async with whole_path(answering(response()), server=server, admin=admin):
+        for host in ("127.0.0.1", "::1"):
+            for port, target in ((server.port, b"/demo/products"), (admin.port, b"/livez")):
+                async with connected(port, host) as client:
+                    assert (await client.ask(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % target)).status == 200, (
+                        host
+                    )
+
+
 @each_folder
 def test_the_pod_gets_the_time_that_the_proxy_takes_to_stop(folder: Path) -> None:
     assert pod(base(folder))["terminationGracePeriodSeconds"] >= seconds_to_stop(settings(folder)) + SPARE_SECONDS
@@ -265,6 +281,12 @@ def test_the_objects_of_the_shared_one_find_each_other() -> None:
     assert monitor["spec"]["endpoints"] == [{"port": "admin", "path": "/metrics", "interval": "15s"}]
 
 
+def range_of(ports: dict[str, Any]) -> range:
+    """The ports that an entry of a network policy names: without any, all of them."""
+    first = ports.get("port", 1)
+    return range(first, ports.get("endPort", ports.get("port", 65535)) + 1)
+
+
 @pytest.mark.parametrize(
     ("protocol", "port", "who"),
     [
@@ -288,7 +310,8 @@ def test_only_prometheus_reaches_the_admin_port_of_the_sidecar_and_the_applicati
         each.get("from")
         for each in policy["ingress"]
         for ports in each["ports"]
-        if ports["protocol"] == protocol and ports.get("port", 1) <= port <= ports.get("endPort", ports.get("port", 65535))
+        if ports["protocol"] == protocol
+        and ports.get("port", 1) <= port <= ports.get("endPort", ports.get("port", 65535))
     ]
 
     assert policy["podSelector"]["matchLabels"] == of_kind("Deployment", folder)["spec"]["selector"]["matchLabels"]
