@@ -4,6 +4,7 @@ The schemas come from `kubernetes-validate`. Where kubectl is, what it makes of 
 """
 
 import re
+import socket
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,7 @@ def test_the_ports_are_those_of_the_configuration(folder: Path) -> None:
         assert "host" not in tables.get("server", {})
 
 
+@pytest.mark.skipif(not socket.has_ipv6, reason="there is no IPv6 here")
 async def test_the_address_of_the_configurations_is_reached_by_ipv4_and_by_ipv6() -> None:
     server = ServerConfig(host=EVERY_ADDRESS, port=free_port(), allow_anonymous=True)
     admin = AdminConfig(host=EVERY_ADDRESS, port=free_port())
