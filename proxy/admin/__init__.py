@@ -1,6 +1,7 @@
 """Health, metrics and the status page, on a port of their own.
 
     server.py       the pages, who may ask for them, and how they are sent
+    connections.py  who may hold a connection, and for how long
     sources.py      where the numbers come from, and what they are at one moment
     readiness.py    whether requests are welcome, and whether a shop could be served
     exposition.py   the numbers as Prometheus reads them

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 from aiohttp import web
 
+from proxy.admin.connections import Connections, in_pieces
 from proxy.admin.exposition import CONTENT_TYPE, exposition
 from proxy.admin.negotiation import prefers_json
 from proxy.admin.page import page
@@ -23,8 +24,6 @@ from proxy.admin.report import as_json, report
 from proxy.admin.sources import Sources, counters_now, process_now, shops_now
 from proxy.platforms.platform import is_shop_name
 
-_MAX_CONNECTIONS: Final = 100
-_IDLE: Final = 10.0  # seconds that a connection may ask for nothing
 _SHUTDOWN: Final = 1.0  # seconds that pages which are being made get at the end
 _MAX_QUERY: Final = 100  # characters
 _MAX_PAGE_DIGITS: Final = 6
@@ -45,6 +44,7 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
     "Server": "shop-auth-proxy",
+    "Connection": "close",
 }
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -56,21 +56,22 @@ async def open_admin(sources: Sources, host: str, port: int) -> AsyncIterator[tu
     """Serve the pages while the context lasts; provide the address. Raises `OSError` if it can't be had."""
     runner = web.AppRunner(
         admin_application(sources),
-        access_log=None,
         handle_signals=False,
-        keepalive_timeout=_IDLE,
         shutdown_timeout=_SHUTDOWN,
     )
     await runner.setup()
+    assert runner.server is not None  # noqa: S101 - for the type checker
+    connections = Connections(runner.server, _HEADERS)
     listener = None
     try:
-        listener = await asyncio.get_running_loop().create_server(_bounded(runner), host or None, port)
+        listener = await asyncio.get_running_loop().create_server(connections, host or None, port)
         address = listener.sockets[0].getsockname()
         yield address[0], address[1]
     finally:
         if listener is not None:
             listener.close()
         await runner.cleanup()
+        connections.abort()  # whose answers are not taken
 
 
 def admin_application(sources: Sources) -> web.Application:
@@ -87,32 +88,6 @@ def admin_application(sources: Sources) -> web.Application:
     for name, content_type in _STATIC_TYPES.items():
         application.router.add_get(f"/{name}", _static((_STATIC / name).read_bytes(), content_type))
     return application
-
-
-def _bounded(runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:
-    """Return what makes connections, up to a number of them; aiohttp would wait for a first request for ever."""
-
-    def connection() -> asyncio.Protocol:
-        server = runner.server
-        if server is None or len(server.connections) >= _MAX_CONNECTIONS:
-            return _Refused()
-        made = server()
-        asyncio.get_running_loop().call_later(_IDLE, _close_if_idle, made)
-        return made
-
-    return connection
-
-
-class _Refused(asyncio.Protocol):
-    """A connection that is one too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
-
-
-def _close_if_idle(connection: web.RequestHandler) -> None:
-    if connection._waiter is not None and not connection._waiter.done():
-        connection.force_close()
 
 
 def is_local_name(host: str) -> bool:
@@ -152,7 +127,7 @@ class _Pages:
         """Show the numbers for Prometheus."""
         process, shops, counters = process_now(self._sources), shops_now(self._sources), counters_now(self._sources)
         body = await self._made(lambda: exposition(process, shops, counters))
-        return _compressed(web.Response(body=body, headers={"Content-Type": CONTENT_TYPE}))
+        return in_pieces(body, CONTENT_TYPE)
 
     async def status(self, request: web.Request) -> web.Response:
         """Show the status page, or the same as JSON to who prefers that."""
@@ -164,15 +139,15 @@ class _Pages:
             wanted = int(number) if number.isdecimal() and len(number) <= _MAX_PAGE_DIGITS else 1
             process, shops, now = process_now(self._sources), shops_now(self._sources), self._sources.clock()
             text = await self._made(lambda: page(report(process, shops, query=query, page=wanted), now=now))
-            response = _compressed(web.Response(text=text, content_type="text/html"))
-        response.headers["Vary"] = "Accept, Accept-Encoding"
+            response = in_pieces(text.encode(), "text/html; charset=utf-8")
+        response.headers["Vary"] = "Accept"
         return response
 
     async def status_json(self, _request: web.Request) -> web.Response:
         """Show the state of all shops as JSON."""
         process, shops, now = process_now(self._sources), shops_now(self._sources), self._sources.clock()
         text = await self._made(lambda: json.dumps(as_json(process, shops, now=now)))
-        return _compressed(web.Response(text=text + "\n", content_type="application/json"))
+        return in_pieces(text.encode() + b"\n", "application/json; charset=utf-8")
 
     async def _made(self, make: Callable[[], T]) -> T:
         async with self._one_at_a_time:
@@ -200,11 +175,6 @@ def _text(status: int, sentence: str) -> web.Response:
     return web.Response(status=status, text=sentence + "\n")
 
 
-def _compressed(response: web.Response) -> web.Response:
-    response.enable_compression()  # if the client takes it
-    return response
-
-
 def _came_by_loopback(request: web.Request) -> bool:
     # A connection that is gone has no address any more, and gets no answer.
     own_address: str = request.get_extra_info("sockname", ("127.0.0.1",))[0]
@@ -227,3 +197,4 @@ async def _only_for_us(request: web.Request, handler: Handler) -> web.StreamResp
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(_HEADERS)
+    response.force_close()

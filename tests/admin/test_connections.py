@@ -1,0 +1,140 @@
+"""The connections of the admin port: nobody keeps others out, whether silent or slow to send or to take an answer."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from proxy.admin import connections
+from proxy.admin.connections import MAX_CONNECTIONS, Connections, in_pieces
+from tests.admin.asking import admin_port, ask
+from tests.peers import answering, connected, response
+from tests.proxies import whole_path
+
+LIVE = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+HALF = b"GET /livez HTTP/1.1\r\nHost: local"
+LONG = b"x" * (1 << 25)  # far more than the buffers of two sockets hold
+
+
+@asynccontextmanager
+async def listening() -> AsyncIterator[tuple[Connections, int]]:
+    """A server that gives a long answer, and its port."""
+
+    async def long(_: web.BaseRequest) -> web.StreamResponse:
+        answer = in_pieces(LONG, "text/plain")
+        answer.force_close()
+        return answer
+
+    made = Connections(web.Server(long), {})
+    listener = await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0)
+    yield made, listener.sockets[0].getsockname()[1]
+    listener.close()
+    made.abort()
+
+
+@pytest.mark.parametrize("data", [b"", HALF, LIVE.replace(b"livez", b"metrics") * 12])
+async def test_who_holds_all_connections_keeps_nobody_out(data: bytes) -> None:
+    async with asyncio.timeout(5), whole_path(answering(response())) as path, AsyncExitStack() as stack:
+        held = [await stack.enter_async_context(connected(admin_port(path.proxy))) for _ in range(MAX_CONNECTIONS)]
+        for client in held:
+            client.stop_reading()
+            await client.send(data)
+
+        assert [(await ask(path.proxy, "/livez")).status for _ in range(3)] == [200] * 3
+
+
+async def test_who_came_first_makes_room() -> None:
+    async with asyncio.timeout(5), listening() as (made, port), AsyncExitStack() as stack:
+        held = [await stack.enter_async_context(connected(port)) for _ in range(MAX_CONNECTIONS)]
+        last = await stack.enter_async_context(connected(port))
+
+        assert await held[0].at_end()
+        assert len(made.open) == MAX_CONNECTIONS
+        for client in (held[1], last):
+            await client.send(LIVE)
+            assert (await client.read_answer(body=False)).status == 200
+
+
+async def test_a_connection_has_one_answer() -> None:
+    async with whole_path(answering(response())) as path, connected(admin_port(path.proxy)) as client:
+        await client.send(LIVE * 3)
+        answer = await client.read_answer()
+
+        assert (answer.status, answer.values(b"Connection")) == (200, [b"close"])
+        assert await client.at_end()
+
+
+@pytest.mark.parametrize(
+    ("data", "answered"),
+    [
+        (b"", b""),
+        (HALF, b""),
+        (b"POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n", b"HTTP/1.1 405"),
+    ],
+)
+async def test_a_connection_ends_in_time(data: bytes, answered: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_LONGEST", 0.1)
+    async with (
+        asyncio.timeout(5),
+        whole_path(answering(response())) as path,
+        connected(admin_port(path.proxy)) as client,
+    ):
+        await client.send(data)
+
+        assert (await client.read_to_end())[0][:12] == answered
+
+
+async def test_who_does_not_take_an_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_LONGEST", 0.1)
+    async with asyncio.timeout(5), listening() as (_, port), connected(port) as slow:
+        slow.stop_reading()
+        await slow.send(LIVE)
+        async with connected(port) as later:
+            assert await later.at_end()  # its time began after that of the other
+        slow.start_reading()
+
+        assert 0 < len((await slow.read_to_end())[0]) < len(LONG)
+
+
+async def test_a_long_answer_is_held_once_and_comes_whole() -> None:
+    async with asyncio.timeout(5), listening() as (made, port), connected(port) as slow:
+        slow.stop_reading()
+        await slow.send(LIVE)
+        async with connected(port) as quick:
+            answer = await quick.ask(LIVE)
+        [waiting] = made.open.values()
+
+        assert (answer.values(b"Content-Length"), answer.body == LONG) == ([b"%d" % len(LONG)], True)
+        assert 0 < waiting.get_write_buffer_size() < 1 << 20
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\nAuthorization : Bearer my-s3cret\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-My-S3cret\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nX: " + b"my-s3cret" * 1000 + b"\r\n\r\n",
+        b"\x16\x03\x01 my-s3cret\r\n\r\n",
+    ],
+)
+async def test_what_is_no_request_is_told_so_and_not_repeated_to_anybody(data: bytes) -> None:
+    async with whole_path(answering(response())) as path, connected(admin_port(path.proxy)) as client:
+        answer = await client.ask(data)
+
+        assert (answer.status, answer.body) == (400, b"This is no HTTP request.\n")
+        assert answer.values(b"Server") == [b"shop-auth-proxy"]
+        assert answer.values(b"Content-Security-Policy") != []
+        assert await client.at_end()
+        assert not [event for event in path.proxy.events if re.search("s3cret|aiohttp", repr(event), re.IGNORECASE)]
+
+
+async def test_a_mistake_of_ours_is_logged_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.admin.server.exposition", lambda *_: 1 / 0)
+    async with whole_path(answering(response())) as path:
+        answer = await ask(path.proxy, "/metrics")
+
+        assert (answer.status, answer.body) == (500, b"The page could not be made; the log says why.\n")
+        assert answer.values(b"Server") == [b"shop-auth-proxy"]
