@@ -1,8 +1,8 @@
 """The pages of the admin port, who may ask for them, and how they are sent.
 
 Rules: GET and HEAD, nothing else; no page is kept by anybody, framed by another or read by another site. A page is
-made in a thread, one at a time: with thousands of shops that takes as long as hundreds of requests, which go on
-meanwhile.
+made in a thread, one at a time, and once for all who wait for it: with thousands of shops that takes as long as
+hundreds of requests, which go on meanwhile.
 """
 
 import asyncio
@@ -10,8 +10,9 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
+from itertools import count
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from aiohttp import web
 
@@ -48,7 +49,6 @@ _HEADERS: Final = {
 }
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -109,6 +109,8 @@ class _Pages:
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self._one_at_a_time = asyncio.Lock()
+        self._moments = count()
+        self._latest: dict[object, tuple[tuple[object, ...], int, bytes]] = {}  # by the path: key, moment, page
 
     async def ready(self, request: web.Request) -> web.Response:
         """Say whether requests are welcome, or, with `?shop=`, whether that shop could be served now."""
@@ -125,9 +127,12 @@ class _Pages:
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """Show the numbers for Prometheus."""
-        process, shops, counters = process_now(self._sources), shops_now(self._sources), counters_now(self._sources)
-        body = await self._made(lambda: exposition(process, shops, counters))
-        return in_pieces(body, CONTENT_TYPE)
+
+        def taken() -> Callable[[], bytes]:
+            process, shops, counters = process_now(self._sources), shops_now(self._sources), counters_now(self._sources)
+            return lambda: exposition(process, shops, counters)
+
+        return in_pieces(await self._made(("/metrics",), taken), CONTENT_TYPE)
 
     async def status(self, request: web.Request) -> web.Response:
         """Show the status page, or the same as JSON to who prefers that."""
@@ -137,21 +142,38 @@ class _Pages:
             query, number = request.query.get("q", "")[:_MAX_QUERY].strip(), request.query.get("page", "")
             # A number of many digits takes Python long to read.
             wanted = int(number) if number.isdecimal() and len(number) <= _MAX_PAGE_DIGITS else 1
-            process, shops, now = process_now(self._sources), shops_now(self._sources), self._sources.clock()
-            text = await self._made(lambda: page(report(process, shops, query=query, page=wanted), now=now))
-            response = in_pieces(text.encode(), "text/html; charset=utf-8")
+
+            def taken() -> Callable[[], bytes]:
+                process, shops, now = process_now(self._sources), shops_now(self._sources), self._sources.clock()
+                return lambda: page(report(process, shops, query=query, page=wanted), now=now).encode()
+
+            body = await self._made(("/status", query, wanted), taken)
+            response = in_pieces(body, "text/html; charset=utf-8")
         response.headers["Vary"] = "Accept"
         return response
 
     async def status_json(self, _request: web.Request) -> web.Response:
         """Show the state of all shops as JSON."""
-        process, shops, now = process_now(self._sources), shops_now(self._sources), self._sources.clock()
-        text = await self._made(lambda: json.dumps(as_json(process, shops, now=now)))
-        return in_pieces(text.encode() + b"\n", "application/json; charset=utf-8")
 
-    async def _made(self, make: Callable[[], T]) -> T:
+        def taken() -> Callable[[], bytes]:
+            process, shops, now = process_now(self._sources), shops_now(self._sources), self._sources.clock()
+            return lambda: json.dumps(as_json(process, shops, now=now)).encode() + b"\n"
+
+        return in_pieces(await self._made(("/status.json",), taken), "application/json; charset=utf-8")
+
+    async def _made(self, key: tuple[object, ...], taken: Callable[[], Callable[[], bytes]]) -> bytes:
+        """Return the page of this key, made of numbers taken now or later; who waits for the same page shares it.
+
+        `taken` takes the numbers and returns what makes the page of them, in a thread.
+        """
+        asked = next(self._moments)
         async with self._one_at_a_time:
-            return await asyncio.to_thread(make)
+            known, at, body = self._latest.get(key[0], (None, 0, b""))
+            if known != key or at < asked:
+                at, make = next(self._moments), taken()
+                body = await asyncio.to_thread(make)
+                self._latest[key[0]] = key, at, body
+        return body
 
 
 async def _live(_request: web.Request) -> web.Response:

@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import threading
+from contextlib import AsyncExitStack
 from ipaddress import ip_address
 
 import pytest
 
+from proxy.admin import server
 from proxy.admin.server import is_local_name
 from proxy.app import StartError
 from proxy.config import AdminConfig
@@ -286,6 +289,47 @@ async def test_no_page_holds_a_secret() -> None:
     assert SECRET.encode() not in shown
     assert b"t0ken-in-use" not in shown
     assert b"demo-id" not in shown
+
+
+# Where there are many shops
+
+
+class Press:
+    """Makes pages in place of the real one, once it may; counts them, and how many were made at once."""
+
+    def __init__(self) -> None:
+        self.go_on, self.began = threading.Event(), asyncio.Event()
+        self.made = self.at_once = self.most = 0
+        self._loop = asyncio.get_running_loop()
+
+    def __call__(self, *_: object, **__: object) -> str:
+        self.made += 1
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        self._loop.call_soon_threadsafe(self.began.set)
+        self.go_on.wait(5)
+        self.at_once -= 1
+        return f"page {self.made}"
+
+
+async def test_pages_are_made_one_at_a_time_and_once_for_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    press = Press()
+    monkeypatch.setattr(server, "page", press)
+    async with asyncio.timeout(10), whole_path(answering(response())) as path, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(connected(admin_port(path.proxy))) for _ in range(11)]
+        for client in clients[:10]:
+            await client.send(b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await press.began.wait()
+        assert (await ask(path.proxy, "/livez")).status == 200  # so that all of them have come, and wait
+        await clients[10].send(b"GET /status?q=other HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await ask(path.proxy, "/livez")).status == 200
+        press.go_on.set()
+        bodies = [(await client.read_answer()).body for client in clients]
+
+        # What the first one got began before the others asked, and would show them what is over.
+        assert bodies == [b"page 1", *[b"page 2"] * 9, b"page 3"]
+        assert press.most == 1
+        assert (await ask(path.proxy, "/status")).body == b"page 4"
 
 
 # Where it listens
