@@ -64,13 +64,20 @@ def _of_process(process: ProcessNow, counters: CountersNow) -> Iterator["Metric"
         ),
     ):
         yield GaugeMetricFamily(PREFIX + name, words, value=float(value))
+    connections = counters.connections
+    for name, words, count in (
+        ("client_connections_refused", "Connections that got no place: all were in use.", connections.refused),
+        ("client_connections_displaced", "Connections without a request that made room for others.", connections.displaced),
+        ("failed_handshakes", "Connections on which TLS did not come about.", connections.failed_handshakes),
+    ):
+        yield CounterMetricFamily(PREFIX + name, words, value=count)
     reloads = CounterMetricFamily(PREFIX + "config_reloads", "Configurations that were read anew.", labels=["outcome"])
     for outcome in ("successful", "failed"):
         reloads.add_metric([outcome], counters.reloads.get(outcome, 0))
     yield reloads
     errors = CounterMetricFamily(PREFIX + "errors", "Answers of the proxy's own, by their code.", labels=["code"])
-    for code, count in counters.errors.items():
-        errors.add_metric([code], count)
+    for code, number in counters.errors.items():
+        errors.add_metric([code], number)
     yield errors
 
 
@@ -127,9 +134,20 @@ def _of_tokens(shops: list[ShopNow], counters: CountersNow) -> Iterator["Metric"
     requests = CounterMetricFamily(
         PREFIX + "token_requests", "Token requests by what came of them.", labels=["shop", "outcome"]
     )
-    for (label, outcome), count in counters.tokens.items():
+    for (label, outcome), count in counters.tokens.requests.items():
         requests.add_metric([label, outcome], count)
-    yield requests
+    unauthorized = CounterMetricFamily(
+        PREFIX + "unauthorized",
+        "401s of the platform, by entry of the configuration and by what followed.",
+        labels=["shop", "reaction"],
+    )
+    for (entry, reaction), count in counters.tokens.unauthorized.items():
+        unauthorized.add_metric([entry, reaction], count)
+    yield from (requests, unauthorized)
+    yield CounterMetricFamily(PREFIX + "token_waits", "Requests that waited for a token.", value=counters.tokens.waits)
+    yield CounterMetricFamily(
+        PREFIX + "token_wait_seconds", "How long requests waited for tokens.", value=counters.tokens.waited_seconds
+    )
     age = GaugeMetricFamily(PREFIX + "token_age_seconds", "Since the token was asked for.", labels=["shop"])
     left = GaugeMetricFamily(PREFIX + "token_expires_in_seconds", "Until the token's end.", labels=["shop"])
     state = GaugeMetricFamily(

@@ -5,12 +5,12 @@ thread can make a page of it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from proxy.guards.pacing import Pacer
 from proxy.platforms.shop import WILDCARD, Shop, Shops
-from proxy.telemetry.metrics import PacingMetrics, ProcessMetrics, TokenMetrics
+from proxy.telemetry.metrics import ConnectionMetrics, PacingMetrics, ProcessMetrics, TokenMetrics
 from proxy.telemetry.recent import Minute
 from proxy.telemetry.traffic import Problem, ShopTraffic, Traffic
 from proxy.tokens.cache import TokenCache
@@ -36,7 +36,7 @@ class Sources:
     pacing: PacingMetrics
     traffic: Traffic
     in_flight: Callable[[], int]
-    connections: Callable[[], int]
+    connections: ConnectionMetrics
     redact: Callable[[str], str]
     clock: Callable[[], float]
 
@@ -64,10 +64,11 @@ class ProcessNow(NamedTuple):
 
 
 class CountersNow(NamedTuple):
-    """What was counted up to one moment: by shop, by shop and outcome, by code, by outcome."""
+    """What was counted up to one moment: by shop, of tokens, of connections, by code, by outcome."""
 
     traffic: dict[str, ShopTraffic]
-    tokens: dict[tuple[str, str], int]
+    tokens: TokenMetrics
+    connections: ConnectionMetrics
     errors: dict[str, int]
     reloads: dict[str, int]
 
@@ -76,7 +77,7 @@ def process_now(sources: Sources) -> ProcessNow:
     """Return how the process is."""
     process = sources.process
     return ProcessNow(
-        sources.version, process.phase, sources.in_flight(), sources.connections(), process.last_reload_successful
+        sources.version, process.phase, sources.in_flight(), sources.connections.open, process.last_reload_successful
     )
 
 
@@ -97,9 +98,11 @@ def shops_now(sources: Sources) -> list[ShopNow]:
 
 def counters_now(sources: Sources) -> CountersNow:
     """Return what was counted."""
+    tokens = sources.token_metrics
     return CountersNow(
         {label: traffic.copy() for label, traffic in sources.traffic.shops.items()},
-        dict(sources.token_metrics.requests),
+        replace(tokens, requests=tokens.requests.copy(), unauthorized=tokens.unauthorized.copy()),
+        replace(sources.connections),
         dict(sources.traffic.errors),
         dict(sources.process.reloads),
     )

@@ -230,7 +230,7 @@ class RunningProxy:
             pacing=self._pacing_metrics,
             traffic=self._traffic,
             in_flight=lambda: self.forwarder.in_flight,
-            connections=lambda: self.connections.open,
+            connections=self.connections,
             redact=self._outside.redact,
             clock=time.monotonic,
         )

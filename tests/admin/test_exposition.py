@@ -7,11 +7,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from proxy.admin.exposition import CONTENT_TYPE, buckets, exposition
 from proxy.admin.sources import CountersNow
 from proxy.telemetry.labels import ShopLabels
+from proxy.telemetry.metrics import ConnectionMetrics, TokenMetrics
 from proxy.telemetry.traffic import Failure, FinishedRequest, Histogram, Traffic
 from tests.admin.asking import parsed
 from tests.admin.shops import GOOD, PROCESS, REFUSED, shop
 
-NOTHING = CountersNow({}, {}, {}, {})
+NOTHING = CountersNow({}, TokenMetrics(), ConnectionMetrics(), {}, {})
 # Name, type, labels (those of a histogram's buckets apart).
 NAMES = {
     ("requests", "counter", ("shop", "method", "status")),
@@ -30,6 +31,12 @@ NAMES = {
     ("throttled", "counter", ("shop",)),
     ("errors", "counter", ("code",)),
     ("client_connections", "gauge", ()),
+    ("client_connections_refused", "counter", ()),
+    ("client_connections_displaced", "counter", ()),
+    ("failed_handshakes", "counter", ()),
+    ("unauthorized", "counter", ("shop", "reaction")),
+    ("token_waits", "counter", ()),
+    ("token_wait_seconds", "counter", ()),
     ("config_reloads", "counter", ("outcome",)),
     ("config_last_reload_successful", "gauge", ()),
     ("build_info", "gauge", ("version", "python")),
@@ -56,9 +63,11 @@ def counters() -> CountersNow:
             throttled=1,
         )
     )
-    return CountersNow(
-        traffic.shops, {("demo", "granted"): 2, ("*", "refused"): 1}, dict(traffic.errors), {"successful": 1}
-    )
+    tokens = TokenMetrics(waits=3, waited_seconds=1.5)
+    tokens.requests.update({("demo", "granted"): 2, ("*", "refused"): 1})
+    tokens.unauthorized["demo", "replace"] = 4
+    connections = ConnectionMetrics(open=5, refused=6, displaced=7, failed_handshakes=8)
+    return CountersNow(traffic.shops, tokens, connections, dict(traffic.errors), {"successful": 1})
 
 
 def test_every_name_is_there_with_its_type_labels_and_words() -> None:
@@ -101,6 +110,11 @@ def test_the_numbers_are_those_that_were_counted() -> None:
     assert found["added_latency_seconds_bucket"][("demo", "0.0025")] == 1.0
     assert found["requests_in_flight"] == {(): 2.0}
     assert found["client_connections"] == {(): 5.0}
+    assert found["client_connections_refused_total"] == {(): 6.0}
+    assert found["client_connections_displaced_total"] == {(): 7.0}
+    assert found["failed_handshakes_total"] == {(): 8.0}
+    assert found["unauthorized_total"] == {("demo", "replace"): 4.0}
+    assert (found["token_waits_total"], found["token_wait_seconds_total"]) == ({(): 3.0}, {(): 1.5})
     assert found["config_reloads_total"] == {("successful",): 1.0, ("failed",): 0.0}
     assert found["config_last_reload_successful"] == {(): 1.0}
     assert found["build_info"] == {(platform.python_version(), "1.2.3"): 1.0}

@@ -47,6 +47,7 @@ async def test_requests_that_wait_for_the_rate_limit_are_seen() -> None:
     assert counted["pacing_queue"] == {("demo",): 2.0}
     assert counted["requests_in_flight"] == {(): 2.0}
     assert counted["client_connections"][()] >= 2.0
+    assert counted["client_connections_refused_total"] == {(): 0.0}
 
 
 async def test_a_shop_of_the_wildcard_entry_is_seen_once_it_got_a_token_and_the_rest_as_one() -> None:
@@ -134,6 +135,8 @@ async def test_what_the_platform_takes_for_a_401_is_not_added_either(clock: Cloc
     assert counted["request_duration_seconds_sum"] == {("demo",): 10.0}
     assert counted["added_latency_seconds_sum"] == {("demo",): 0.0}
     assert counted["upstream_attempts_total"] == {("demo",): 2.0}
+    assert counted["unauthorized_total"] == {("demo", "replace"): 1.0}
+    assert counted["token_waits_total"] == {(): 2.0}  # for the first token, and for the other
     assert (seen["recent"]["unauthorized"], seen["in_trouble"]) == (0, False)  # the client noticed nothing
 
 

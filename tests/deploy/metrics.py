@@ -29,6 +29,12 @@ METRICS: Final[Mapping[str, tuple[str, frozenset[str]]]] = MappingProxyType(
             ("throttled_total", "counter", ("shop",)),
             ("errors_total", "counter", ("code",)),
             ("client_connections", "gauge", ()),
+            ("client_connections_refused_total", "counter", ()),
+            ("client_connections_displaced_total", "counter", ()),
+            ("failed_handshakes_total", "counter", ()),
+            ("unauthorized_total", "counter", ("shop", "reaction")),
+            ("token_waits_total", "counter", ()),
+            ("token_wait_seconds_total", "counter", ()),
             ("config_reloads_total", "counter", ("outcome",)),
             ("config_last_reload_successful", "gauge", ()),
             ("build_info", "gauge", ("version", "python")),
@@ -40,6 +46,7 @@ METRICS: Final[Mapping[str, tuple[str, frozenset[str]]]] = MappingProxyType(
 VALUES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         "state": frozenset({"good", "refreshing", "refused", "unreachable", "none"}),
+        "reaction": frozenset({"late", "replace", "not_permitted", "later", "leave"}),
         "outcome": frozenset({"granted", "refused", "unreachable"}),
         "status": frozenset({"1xx", "2xx", "3xx", "4xx", "5xx"}),
     }
