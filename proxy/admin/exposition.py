@@ -67,7 +67,11 @@ def _of_process(process: ProcessNow, counters: CountersNow) -> Iterator["Metric"
     connections = counters.connections
     for name, words, count in (
         ("client_connections_refused", "Connections that got no place: all were in use.", connections.refused),
-        ("client_connections_displaced", "Connections without a request that made room for others.", connections.displaced),
+        (
+            "client_connections_displaced",
+            "Connections without a request that made room for others.",
+            connections.displaced,
+        ),
         ("failed_handshakes", "Connections on which TLS did not come about.", connections.failed_handshakes),
     ):
         yield CounterMetricFamily(PREFIX + name, words, value=count)

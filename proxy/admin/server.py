@@ -47,6 +47,10 @@ _HEADERS: Final = {
     "Server": "shop-auth-proxy",
     "Connection": "close",
 }
+_SENTENCES: Final = {
+    404: "There is no such page. The status page is at /status.",
+    405: "Pages are read here, with GET or HEAD; nothing can be changed.",
+}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -214,7 +218,11 @@ async def _only_for_us(request: web.Request, handler: Handler) -> web.StreamResp
     host = request.headers.get("Host", "localhost")
     if not is_local_name(host) and _came_by_loopback(request):
         return _text(421, "This port is asked for by an address or as localhost.")
-    return await handler(request)
+    try:
+        return await handler(request)
+    except web.HTTPException as error:  # of the router
+        error.text = _SENTENCES.get(error.status, error.reason) + "\n"
+        raise
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:

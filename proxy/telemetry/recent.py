@@ -42,7 +42,7 @@ class Recent:
 
     def _advance(self, now: float) -> int:
         """Empty the minutes that have begun since the last call; return the newest one."""
-        minute = max(int(now // 60), self._minute)
+        minute = int(now // 60)
         for begun in range(max(self._minute, minute - MINUTES) + 1, minute + 1):
             slot = begun % MINUTES
             self._calls[slot] = self._errors[slot] = self._unauthorized[slot] = 0

@@ -123,6 +123,21 @@ async def test_it_says_so_when_the_proxy_does_not_answer_any_more(proxy: TestedP
         await expect(note).to_be_empty()
 
 
+async def test_it_waits_while_text_is_selected_and_says_so(proxy: TestedProxy, browser: Browser) -> None:
+    async with looking_at(browser, url(proxy)) as page:
+        note, first = page.get_by_role("status"), page.locator("tbody tr").first
+        await page.evaluate("getSelection().selectAllChildren(document.querySelector('tbody tr'))")
+        await call(proxy, b"/refused/x")
+        await page.clock.fast_forward(10_000)
+        await expect(note).to_contain_text("The page waits while text is selected. What you see is 10 s old.")
+        await expect(first).not_to_contain_text("refused")
+
+        await page.evaluate("getSelection().removeAllRanges()")
+        await page.clock.fast_forward(2000)
+        await expect(note).to_be_empty()
+        await expect(first).to_contain_text("refused")
+
+
 async def test_it_fits_light_and_dark_and_is_a_table_to_who_does_not_see_it(
     proxy: TestedProxy, browser: Browser
 ) -> None:

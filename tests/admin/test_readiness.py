@@ -20,6 +20,7 @@ def test_requests_are_welcome_while_it_serves(phase: str, status: int) -> None:
     [
         (NOTHING_KNOWN, 200, "as far as is known"),
         (GOOD, 200, "3000 s"),
+        (GOOD._replace(left=0.0), 200, "0 s"),
         (REFRESHING, 200, "30 s"),
         (REFRESHING._replace(age=None, left=None), 200, "being fetched"),
         (UNREACHABLE, 200, "540 s"),  # the old token serves

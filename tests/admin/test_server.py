@@ -44,8 +44,8 @@ STATIC = ["/status.css", "/status.js", "/status.svg"]
         ("/status.js", 200, b"text/javascript; charset=utf-8", b"//"),
         ("/status.svg", 200, b"image/svg+xml; charset=utf-8", b"<svg"),
         ("/", 302, b"text/plain; charset=utf-8", b"The status page is at /status."),
-        ("/demo/products", 404, b"text/plain; charset=utf-8", b"404"),
-        ("/../etc/passwd", 404, b"text/plain; charset=utf-8", b"404"),
+        ("/demo/products", 404, b"text/plain; charset=utf-8", b"There is no such page."),
+        ("/../etc/passwd", 404, b"text/plain; charset=utf-8", b"There is no such page."),
     ],
 )
 async def test_every_page(target: str, status: int, content_type: bytes, begins: bytes) -> None:
@@ -87,6 +87,7 @@ async def test_nothing_can_be_changed(method: bytes) -> None:
 
     assert {answer.status for answer in answers} == {405}
     assert {answer.values(b"Allow")[0] for answer in answers} == {b"GET,HEAD"}
+    assert {answer.body for answer in answers} == {b"Pages are read here, with GET or HEAD; nothing can be changed.\n"}
 
 
 @pytest.mark.parametrize(

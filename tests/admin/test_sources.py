@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from proxy.platforms.platform import RateLimit
+from proxy.telemetry.labels import MAX_WILDCARD_SHOPS
 from tests.admin.asking import samples, status_of, with_wildcard
 from tests.peers import Connection, answering, closing, connected, request, response, serving, token_response
 from tests.proxies import config, platform, proxying, shop, whole_path
@@ -71,6 +72,24 @@ async def test_a_shop_of_the_wildcard_entry_is_seen_once_it_got_a_token_and_the_
     assert shops["*"]["token"] is None
     assert shops["*"]["recent"]["errors"] == 2
     assert shops["*"]["last_problem"]["code"] == "token_refused"
+
+
+async def test_requests_of_shops_without_a_row_wait_in_the_row_of_all_others() -> None:
+    async with serving(answering(token_response())) as tokens, serving(answering(response())) as api:
+        url = f"http://127.0.0.1:{tokens.port}/{{shop}}/token"
+        of = platform(tokens.port, api.port, token_url=url, rate_limit=RateLimit(1, per=10.0))
+        async with asyncio.timeout(10), proxying(config(shops=with_wildcard(shop("demo", of)))) as proxy:
+            for number in range(MAX_WILDCARD_SHOPS):  # as if as many had got their tokens before
+                proxy.running.tokens._metrics.labels.granted(f"other-{number}", "*")
+            async with connected(proxy.port) as served, connected(proxy.port) as waiting:
+                await served.ask(request(target=b"/late/x"))
+                await waiting.send(request(target=b"/late/x"))
+                while (await status_of(proxy))["*"]["pacing_queue"] < 1:
+                    pass
+                shops = await status_of(proxy)
+
+    assert {name for name, seen in shops.items() if seen["pacing_queue"]} == {"*"}
+    assert shops["*"]["pacing_queue"] == 1
 
 
 class Clock:

@@ -34,12 +34,18 @@
     if (focused) document.getElementById(focused)?.focus();
   }
 
+  function tell(why) {
+    const seconds = Math.round((Date.now() - shownAt) / 1000);
+    if (seconds > 4) stale.textContent = `${why} What you see is ${seconds} s old.`;
+  }
+
   async function refresh() {
     asking?.abort();
     const mine = (asking = new AbortController());
     const limit = setTimeout(() => mine.abort(), 10000);
     try {
-      if (!document.hidden && !selecting()) {
+      if (selecting()) tell("The page waits while text is selected.");
+      else if (!document.hidden) {
         const answer = await fetch("/status" + location.search, {
           headers: { Accept: "text/html" },
           signal: mine.signal,
@@ -53,8 +59,7 @@
       }
     } catch {
       if (mine !== asking) return;
-      const seconds = Math.round((Date.now() - shownAt) / 1000);
-      if (seconds > 4) stale.textContent = `The proxy does not answer. What you see is ${seconds} s old.`;
+      tell("The proxy does not answer.");
     } finally {
       clearTimeout(limit);
     }
