@@ -28,11 +28,6 @@ class Connections:
         """Return the protocol for another one."""
         return _Connection(self, self._server)
 
-    def abort(self) -> None:
-        """End all at once."""
-        for transport in self.open.values():
-            transport.abort()
-
 
 class _Connection(web.RequestHandler):
     def __init__(self, connections: Connections, server: web.Server) -> None:

@@ -65,17 +65,17 @@ async def open_admin(sources: Sources, host: str, port: int) -> AsyncIterator[tu
     )
     await runner.setup()
     assert runner.server is not None  # noqa: S101 - for the type checker
-    connections = Connections(runner.server, _HEADERS)
     listener = None
     try:
-        listener = await asyncio.get_running_loop().create_server(connections, host or None, port)
+        listener = await asyncio.get_running_loop().create_server(
+            Connections(runner.server, _HEADERS), host or None, port
+        )
         address = listener.sockets[0].getsockname()
         yield address[0], address[1]
     finally:
         if listener is not None:
             listener.close()
         await runner.cleanup()
-        connections.abort()  # whose answers are not taken
 
 
 def admin_application(sources: Sources) -> web.Application:

@@ -32,7 +32,8 @@ async def listening() -> AsyncIterator[tuple[Connections, int]]:
     listener = await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0)
     yield made, listener.sockets[0].getsockname()[1]
     listener.close()
-    made.abort()
+    for transport in made.open.values():
+        transport.abort()
 
 
 @pytest.mark.parametrize("data", [b"", HALF, LIVE.replace(b"livez", b"metrics") * 12])
@@ -89,11 +90,12 @@ async def test_a_connection_ends_in_time(data: bytes, answered: bytes, monkeypat
 
 async def test_who_does_not_take_an_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "_LONGEST", 0.1)
-    async with asyncio.timeout(5), listening() as (_, port), connected(port) as slow:
+    async with asyncio.timeout(5), listening() as (made, port), connected(port) as slow:
         slow.stop_reading()
         await slow.send(LIVE)
         async with connected(port) as later:
             assert await later.at_end()  # its time began after that of the other
+        assert not made.open
         slow.start_reading()
 
         assert 0 < len((await slow.read_to_end())[0]) < len(LONG)
