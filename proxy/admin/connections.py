@@ -7,7 +7,7 @@ a fixed sentence, without repeating it to anybody: it may hold secrets.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from typing import Final
+from typing import Final, cast
 
 from aiohttp import web
 
@@ -38,7 +38,7 @@ class _Connection(web.RequestHandler):
         self._end: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
+        transport = cast("asyncio.Transport", transport)  # uvloop's is one, but of another class
         places = self._connections.open
         if len(places) >= MAX_CONNECTIONS:
             places.pop(next(iter(places))).abort()
