@@ -104,9 +104,12 @@ class Process:
     async def stop(self) -> None:
         """Tell it to stop, and return as soon as it says that others should be called."""
         self.command.send_signal(signal.SIGTERM)
+        while await self._is_ready():
+            pass
+
+    async def _is_ready(self) -> bool:
         async with connected(self.admin_port) as probe:
-            while (await probe.ask(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")).status == 200:
-                pass
+            return (await probe.ask(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")).status == 200
 
 
 @asynccontextmanager

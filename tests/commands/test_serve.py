@@ -65,10 +65,10 @@ async def test_the_admin_port_shows_how_it_is_until_the_end(tmp_path: Path) -> N
             async with connected(port) as client:
                 await client.ask(b"GET /demo/products HTTP/1.1\r\nHost: localhost\r\n\r\n")
             pages = ("/livez", "/readyz", "/readyz?shop=demo", "/metrics", "/status", "/status.json", "/status.css")
-            async with connected(admin_port) as browser:
-                answers = [
-                    await browser.ask(f"GET {page} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()) for page in pages
-                ]
+            answers = []
+            for page in pages:
+                async with connected(admin_port) as browser:
+                    answers.append(await browser.ask(f"GET {page} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()))
             command.send_signal(signal.SIGTERM)
             ended = await command.end()
 
