@@ -33,7 +33,7 @@ class _Connection(web.RequestHandler):
     def __init__(self, connections: Connections, server: web.Server) -> None:
         # No keepalive_timeout: there is one request, and a time for all of it.
         loop = asyncio.get_running_loop()
-        super().__init__(server, loop=loop, access_log=None, keepalive_timeout=0)  # type: ignore[arg-type]
+        super().__init__(server, loop=loop, access_log=None, keepalive_timeout=0)  # type: ignore[arg-type]  # - any server will do
         self._connections = connections
         self._end: asyncio.TimerHandle | None = None
 
