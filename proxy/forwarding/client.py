@@ -131,11 +131,6 @@ class ClientConnection(web.RequestHandler):
         return bool(self._messages)
 
     @property
-    def idle(self) -> bool:
-        """Whether nobody would miss the connection."""
-        return self._lingers or self._waits
-
-    @property
     def quiet(self) -> bool:
         """Whether nothing of a request has come since the last one, or since the connection was accepted."""
         in_handshake = self._wire is None
