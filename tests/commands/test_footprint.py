@@ -73,6 +73,7 @@ async def test_a_large_body_is_the_only_thing_written_and_has_no_name(tmp_path: 
                 during, listed = open_files(command), list(temporary.iterdir())
                 await client.send(b"x" * (LARGE - LARGE // 2))
                 answer = await client.read_answer()
+                await client.ask(request(target=b"/nobody/x"))  # served when all of the upload has come to its end
                 after = [name for name, _, writing in open_files(command) if writing]
             command.send_signal(signal.SIGKILL)
             await command.end()
