@@ -1,5 +1,6 @@
 """Connections to the platforms: how they are made, and what they may lead to."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,6 +13,7 @@ from proxy import __version__
 from proxy.config import Config, UpstreamConfig
 from proxy.guards.egress import PublicResolver
 from proxy.tokens.endpoint import TokenEndpoint
+from proxy.wire.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,7 @@ class Connections:
     """
 
     connectors: dict[bool, aiohttp.TCPConnector]
+    pools: dict[bool, Pool]
     sessions: dict[bool, aiohttp.ClientSession]
 
 
@@ -35,27 +38,30 @@ async def open_connections(
         tls.load_verify_locations(config.ca_file)
     any_address = resolver or aiohttp.DefaultResolver()
 
-    def connector(*, allow_private: bool, keep_alive: bool) -> aiohttp.TCPConnector:
-        # No limit here: one silent shop would hold the connections of all.
+    def connector(*, allow_private: bool) -> aiohttp.TCPConnector:
+        # No limit here: one silent shop would hold the connections of all. It keeps none: those to the APIs have a pool
+        # of their own, and a token request is rare and not sent twice, so that a kept one would be dead too often.
         addresses = any_address if allow_private else PublicResolver(any_address)
-        return aiohttp.TCPConnector(limit=0, ssl=tls, resolver=addresses, force_close=not keep_alive)
+        return aiohttp.TCPConnector(limit=0, ssl=tls, resolver=addresses, force_close=True)
 
     async with AsyncExitStack() as stack:
         connectors: dict[bool, aiohttp.TCPConnector] = {}
+        pools: dict[bool, Pool] = {}
         sessions: dict[bool, aiohttp.ClientSession] = {}
         for allow_private in (False, True):
-            connectors[allow_private] = connector(allow_private=allow_private, keep_alive=True)
+            connectors[allow_private] = connector(allow_private=allow_private)
             await stack.enter_async_context(connectors[allow_private])
+            pools[allow_private] = Pool(asyncio.get_running_loop().time)
+            stack.callback(pools[allow_private].close)
             sessions[allow_private] = await stack.enter_async_context(
                 aiohttp.ClientSession(
-                    # A token request is rare and is not sent twice: a kept connection would be a dead one too often.
-                    connector=connector(allow_private=allow_private, keep_alive=False),
+                    connector=connector(allow_private=allow_private),
                     cookie_jar=aiohttp.DummyCookieJar(),
                     auto_decompress=False,
                     headers={"User-Agent": f"shop-auth-proxy/{__version__}"},
                 )
             )
-        yield Connections(connectors, sessions)
+        yield Connections(connectors, pools, sessions)
 
 
 @asynccontextmanager

@@ -10,10 +10,11 @@ seconds to finish.
 """
 
 import asyncio
+import itertools
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -27,9 +28,8 @@ from proxy.app.outside import Outside, StartError
 from proxy.app.site import client_limits, pacing_policy, site_of, token_policy, who_may_call
 from proxy.certificate import CertificateFiles, UnusableCertificate
 from proxy.config import Config, UpstreamConfig
+from proxy.forwarding.fields import answer_fields, request_fields
 from proxy.forwarding.forwarder import Forwarder
-from proxy.forwarding.listener import ClientServer, close_listener
-from proxy.forwarding.listener_tls import ListenerTls
 from proxy.forwarding.site import Site
 from proxy.forwarding.upstream import Upstream
 from proxy.guards.connections import ConnectionGuard
@@ -41,6 +41,9 @@ from proxy.telemetry.metrics import ConnectionMetrics, PacingMetrics, ProcessMet
 from proxy.telemetry.traffic import Traffic
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.endpoint import TokenEndpoint
+from proxy.wire.dialing import Dialer
+from proxy.wire.listener import ClientServer, close_listener
+from proxy.wire.listener_tls import ListenerTls
 
 _BACKLOG: Final = 1024  # connections that wait to be accepted
 
@@ -56,6 +59,7 @@ class RunningProxy:
         self._stack = stack
         self._tasks = BackgroundTasks()
         stack.push_async_callback(self._tasks.close)
+        self._answer_fields = answer_fields()
         self._pseudonym = b"shop-auth-proxy-" + secrets.token_hex(8).encode()
         self._started_with = self.config = config
         self._upstream_connections, self._trusted = connections, _content(config.upstream)
@@ -83,11 +87,16 @@ class RunningProxy:
             outside.log,
             self._traffic,
             clock=time.monotonic,
-            new_request_id=lambda: secrets.token_hex(16),
+            new_request_id=_request_ids(),
         )
         self._guard = ConnectionGuard(outside.log, self.connections, clock=loop.time)
         self._server = ClientServer(
-            self.forwarder.handle, self.forwarder.refuse, self._guard, client_limits(config), tasks=self._tasks
+            self.forwarder.handle,
+            self.forwarder.refuse,
+            self._guard,
+            client_limits(config),
+            request_fields(),
+            tasks=self._tasks,
         )
         self._limit_clients(config)
         self._certificate: asyncio.Task[None] | None = None
@@ -183,11 +192,10 @@ class RunningProxy:
         clock = asyncio.get_running_loop().time
         upstreams = {
             any_address: Upstream(
-                connector,
+                Dialer(connector, self._answer_fields, timeout=config.upstream.connect_timeout),
+                connections.pools[any_address],
                 self._tasks,
-                connect_timeout=config.upstream.connect_timeout,
                 read_timeout=config.upstream.read_timeout,
-                clock=clock,
             )
             for any_address, connector in connections.connectors.items()
         }
@@ -257,6 +265,12 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
             yield proxy
         finally:
             await proxy.stop()
+
+
+def _request_ids() -> Callable[[], bytes]:
+    """Return what makes ids of requests: a random beginning for the process, and a number."""
+    beginning, numbers = secrets.token_hex(8).encode(), itertools.count(int.from_bytes(secrets.token_bytes(4)))
+    return lambda: b"%b%016x" % (beginning, next(numbers))
 
 
 def _content(config: UpstreamConfig) -> bytes | None:

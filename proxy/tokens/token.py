@@ -21,6 +21,11 @@ class AccessToken:
     refresh_at: float
     expires_at: float
 
+    @property
+    def line(self) -> bytes:
+        """The line of the header field that holds the token."""
+        return b"Authorization: " + self.authorization + b"\r\n"
+
 
 def access_token(
     value: str,

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from proxy.errors import UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
-from proxy.forwarding.body import RequestBody
+from proxy.wire.body import RequestBody
 from proxy.forwarding.headers import Fields
 from proxy.forwarding.upstream import Upstream, UpstreamRequest
 from proxy.guards.pacing import UNPACED
