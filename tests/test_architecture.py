@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 300
 
 # A room is a file or a folder right under proxy/. What stands beside it is what it may import, besides itself.
-# cli → commands → app → admin, forwarding → guards, tokens, links, wire → platforms → errors; a room may skip steps on its
-# way down. The last two of these know neither each other nor guards and tokens, and wire knows no platform.
+# cli → commands → app → admin, forwarding → guards, tokens, links, wire → platforms → errors; a room may skip steps on
+# its way down. wire and links know neither each other nor guards and tokens, and wire knows no platform.
 GROUND = frozenset({"__init__", "certificate", "errors", "secret"})
 SERVING = GROUND | {"guards", "tokens", "platforms", "tasks"}
 MAY_IMPORT: dict[str, frozenset[str]] = {
