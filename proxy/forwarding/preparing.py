@@ -29,11 +29,14 @@ def is_last_recipient(head: Head) -> bool:
 async def prepare(exchange: Exchange, route: Route, target: Target) -> UpstreamRequest:
     """Return the request for the upstream. Raises a `RequestError`, and as `RequestBody.chunks` does."""
     request, head = exchange.request, exchange.request.head
+    waits = b"expect" in head.places and expects_continue(head)
     content = request.content
     body: RequestBody | RewrittenBody | None = None
     announced = b"content-length" in head.places
     if content is None:
         body = exchange.body = _arriving(exchange)
+        if waits:
+            exchange.response.send_continue()
         content = await body.read_ahead()
     elif len(content) > exchange.site.max_body_size:
         raise too_large(exchange.site.max_body_size)
@@ -73,18 +76,15 @@ async def prepare(exchange: Exchange, route: Route, target: Target) -> UpstreamR
 
 
 def _arriving(exchange: Exchange) -> RequestBody:
-    """Return the body of a request that has not come yet, and have the client send it."""
+    """Return the body of a request that has not come yet."""
     request, head = exchange.request, exchange.request.head
     assert request.body is not None  # noqa: S101 - for the type checker: the content did not come with the head
     announced = head.first(b"content-length")
-    body = RequestBody(
+    return RequestBody(
         request.body,
         announced=None if announced is None else int(announced),
         max_size=exchange.site.max_body_size,
     )
-    if b"expect" in head.places and expects_continue(head):
-        exchange.response.send_continue()
-    return body
 
 
 def _forwarded(exchange: Exchange) -> bytes:
