@@ -53,15 +53,9 @@ async def prepare(exchange: Exchange, route: Route, target: Target) -> UpstreamR
                 changed = body is not exchange.body
             if changed:
                 head.stop(DIGESTS)
-    if content is not None:
-        length: int | None = len(content)
-    else:
-        length = None if body is None else body.length
-    framing = b""
-    if length is None:
-        framing = b"Transfer-Encoding: chunked\r\n"
-    elif length or announced or request.method in _WITH_BODY:
-        framing = b"Content-Length: %d\r\n" % length
+    framing = b""  # of a body that streams: told with each attempt, since its length may be known by then
+    if content is not None and (content or announced or request.method in _WITH_BODY):
+        framing = b"Content-Length: %d\r\n" % len(content)
     start = b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%bX-Request-ID: %b\r\n%b%b" % (
         request.method.encode(),
         upstream_target(route.base_path, target.rest),
