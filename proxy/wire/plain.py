@@ -8,6 +8,8 @@ nothing, and need not know what is wrong.
 import re
 from typing import Final, NamedTuple
 
+from proxy.wire.client_watch import ClientLimits
+from proxy.wire.framing import is_host
 from proxy.wire.head import BrokenFieldError, FieldTable, Head
 
 END: Final = b"\r\n\r\n"  # of a head, its empty line included
@@ -33,21 +35,21 @@ class PlainRequest(NamedTuple):
     body: bytes
 
 
-def plain_request(data: bytes, table: FieldTable) -> PlainRequest | None:
+def plain_request(data: bytes, table: FieldTable, limits: ClientLimits) -> PlainRequest | None:
     """Return the one request that `data` is, if it is plainly right; the table knows all names that matter here."""
     end = data.find(END)
-    if not 0 < end <= _MAX_HEAD:
+    if not 0 < end <= _MAX_HEAD or end > limits.max_request_line or end > limits.max_header_size:
         return None
     line, *lines = data[:end].split(b"\r\n")
     found = _REQUEST_LINE.fullmatch(line)
-    if found is None or len(lines) > _MAX_LINES:
+    if found is None or len(lines) > _MAX_LINES or len(lines) > limits.max_header_count:
         return None
     try:
         head = Head(lines, table)
     except BrokenFieldError:
         return None
-    places = head.places
-    if head.repeated or b"host" not in places or not places.keys().isdisjoint(_REQUEST_ODDITIES):
+    host = head.first(b"host")
+    if head.repeated or host is None or not is_host(host) or not head.places.keys().isdisjoint(_REQUEST_ODDITIES):
         return None
     length = head.first(b"content-length")
     left = len(data) - end - len(END)

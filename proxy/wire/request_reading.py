@@ -81,8 +81,8 @@ class RequestReader:
             self._connection.listen(False)
 
     def _head_came(self, data: bytes) -> None:
-        plain = plain_request(data, self._table) if self._parser is None else None
         connection = self._connection
+        plain = plain_request(data, self._table, connection.limits) if self._parser is None else None
         if plain is not None:
             method, target, head, content = plain
             connection.watch.head_complete()
