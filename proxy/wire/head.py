@@ -142,9 +142,10 @@ class Head:
         return [member.strip(b" \t").lower() for value in self.values(name) for member in value.split(b",")]
 
     def change(self, place: int, value: bytes | None) -> None:
-        """Have a field pass with another value; not at all if that is `None`."""
+        """Have a field that passes do so with another value; not at all if that is `None`."""
         field = self.fields[place]
-        self.fields[place] = field._replace(line=b"" if value is None else field.name + b": " + value + b"\r\n")
+        if field.line:
+            self.fields[place] = field._replace(line=b"" if value is None else field.name + b": " + value + b"\r\n")
 
     def add(self, name: bytes, value: bytes) -> None:
         """Have one more field pass, behind the others."""
