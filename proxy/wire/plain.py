@@ -21,9 +21,9 @@ _REQUEST_LINE: Final = re.compile(
 )  # a `#` has no place in it
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([\t\x20-\x7e\x80-\xff]*)")
 _LENGTH: Final = re.compile(rb"[0-9]{1,9}")
-# What calls for a decision: how the body ends, who waits for what, another protocol. (aiohttp refuses the last one.) So
-# does a field that comes twice: some may not.
-_REQUEST_ODDITIES: Final = (b"transfer-encoding", b"expect", b"upgrade", b"sec-websocket-key1")
+# What calls for a decision: how the body ends, who waits for what, another protocol, a word of old proxies about the
+# connection. (aiohttp refuses the last one.) So does a field that comes twice: some may not.
+_REQUEST_ODDITIES: Final = (b"transfer-encoding", b"expect", b"upgrade", b"proxy-connection", b"sec-websocket-key1")
 
 
 class PlainRequest(NamedTuple):
@@ -77,6 +77,7 @@ def plain_answer(raw: bytes, table: FieldTable) -> PlainAnswer | None:
     except BrokenFieldError:
         return None
     places = head.places
-    if head.repeated or (b"content-length" in places and b"transfer-encoding" in places):
+    both = b"content-length" in places and b"transfer-encoding" in places
+    if head.repeated or both or b"proxy-connection" in places:
         return None
     return PlainAnswer(int(found[1]), found[2], head)
