@@ -77,7 +77,9 @@ def plain_answer(raw: bytes, table: FieldTable) -> PlainAnswer | None:
     except BrokenFieldError:
         return None
     places = head.places
-    both = b"content-length" in places and b"transfer-encoding" in places
-    if head.repeated or both or b"proxy-connection" in places:
+    length = head.first(b"content-length")
+    if length is not None and (b"transfer-encoding" in places or not length.isdigit()):
+        return None
+    if head.repeated or b"proxy-connection" in places:
         return None
     return PlainAnswer(int(found[1]), found[2], head)
