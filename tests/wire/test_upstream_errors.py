@@ -8,10 +8,10 @@ from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.http_exceptions import BadHttpMessage
 
 from proxy.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
-from proxy.wire.upstream_errors import FOREIGN_ERRORS, translate
 from proxy.guards.egress import PrivateAddressError
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.secret import Secret
+from proxy.wire.upstream_errors import FOREIGN_ERRORS, translate
 
 KEY = ConnectionKey("h", 443, True, True, None, None, None)
 
