@@ -59,7 +59,7 @@ class Exchange:
         self.request = request
         self.response = ClientResponse(request)
         self.site = site
-        self.request_id = (b"x-request-id" in request.head.places and request_id(request.head)) or new_request_id
+        self.request_id = (b"x-request-id" in request.head.first and request_id(request.head)) or new_request_id
         self.started_at = started_at
         self.client: Client | None = None
         self.target: Target | None = None
@@ -101,26 +101,24 @@ class Exchange:
             fields["client"] = self.client.name
         elif isinstance(error, AccessError):
             fields |= {"client": None, "client_tried": error.tried, "address": request.connection.remote}
-        fields |= {
-            "shop": None if target is None else target.shop,
-            "method": request.method,
-            "path": None if target is None else target.path.decode(),
-            "status": self.response.status,
-            "upstream_status": None if answer is None else answer.status,
-            "attempts": self.attempts,
-            "duration_ms": round((now - self.started_at) * 1000, 1),
-            "bytes_in": self.bytes_in,
-            "bytes_out": self.response.bytes_sent,
-            "request_id": self.request_id.decode(),
-        }
-        if b"traceparent" in request.head.places and (trace := trace_id(request.head)):
+        fields["shop"] = None if target is None else target.shop
+        fields["method"] = request.method
+        fields["path"] = None if target is None else target.path.decode()
+        fields["status"] = self.response.status
+        fields["upstream_status"] = None if answer is None else answer.status
+        fields["attempts"] = self.attempts
+        fields["duration_ms"] = round((now - self.started_at) * 1000, 1)
+        fields["bytes_in"] = self.bytes_in
+        fields["bytes_out"] = self.response.bytes_sent
+        fields["request_id"] = self.request_id.decode()
+        if b"traceparent" in request.head.first and (trace := trace_id(request.head)):
             fields["trace_id"] = trace
         return fields
 
     def finished(self, now: float) -> FinishedRequest:
         """Return what is counted of the request, which has come to its end."""
         shop = None if self.route is None else self.route.shop
-        error, answered_at = self.error, self.answered_at
+        error, answered_at, turn = self.error, self.answered_at, self.turn
         answered = None if self.answer is None else self.answer.status
         return FinishedRequest(
             UNKNOWN if shop is None else shop.key,
@@ -134,8 +132,8 @@ class Exchange:
             self.response.bytes_sent,
             now - self.started_at,
             None if answered_at is None else answered_at - self.started_at - self.upstream_seconds,
-            self.turn.waited,
-            self.turn.throttlings or int(answered == 429),
+            None if turn is UNPACED else turn.waited,
+            (0 if turn is UNPACED else turn.throttlings) or int(answered == 429),
         )
 
     def note_body(self, chunk: bytes) -> None:

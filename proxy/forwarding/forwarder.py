@@ -9,7 +9,7 @@ to be kept, the connection is kept, the body is here.
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 
@@ -36,15 +36,25 @@ from proxy.forwarding.route import Route
 from proxy.forwarding.site import Site
 from proxy.forwarding.target import call_segment
 from proxy.forwarding.upstream import UpstreamRequest, UpstreamResponse
+from proxy.guards.access import Access, Client
 from proxy.guards.pacing import UNPACED, Pacer
 from proxy.telemetry.traffic import Traffic
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.state import CallKind
 from proxy.tokens.token import AccessToken
+from proxy.wire.head import Head
 from proxy.wire.request import ClientRequest
 
 # One that was in the cache already, and one that is fetched because of the 401.
 _MORE_TOKENS: Final = 2
+
+
+class _LetIn(NamedTuple):
+    """Who was let in by a request with this head."""
+
+    access: Access
+    head: Head
+    client: Client | None
 
 
 class Forwarder:
@@ -110,12 +120,13 @@ class Forwarder:
         if self.in_flight > site.max_requests:
             raise Overloaded("The proxy serves as many requests as it may (server.max_requests).", retry_after=1.0)
         # 1. route, but only for who is known: a host may stand for a shop, so that the answer would tell of it
-        if b"via" in head.places:
+        if b"via" in head.first:
             check_for_loop(head, site.hop)
-        client = exchange.client = site.access.identify(head.values(b"authorization"), connection.remote)
+        client = exchange.client = self._identify(site, request)
         target = exchange.target = site.addressing.read(request, site.hop, client)
         # 2. admit; only then is the shop looked up
-        site.access.check(client, request.method, target.shop)
+        if client is not None:
+            site.access.check(client, request.method, target.shop)
         connection.admitted()
         route = exchange.route = site.routes.find(target.shop)
         if route is None:
@@ -141,11 +152,23 @@ class Forwarder:
             exchange.answered_at = self._clock()
             await relay(exchange, answer, exchange.links)
         finally:
-            if exchange.answer is not None:
+            if exchange.answer is not None and exchange.answer.open:
                 await exchange.answer.close()
             if exchange.newly_not_permitted:
                 self._log.warning("call.not_permitted", **exchange.not_permitted_fields())
         self._log.info("request.forwarded", **exchange.log_fields(self._clock()))
+
+    def _identify(self, site: Site, request: ClientRequest) -> Client | None:
+        """Return the client that sent the request; whoever was let in by the very same head need not be looked at again.
+
+        The same head is the same object: nothing secret is compared, or kept beside it.
+        """
+        connection, head = request.connection, request.head
+        let_in: _LetIn | None = connection.note
+        if let_in is None or let_in.access is not site.access or let_in.head is not head:
+            client = site.access.identify(head.values(b"authorization"), connection.remote)
+            connection.note = let_in = _LetIn(site.access, head, client)
+        return let_in.client
 
     async def _attempt(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> UpstreamResponse:
         """Send the request as soon as there are a token and a slot, and return the answer."""
@@ -232,8 +255,10 @@ class Forwarder:
         # What is meant for another host, or for none (`http://…`, `host:443`, `*`), or is not whole: what follows may
         # belong to no request.
         elsewhere = isinstance(error, BadTarget) and not request.target.startswith(b"/")
-        if elsewhere or isinstance(error, (BadRequest, BodyTooLarge)) or not (
-            request.body is None or request.body.ended
+        if (
+            elsewhere
+            or isinstance(error, (BadRequest, BodyTooLarge))
+            or not (request.body is None or request.body.ended)
         ):
             response.refuse_rest()
         with suppress(ConnectionError):

@@ -47,7 +47,18 @@ class UpstreamResponse:
     Must be closed, and gives its connection back then, or as soon as nothing more is to come over it.
     """
 
-    __slots__ = ("_connection", "_destination", "_pool", "_pump", "body", "content", "head", "length", "reason", "status")
+    __slots__ = (
+        "_connection",
+        "_destination",
+        "_pool",
+        "_pump",
+        "body",
+        "content",
+        "head",
+        "length",
+        "reason",
+        "status",
+    )
 
     def __init__(
         self,
@@ -63,7 +74,13 @@ class UpstreamResponse:
         self._pump = pump
         self._connection: UpstreamConnection | None = connection
         if connection.reusable:
-            self._give_back()
+            self._connection = None
+            pool.keep(destination, connection)
+
+    @property
+    def open(self) -> bool:
+        """Whether it has to be closed."""
+        return self._connection is not None
 
     @property
     def retry_after(self) -> float | None:
@@ -72,19 +89,13 @@ class UpstreamResponse:
 
     async def close(self) -> None:
         """Give the connection back if the exchange is complete, else end it. Once; after that it is another's."""
-        connection = self._connection
+        connection, self._connection = self._connection, None
         if connection is None:
             return
         if connection.reusable:
-            self._give_back()
+            self._pool.keep(self._destination, connection)
         else:
-            self._connection = None
             await _abandon(connection, self._pump)
-
-    def _give_back(self) -> None:
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            self._pool.give_back(self._destination, connection)
 
 
 class Upstream:
@@ -166,7 +177,7 @@ async def _abandon(connection: UpstreamConnection, pump: asyncio.Task[None] | No
 
 
 def _retry_after(head: Head) -> float | None:
-    retry_after, date = (head.first(name) or b"" for name in (b"retry-after", b"date"))
+    retry_after, date = (head.first.get(name) or b"" for name in (b"retry-after", b"date"))
     return read_retry_after(retry_after.decode("latin-1"), date.decode("latin-1"))
 
 

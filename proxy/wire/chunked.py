@@ -98,9 +98,7 @@ class Chunked:
     def _check_beginning(self, line: bytes) -> None:
         """Refuse the beginning of a line of which nothing right can come: its end might never come."""
         match self._next:
-            case _Next.SIZE if len(line) > _MAX_SIZE_LINE or not (
-                self._lenient or _BEGINNING_OF_SIZE.fullmatch(line)
-            ):
+            case _Next.SIZE if len(line) > _MAX_SIZE_LINE or not (self._lenient or _BEGINNING_OF_SIZE.fullmatch(line)):
                 raise BrokenFramingError
             case _Next.END_OF_CHUNK if line != b"\r":
                 raise BrokenFramingError

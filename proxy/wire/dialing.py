@@ -36,9 +36,7 @@ class Dialer:
         self._table = table
         self._timeout = ClientTimeout(connect=timeout)
 
-    async def dial(
-        self, destination: Destination, lost: Callable[[UpstreamConnection], object]
-    ) -> UpstreamConnection:
+    async def dial(self, destination: Destination, lost: Callable[[UpstreamConnection], object]) -> UpstreamConnection:
         """Return a new connection; `lost` is called when it has ended. Raises `UpstreamError`."""
         try:
             made = await self._connector.connect(_Dialed(destination), [], self._timeout)

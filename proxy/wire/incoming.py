@@ -22,11 +22,21 @@ class Incoming:
     came so far.
     """
 
-    __slots__ = ("_chunked", "_discards", "_error", "_held", "_left", "_listen", "_listening", "_pieces", "_waiter", "ended", "total")
+    __slots__ = (
+        "_chunked",
+        "_discards",
+        "_error",
+        "_held",
+        "_left",
+        "_listen",
+        "_listening",
+        "_pieces",
+        "_waiter",
+        "ended",
+        "total",
+    )
 
-    def __init__(
-        self, length: int | None, listen: Callable[[bool], object], *, chunked: Chunked | None = None
-    ) -> None:
+    def __init__(self, length: int | None, listen: Callable[[bool], object], *, chunked: Chunked | None = None) -> None:
         self._left = length
         self._chunked = chunked
         self._listen = listen
