@@ -30,11 +30,14 @@ def is_last_recipient(head: Head) -> bool:
 async def prepare(exchange: Exchange, route: Route, target: Target) -> UpstreamRequest:
     """Return the request for the upstream. Raises a `RequestError`, and as `RequestBody.chunks` does."""
     request, head = exchange.request, exchange.request.head
+    waits = b"expect" in head.first and expects_continue(head)
     content = request.content
     body: RequestBody | RewrittenBody | None = None
     announced = b"content-length" in head.first
     if content is None:
         body = exchange.body = _arriving(exchange)
+        if waits:
+            exchange.response.send_continue()
         content = await body.read_ahead()
     elif len(content) > exchange.site.max_body_size:
         raise too_large(exchange.site.max_body_size)
@@ -51,15 +54,9 @@ async def prepare(exchange: Exchange, route: Route, target: Target) -> UpstreamR
                 changed = body is not exchange.body
             if changed:
                 head.stop(DIGESTS)
-    if content is not None:
-        length: int | None = len(content)
-    else:
-        length = None if body is None else body.length
-    framing = b""
-    if length is None:
-        framing = b"Transfer-Encoding: chunked\r\n"
-    elif length or announced or request.method in _WITH_BODY:
-        framing = b"Content-Length: %d\r\n" % length
+    framing = b""  # of a body that streams: told with each attempt, since its length may be known by then
+    if content is not None and (content or announced or request.method in _WITH_BODY):
+        framing = b"Content-Length: %d\r\n" % len(content)
     start = b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%bX-Request-ID: %b\r\n%b%b" % (
         request.method.encode(),
         upstream_target(route.base_path, target.rest),
@@ -74,18 +71,15 @@ async def prepare(exchange: Exchange, route: Route, target: Target) -> UpstreamR
 
 
 def _arriving(exchange: Exchange) -> RequestBody:
-    """Return the body of a request that has not come yet, and have the client send it."""
+    """Return the body of a request that has not come yet."""
     request, head = exchange.request, exchange.request.head
     assert request.body is not None  # noqa: S101 - for the type checker: the content did not come with the head
     announced = head.first.get(b"content-length")
-    body = RequestBody(
+    return RequestBody(
         request.body,
         announced=None if announced is None else int(announced),
         max_size=exchange.site.max_body_size,
     )
-    if b"expect" in head.first and expects_continue(head):
-        exchange.response.send_continue()
-    return body
 
 
 def _forwarded(exchange: Exchange) -> bytes:

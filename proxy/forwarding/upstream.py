@@ -31,7 +31,7 @@ class UpstreamRequest(NamedTuple):
     """A request, ready for the wire but for the line with its token.
 
     `start` is the request line and all other fields. `content` is the whole body where it is in memory; where that is
-    `None`, `body` streams.
+    `None`, `body` streams, and `start` does not say how long it is.
     """
 
     destination: Destination
@@ -129,30 +129,32 @@ class Upstream:
     async def _exchange(
         self, connection: UpstreamConnection, request: UpstreamRequest, token_line: bytes, turn: Turn
     ) -> UpstreamResponse:
-        destination, method, start, content, _ = request
+        destination, method, start, content, body = request
+        streams = body if content is None else None
+        length = None if streams is None else streams.length
+        framing = b""
+        if streams is not None:
+            framing = b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
         pump = None
         try:
             turn.begun()
             answer_to_come = connection.ask(
-                b"%b%b\r\n%b" % (start, token_line, content or b""),
+                b"%b%b%b\r\n%b" % (start, framing, token_line, content or b""),
                 bodiless=method == "HEAD",
                 read_timeout=self._read_timeout,
                 whole=content is not None,
             )
             turn.sent()  # not at the end of a body that streams: its pace is the client's, and must not be the shop's
-            if content is None:
-                pump = self._tasks.start(self._pump(connection, request), name="upload")
+            if streams is not None:
+                pump = self._tasks.start(self._pump(connection, streams, chunked=length is None), name="upload")
             answer = await answer_to_come
         except BaseException:
             await _abandon(connection, pump)
             raise
         return UpstreamResponse(answer, connection, pump, self._pool, destination)
 
-    async def _pump(self, connection: UpstreamConnection, request: UpstreamRequest) -> None:
+    async def _pump(self, connection: UpstreamConnection, body: RequestBody | RewrittenBody, *, chunked: bool) -> None:
         """Write a streaming body, no faster than the upstream takes it. Its errors end the wait for the answer."""
-        body = request.body
-        assert body is not None  # noqa: S101 - for the type checker
-        chunked = body.length is None
         try:
             async with aclosing(body.chunks()) as chunks:
                 async for chunk in chunks:

@@ -2,7 +2,8 @@
 
 Rules: of a request it is strictly what the RFC writes, since what one server forgives another takes for the end of a
 message. Answers may have what platforms are known for: blanks behind a size, and LF for CRLF. Chunk extensions and
-trailer fields are dropped (§7.1.1, §7.1.2); none of their lines may be long.
+trailer fields are dropped (§7.1.1, §7.1.2); none of their lines may be long, and none of a request's may speak of
+framing.
 """
 
 import re
@@ -14,6 +15,7 @@ from proxy.wire.head import is_field
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _BEGINNING_OF_SIZE: Final = re.compile(rb"(?:[0-9A-Fa-f]{1,15}(?:;[\t\x20-\x7e\x80-\xff]*)?\r?)?")
 _LENIENT_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_FRAMING: Final = re.compile(rb"(?:content-length|transfer-encoding):", re.IGNORECASE)  # RFC 9110 §6.5.1
 _MAX_SIZE_LINE: Final = 1 << 14  # bytes; an extension may be so long
 
 
@@ -92,7 +94,9 @@ class Chunked:
         self._max_trailers -= 1
         if len(line) > self._max_line or self._max_trailers < 0:
             raise TrailersTooLargeError
-        if not (self._lenient or (line.endswith(b"\r\n") and is_field(line[:-2]))):
+        if self._lenient:
+            return
+        if not (line.endswith(b"\r\n") and is_field(line[:-2])) or _FRAMING.match(line):
             raise BrokenFramingError
 
     def _check_beginning(self, line: bytes) -> None:

@@ -31,8 +31,13 @@ def check_request(head: Head, *, modern: bool) -> None:
     if b"content-length" in first and not all(map(_LENGTH.fullmatch, head.values(b"content-length"))):
         raise BadRequest("The Content-Length is not a number of 20 digits or less.")
     host = first.get(b"host")
-    if host is not None and _HOST.fullmatch(host) is None:
+    if host is not None and not is_host(host):
         raise BadRequest("The Host header names no host.")  # RFC 9112 §3.2
+
+
+def is_host(value: bytes) -> bool:
+    """Tell whether the value of a Host field can name one."""
+    return _HOST.fullmatch(value) is not None
 
 
 def answer_length(head: Head) -> int | None:

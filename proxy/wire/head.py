@@ -173,9 +173,9 @@ class Head:
         return other
 
     def change(self, known: bytes, changed: Callable[[bytes], bytes | None]) -> None:
-        """Have the fields of a known name pass with what becomes of their values; not at all where that is `None`."""
+        """Have the fields of a known name that pass do so with what becomes of their values; not at all if `None`."""
         for place, field in enumerate(self.fields):
-            if field.known == known:
+            if field.known == known and field.line:
                 value = changed(field.value)
                 line = b"" if value is None else field.name + b": " + value + b"\r\n"
                 self.fields[place] = field._replace(line=line)

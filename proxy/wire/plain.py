@@ -8,6 +8,8 @@ nothing, and need not know what is wrong.
 import re
 from typing import Final
 
+from proxy.wire.client_watch import ClientLimits
+from proxy.wire.framing import is_host
 from proxy.wire.head import BrokenFieldError, FieldTable, Head
 
 END: Final = b"\r\n\r\n"  # of a head, its empty line included
@@ -30,7 +32,9 @@ _REQUEST_ODDITIES: Final = frozenset(
 Block = tuple[bytes, Head]
 
 
-def plain_request(data: bytes, table: FieldTable, last: Block | None) -> tuple[str, bytes, bytes, Block] | None:
+def plain_request(
+    data: bytes, table: FieldTable, limits: ClientLimits, last: Block | None
+) -> tuple[str, bytes, bytes, Block] | None:
     """Return the one request that `data` is, if it is plainly right: method, target, content, and fields.
 
     The table knows all names that matter here. `last` is the block of the request before it on the connection: most
@@ -39,18 +43,19 @@ def plain_request(data: bytes, table: FieldTable, last: Block | None) -> tuple[s
     end = data.find(END)
     line_end = data.find(b"\r\n")
     found = _REQUEST_LINE.fullmatch(data, 0, line_end)
-    if found is None or end > _MAX_HEAD or line_end == end:
+    if found is None or line_end == end or end > _MAX_HEAD or line_end > limits.max_request_line:
         return None
     block = data[line_end + 2 : end]
     if last is None or block != last[0]:
         lines = block.split(b"\r\n")
-        if len(lines) > _MAX_LINES:
+        if len(block) > limits.max_header_size or len(lines) > min(limits.max_header_count, _MAX_LINES):
             return None
         try:
             head = Head(lines, table)
         except BrokenFieldError:
             return None
-        if head.repeated or b"host" not in head.first or not _REQUEST_ODDITIES.isdisjoint(head.first):
+        host = head.first.get(b"host")
+        if head.repeated or host is None or not is_host(host) or not _REQUEST_ODDITIES.isdisjoint(head.first):
             return None
         last = block, head
     content = data[end + len(END) :]

@@ -79,8 +79,10 @@ class RequestReader:
             self._connection.listen(False)
 
     def _head_came(self, data: bytes) -> None:
-        plain = plain_request(data, self._table, self._last) if self._parser is None else None
         connection = self._connection
+        plain = None
+        if self._parser is None:
+            plain = plain_request(data, self._table, connection.limits, self._last)
         if plain is not None:
             method, target, content, block = plain
             head = block[1]

@@ -5,7 +5,6 @@ import os
 import threading
 
 import pytest
-from aiohttp.web_protocol import RequestPayloadError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,8 +24,8 @@ async def test_a_small_body_is_read_ahead_and_its_length_known() -> None:
     stream = body_stream()
     body = RequestBody(stream, announced=None, max_size=LIMIT)
     assert (body.length, body.complete, body.was_announced) == (None, False, False)
-    stream.feed_data(b"hello")
-    stream.feed_eof()
+    stream.feed(b"hello")
+    stream.end()
 
     assert await body.read_ahead() == b"hello"
     assert (body.length, body.complete, body.received) == (5, True, 5)
@@ -36,11 +35,11 @@ async def test_a_small_body_is_read_ahead_and_its_length_known() -> None:
 async def test_a_body_over_the_memory_limit_streams_and_is_read_again_from_the_file() -> None:
     stream, content = body_stream(), os.urandom(module.MEMORY_LIMIT + 5)
     body = RequestBody(stream, announced=len(content), max_size=LIMIT)
-    stream.feed_data(content)
+    stream.feed(content)
 
     assert await body.read_ahead() is None
     assert (body.length, body.complete) == (len(content), False)
-    stream.feed_eof()
+    stream.end()
     assert await all_of(body) == content
     assert await all_of(body) == content
     assert body.complete
@@ -50,8 +49,8 @@ async def test_a_body_over_the_memory_limit_streams_and_is_read_again_from_the_f
 async def test_a_body_at_the_memory_limit_stays_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_unnamed_file", None)
     stream = body_stream()
-    stream.feed_data(b"x" * module.MEMORY_LIMIT)
-    stream.feed_eof()
+    stream.feed(b"x" * module.MEMORY_LIMIT)
+    stream.end()
 
     assert len(await RequestBody(stream, announced=None, max_size=LIMIT).read_ahead() or b"") == module.MEMORY_LIMIT
 
@@ -82,14 +81,14 @@ async def test_an_announced_length_over_the_limit_is_refused_at_once() -> None:
 async def test_what_is_too_large_stays_so_for_an_attempt_that_begins_later() -> None:
     stream = body_stream()
     body = RequestBody(stream, announced=None, max_size=10)
-    stream.feed_data(b"x" * 8)
+    stream.feed(b"x" * 8)
     assert await anext(body.chunks()) == b"x" * 8
-    stream.feed_data(b"x" * 8)
+    stream.feed(b"x" * 8)
     with pytest.raises(BodyTooLarge):
         await all_of(body)
     # The rest alone would fit, and with it the body would have a hole.
-    stream.feed_data(b"y")
-    stream.feed_eof()
+    stream.feed(b"y")
+    stream.end()
     with pytest.raises(BodyTooLarge):
         await all_of(body)
 
@@ -97,8 +96,8 @@ async def test_what_is_too_large_stays_so_for_an_attempt_that_begins_later() -> 
 async def test_a_broken_body_is_a_bad_request_each_time() -> None:
     stream = body_stream()
     body = RequestBody(stream, announced=None, max_size=LIMIT)
-    stream.feed_data(b"hello")
-    stream.set_exception(RequestPayloadError("broken"))
+    stream.feed(b"hello")
+    stream.fail(BadRequest("broken"))
     for _ in range(2):
         with pytest.raises(BadRequest):
             await all_of(body)
@@ -142,7 +141,7 @@ class Threads:
 async def test_a_write_that_was_cancelled_never_touches_a_closed_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
     threads, stream = Threads(monkeypatch), body_stream()
     body = RequestBody(stream, announced=None, max_size=LIMIT)
-    stream.feed_data(b"x" * (module.MEMORY_LIMIT + 1))
+    stream.feed(b"x" * (module.MEMORY_LIMIT + 1))
 
     # An attempt is cancelled while a thread writes; a second one begins, and is cancelled too; then all is closed.
     for _ in range(2):
@@ -150,7 +149,7 @@ async def test_a_write_that_was_cancelled_never_touches_a_closed_descriptor(monk
         if threads.file is None:
             await threads.wait_for_start()
         else:
-            stream.feed_data(b"y")
+            stream.feed(b"y")
             await asyncio.sleep(0)
         attempt.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -169,15 +168,15 @@ async def test_a_second_write_waits_for_the_one_that_was_left_behind(monkeypatch
     threads, stream = Threads(monkeypatch), body_stream()
     body = RequestBody(stream, announced=None, max_size=LIMIT)
     content = os.urandom(module.MEMORY_LIMIT + 1)
-    stream.feed_data(content)
+    stream.feed(content)
     attempt = asyncio.create_task(all_of(body))
     await threads.wait_for_start()
     attempt.cancel()
     with pytest.raises(asyncio.CancelledError):
         await attempt
 
-    stream.feed_data(b"the rest")
-    stream.feed_eof()
+    stream.feed(b"the rest")
+    stream.end()
     again = asyncio.create_task(all_of(body))
     await asyncio.sleep(0)
     assert not threads.started.acquire(blocking=False)
@@ -213,7 +212,7 @@ def test_no_byte_is_lost_wherever_an_attempt_is_cancelled(pieces: list[bytes], t
         def feed(count: int) -> None:
             for _ in range(count):
                 if left:
-                    stream.feed_data(left.pop(0))
+                    stream.feed(left.pop(0))
 
         for number, count in enumerate(turns):
             attempt = asyncio.ensure_future(body.read_ahead() if number % 2 else all_of(body))
@@ -224,7 +223,7 @@ def test_no_byte_is_lost_wherever_an_attempt_is_cancelled(pieces: list[bytes], t
             attempt.cancel()
             await asyncio.wait([attempt])
         feed(len(left))
-        stream.feed_eof()
+        stream.end()
         try:
             assert await all_of(body) == b"".join(pieces)
             assert await all_of(body) == b"".join(pieces)

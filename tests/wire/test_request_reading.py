@@ -80,6 +80,7 @@ MALFORMED: Final[dict[tuple[int, str], dict[str, bytes]]] = {
         "length of 5000 zeros": length(b"0" * 5000 + b"3"),
         # Transfer codings (RFC 9112 §6.1, §7)
         "coding gzip": coding(b"gzip"),
+        "coding that is empty": coding(b""),
         "coding identity": coding(b"identity"),
         "coding chunked twice": coding(b"chunked, chunked"),
         "coding chunked in two lines": post(CHUNKED * 2, chunked(b"abc")),
@@ -127,6 +128,7 @@ MALFORMED: Final[dict[tuple[int, str], dict[str, bytes]]] = {
         "trailer with NUL": chunks(b"3\r\nabc\r\n0\r\nX: y\0\r\n\r\n"),
         "trailer that is a request": chunks(b"3\r\nabc\r\n0\r\n" + SMUGGLED),
         "trailer that is a length": chunks(b"3\r\nabc\r\n0\r\nContent-Length: 5\r\n\r\n" + SMUGGLED),
+        "trailer that is a coding": chunks(b"3\r\nabc\r\n0\r\ntransfer-encoding: chunked\r\n\r\n" + SMUGGLED),
         # The ends of lines, and lines that go on (RFC 9112 §2.2, §5.2)
         "bare CR in the request line": get(b"GET /demo/x HTTP/1.1\rX: y"),
         "bare CR in a value": field(b"X: a\rb"),
@@ -197,8 +199,11 @@ MALFORMED: Final[dict[tuple[int, str], dict[str, bytes]]] = {
         "target with a vertical tab": get(b"GET /demo/\x0bx HTTP/1.1"),
         "target with a bare CR": get(b"GET /demo/\rx HTTP/1.1"),
         "target with a bare LF": get(b"GET /demo/\nx HTTP/1.1"),
-        "target in UTF-8": get("GET /demo/á HTTP/1.1".encode()),
-        "query that is not UTF-8": get(b"GET /demo/?q=\xff HTTP/1.1"),
+        "target in UTF-8 with a space": get("GET /demo/á b HTTP/1.1".encode()),
+        "target in UTF-8 with NUL": get("GET /demo/á\0 HTTP/1.1".encode()),
+        "target in UTF-8 for HTTP/2": get("GET /demo/á HTTP/2.0".encode()),
+        "target in UTF-8 with a broken field": get("GET /demo/á HTTP/1.1".encode(), b"A : b\r\n"),
+        "URL in UTF-8": get("GET http://127.0.0.1/demo/á HTTP/1.1".encode()),
         "target is a lone star, not for OPTIONS": get(b"GET * HTTP/1.1"),
         "URL without a host": get(b"GET http:///demo/x HTTP/1.1"),
         "URL with a fragment for a path": get(b"GET http://127.0.0.1#/demo/x HTTP/1.1"),
@@ -257,7 +262,6 @@ MALFORMED: Final[dict[tuple[int, str], dict[str, bytes]]] = {
         "zeros": b"\0" * 100,
         "ones": b"\xff" * 100,
         "body without a length": post(b"", b"abc"),
-        "coding that is empty": coding(b""),
         "body longer than its length": length(b"3", b"abcd\r\n" + SMUGGLED),
     },
     TOO_LARGE: {
@@ -367,6 +371,49 @@ async def test_what_is_only_odd_is_served_and_goes_on_as_one_plain_request() -> 
             assert seen.values(b"Authorization") == [b"Bearer token-1"], what
             for dropped in (b"_Length", b"_Encoding", b"X-Sum", b"eDp5"):
                 assert dropped not in seen.head, what
+
+
+# Old programs send letters outside ASCII as they are. (RFC 9112 §3.2 wants them encoded.)
+
+RAW_LETTERS: Final = (
+    ("/demo/kék".encode(), b"/api/k%C3%A9k"),
+    (b"/demo/k\xe9k", b"/api/k%E9k"),
+    ("/demo/x?sku=kék&b=%E9".encode(), b"/api/x?sku=k%C3%A9k&b=%E9"),
+    (b"/demo/?q=\xff\x80", b"/api/?q=%FF%80"),
+    ("/demo/é/ü?á=í".encode(), b"/api/%C3%A9/%C3%BC?%C3%A1=%C3%AD"),
+    ("/demo?é".encode(), b"/api/?%C3%A9"),
+)
+
+
+@pytest.mark.parametrize("framing", [b"", b"Content-Length: 3\r\n", CHUNKED])
+@pytest.mark.parametrize(("sent", "seen"), RAW_LETTERS)
+async def test_letters_outside_ascii_go_on_encoded_byte_for_byte(sent: bytes, seen: bytes, framing: bytes) -> None:
+    body = {b"": b"", CHUNKED: chunked(b"abc")}.get(framing, b"abc")
+    whole = get(b"POST " + sent + b" HTTP/1.1", framing) + body
+    async with whole_path(OK) as path:
+        async with path.connect() as client:
+            for _ in range(2):
+                assert (await client.ask(whole)).status == 200
+        async with path.connect() as client:  # a few bytes at a time, and the next request with it
+            for start in range(0, len(whole), 7):
+                await client.send(whole[start : start + 7])
+                await asyncio.sleep(0)
+            await client.send(get())
+            assert [(await client.read_answer()).status for _ in range(2)] == [200, 200]
+
+    *lettered, plain = path.api.received
+    assert [each.request_line for each in lettered] == [b"POST " + seen + b" HTTP/1.1"] * 3
+    assert [each.body for each in lettered] == [b"abc" if body else b""] * 3
+    assert plain.request_line == b"GET /api/x HTTP/1.1"
+
+
+@pytest.mark.parametrize("target", ["/demó/x".encode(), b"/dem\xf3/x", "/é".encode()])
+async def test_a_shop_has_no_letters_outside_ascii_in_its_name(target: bytes) -> None:
+    async with whole_path(OK) as path:
+        answer = await path.ask(request(target=target))
+
+    assert (answer.status, json.loads(answer.body)["code"]) == BAD_TARGET
+    assert path.api.connections == path.tokens.connections == 0
 
 
 # PHP, and whatever else reads fields as CGI variables, can't tell `-` from `_` (HTTP_X_FORWARDED_FOR).
