@@ -10,9 +10,11 @@ import hashlib
 import json
 import math
 import re
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote_plus, urlencode
@@ -26,6 +28,7 @@ from proxy.platforms.shop import Shop
 _MAX_ANSWER: Final = 1 << 16  # bytes
 _MAX_TOKEN: Final = 1 << 14  # characters
 _MAX_TEXT: Final = 200  # characters of an endpoint's own words in the log
+_MOST_SECONDS: Final = 999_999_999.0  # that a Retry-After is taken for
 _DECIMAL: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 _REFUSALS: Final = frozenset((400, 401, 403))
 
@@ -128,20 +131,29 @@ def read_answer(
     )
 
 
-def read_retry_after(value: str | None, date: str | None) -> float | None:
-    """Return in how many seconds to try again, if an answer's `Retry-After` says so (RFC 9110 §10.2.3).
+def read_retry_after(value: str | None, date: str | None, *, clock: Callable[[], float] = time.time) -> float | None:
+    """Return in how many whole seconds to try again, if an answer's `Retry-After` says so (RFC 9110 §10.2.3).
 
-    Where it names a time, that is compared with the `Date` of the same answer: the clock is the endpoint's own.
+    Where it names a time, that is compared with the `Date` of the same answer, since the endpoint's clock is not ours;
+    without one with our own, `clock`, in seconds since 1970. A fraction, which RFC 9110 does not know, is rounded up.
     """
-    if value is None:
+    value = (value or "").strip()
+    if _DECIMAL.fullmatch(value):
+        seconds = float(value)
+    elif (then := _timestamp(value)) is not None:
+        now = _timestamp(date or "")
+        seconds = then - (clock() if now is None else now)
+    else:
         return None
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return float(value.lstrip("0")[:9] or 0)
+    return float(math.ceil(min(max(seconds, 0.0), _MOST_SECONDS)))
+
+
+def _timestamp(text: str) -> float | None:
+    """Return the time that an HTTP-date stands for, in any of its three forms (RFC 9110 §5.6.7)."""
     try:
-        then, now = (parsedate_to_datetime(text) for text in (value, date or ""))
-        return max((then - now).total_seconds(), 0.0)
-    except (ValueError, OverflowError, TypeError):  # TypeError: one of the two has a time zone, the other has none
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         return None
 
 
