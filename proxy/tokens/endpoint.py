@@ -24,13 +24,24 @@ from aiohttp import ClientError, ClientHttpProxyError, ClientSession, ClientTime
 from proxy.errors import TokenRefused, TokenUnavailable
 from proxy.platforms.platform import TokenRequestForm
 from proxy.platforms.shop import Shop
+from proxy.tokens.words import own_words
 
 _MAX_ANSWER: Final = 1 << 16  # bytes
 _MAX_TOKEN: Final = 1 << 14  # characters
-_MAX_TEXT: Final = 200  # characters of an endpoint's own words in the log
+_MAX_SCOPE: Final = 200  # characters of it in the log
+_MAX_TYPE: Final = 30
 _MOST_SECONDS: Final = 999_999_999.0  # that a Retry-After is taken for
 _DECIMAL: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
-_REFUSALS: Final = frozenset((400, 401, 403))
+_GRANTS: Final = (200, 201)
+_BEARER: Final = ("bearer", "bearertoken")  # RFC 6750 §6.1.1, and what some servers make of it
+# RFC 6749 §5.2; access_denied from §4.1.2.1, which servers use here too; RFC 8707 §2.
+_REFUSALS: Final = frozenset(
+    (
+        *("invalid_request", "invalid_client", "invalid_grant", "invalid_scope"),
+        *("unauthorized_client", "unsupported_grant_type", "access_denied", "invalid_target"),
+    )
+)
+_NOT_NOW: Final = (408, 425, 429)
 
 _REFUSED: Final = "The platform's token endpoint refuses this shop's client_id and client_secret."
 _UNAVAILABLE: Final = "The platform's token endpoint can't be reached or gives no usable answer."
@@ -104,30 +115,39 @@ def wire_request(shop: Shop) -> WireRequest:
 
 
 def read_answer(
-    status: int, body: bytes, *, retry_after: float | None = None, redact: Callable[[str], str] = str
+    status: int,
+    body: bytes,
+    *,
+    scheme: str = "Bearer",
+    retry_after: float | None = None,
+    redact: Callable[[str], str] = str,
 ) -> TokenGrant:
     """Return what an answer of the endpoint grants; `retry_after` is what it says of trying again, in seconds.
 
-    Raises `TokenRefused` or `TokenUnavailable`, with the endpoint's own words as the `reason`.
+    `scheme` is what the token is to stand behind: a token of that type is taken too. Raises `TokenRefused` for an error
+    of OAuth's own, else `TokenUnavailable`: it may be a wall, or a service that is starting, which answers. Both have
+    the endpoint's own words as the `reason`.
     """
     document = _json_object(body)
-    if status in _REFUSALS:
-        raise TokenRefused(_REFUSED, reason=f"status {status}{_own_words(document, redact)}")
-    if status != 200:
-        reason = f"status {status}{_own_words(document, redact)}"
+    error = document.get("error") if document else None
+    if error or status not in _GRANTS:
+        reason = f"status {status}{own_words(status, document, body, redact)}"
+        if isinstance(error, str) and error in _REFUSALS and status < 500 and status not in _NOT_NOW:
+            raise TokenRefused(_REFUSED, reason=reason)
         raise TokenUnavailable(_UNAVAILABLE, reason=reason, retry_after=retry_after)
     if document is None:
         raise TokenUnavailable(_UNAVAILABLE, reason="the answer is not a JSON object")
     token = document.get("access_token")
     if not isinstance(token, str) or not 0 < len(token) <= _MAX_TOKEN or not _is_visible_ascii(token):
         raise TokenUnavailable(_UNAVAILABLE, reason="the answer holds no usable access_token")
-    token_type = document.get("token_type", "Bearer")
-    if not isinstance(token_type, str) or token_type.lower() != "bearer":
+    token_type = document.get("token_type")
+    if token_type is not None and str(token_type).strip().lower() not in (*_BEARER, scheme.lower()):
         # RFC 6749 §7.1: a token of a type that one does not understand must not be used.
-        raise TokenUnavailable(_UNAVAILABLE, reason="the token is not of the type Bearer")
+        shown = redact(str(token_type))[:_MAX_TYPE]
+        raise TokenUnavailable(_UNAVAILABLE, reason=f"the token is not of the type Bearer, but {shown!r}")
     scope = document.get("scope")
     return TokenGrant(
-        token, _lifetime(document.get("expires_in")), scope[:_MAX_TEXT] if isinstance(scope, str) else None
+        token, _lifetime(document.get("expires_in")), scope[:_MAX_SCOPE] if isinstance(scope, str) else None
     )
 
 
@@ -178,17 +198,6 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
-
-
-def _own_words(document: dict[str, Any] | None, redact: Callable[[str], str]) -> str:
-    """Return what the endpoint says for people: RFC 6749 §5.2, and Shoprenter's `hint`.
-
-    Redacted before it is cut: half a secret would not be known as one any more.
-    """
-    if document is None:
-        return ", no JSON"
-    words = [(name, document[name]) for name in ("error", "error_description", "hint") if name in document]
-    return "".join(f", {name}: {redact(value)[:_MAX_TEXT]!r}" for name, value in words if isinstance(value, str))
 
 
 def _is_visible_ascii(text: str) -> bool:
