@@ -50,7 +50,8 @@ _SILENT: Final = "The platform's token endpoint did not answer in time (tokens.f
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """A token request for a shop. `key` is a digest of all that goes into it, the secret included.
+    """A token request for a shop. `key` is a digest of all that goes into it, the secret included, and of where the
+    token is to stand.
 
     What goes on the wire is made when it is sent: there may be thousands of these.
     """
@@ -86,7 +87,8 @@ def token_request(shop: Shop) -> TokenRequest:
     url, headers, body = wire_request(shop)
     proxy = shop.platform.proxy_for(shop.platform.token_origin_for(shop.name))
     way = [shop.platform.allow_private, proxy and proxy.url]
-    ingredients = json.dumps([url, way, headers, body.decode()])
+    place = [shop.platform.token_header, shop.platform.token_scheme]
+    ingredients = json.dumps([url, way, place, headers, body.decode()])
     return TokenRequest(shop, hashlib.sha256(ingredients.encode()).digest())
 
 
@@ -96,9 +98,10 @@ def wire_request(shop: Shop) -> WireRequest:
     client_id, client_secret = credentials.client_id, credentials.client_secret.reveal()
     fields = {"grant_type": "client_credentials"}
     headers = {"Accept": "application/json"}
-    if platform.token_request is TokenRequestForm.BASIC:
-        # RFC 6749 §2.3.1: both parts are form-encoded before they are joined.
-        pair = f"{quote_plus(client_id)}:{quote_plus(client_secret)}"
+    if platform.token_request in (TokenRequestForm.BASIC, TokenRequestForm.BASIC_RAW):
+        if platform.token_request is TokenRequestForm.BASIC:
+            client_id, client_secret = quote_plus(client_id), quote_plus(client_secret)
+        pair = f"{client_id}:{client_secret}"
         headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
     else:
         fields |= {"client_id": client_id, "client_secret": client_secret}
@@ -258,7 +261,7 @@ class TokenEndpoint:
             raise TokenUnavailable(
                 _UNAVAILABLE, reason=f"no whole HTTP answer ({type(error).__name__}){through}"
             ) from None
-        grant = read_answer(status, answer, retry_after=retry_after, redact=self._redact)
+        grant = read_answer(status, answer, scheme=platform.token_scheme, retry_after=retry_after, redact=self._redact)
         self._conceal(grant.access_token)
         return grant
 

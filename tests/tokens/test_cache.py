@@ -91,6 +91,18 @@ async def test_another_secret_is_another_token() -> None:
         assert [name(await here.cache.get(request)) for request in (old, new, old)] == ["token-1", "token-2", "token-1"]
 
 
+async def test_a_token_is_made_ready_for_where_its_platform_wants_it_and_not_mixed_up_with_others() -> None:
+    async with office() as here:
+        usual, elsewhere = here.request(), here.request(token_header="X-Shopify-Access-Token", token_scheme="")
+        lines = [(await here.cache.get(request)).line for request in (usual, elsewhere, usual)]
+
+        assert lines == [
+            b"Authorization: Bearer token-1\r\n",
+            b"X-Shopify-Access-Token: token-2\r\n",
+            b"Authorization: Bearer token-1\r\n",
+        ]
+
+
 # Early refresh
 
 
