@@ -39,9 +39,12 @@ _HOST = re.compile(
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.1
 # What says where a message ends and whom it is for, and what this proxy sets itself.
 _OWN_FIELDS: Final = frozenset(
-    "connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings host content-length"  # noqa: SIM905
-    " content-encoding content-type expect cookie proxy-authorization via forwarded max-forwards x-request-id"
-    " x-forwarded-for x-forwarded-host x-forwarded-proto".split()
+    (
+        *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+        *("http2-settings", "host", "content-length", "content-encoding", "content-type", "expect", "cookie"),
+        *("proxy-authorization", "via", "forwarded", "max-forwards", "x-request-id"),
+        *("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"),
+    )
 )
 
 

@@ -2,7 +2,7 @@
 
 Rules: the request holds the secret, so redirects are not followed and nothing of it is logged. The answer holds a
 token, or, on an error, whatever a broken server says: it is read up to a bound, taken as JSON or not at all, and only
-the fields that RFC 6749 §5.2 and the platforms name for people are passed on, to the log alone.
+what is meant for people is passed on, to the log alone (`words.py`).
 """
 
 import base64
