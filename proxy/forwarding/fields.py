@@ -51,8 +51,8 @@ def request_fields() -> FieldTable:
 
 def answer_fields() -> FieldTable:
     """Return what becomes of the fields of answers."""
-    stops = _HOP_BY_HOP.split() + [b"proxy-authenticate", b"content-length"]
-    unlearned = _ONCE_ONLY.split() + [b"date", b"etag", b"location"]
+    stops = [*_HOP_BY_HOP.split(), b"proxy-authenticate", b"content-length"]
+    unlearned = [*_ONCE_ONLY.split(), b"date", b"etag", b"location"]
     known = dict.fromkeys(_ONCE_ONLY.split() + _READ_OF_ANSWERS.split(), PASSES) | dict.fromkeys(stops, STOPS)
     return FieldTable(known, unlearned=unlearned)
 

@@ -29,7 +29,7 @@ from proxy.errors import (
     problem,
 )
 from proxy.forwarding.exchange import Exchange
-from proxy.forwarding.fields import check_for_loop
+from proxy.forwarding.fields import check_for_loop, request_id
 from proxy.forwarding.preparing import is_last_recipient, prepare
 from proxy.forwarding.relay import relay
 from proxy.forwarding.route import Route
@@ -38,13 +38,16 @@ from proxy.forwarding.target import call_segment
 from proxy.forwarding.upstream import UpstreamRequest, UpstreamResponse
 from proxy.guards.access import Access, Client
 from proxy.guards.pacing import UNPACED, Pacer
+from proxy.platforms.answers import MAX_LOOKED_INTO, ORDINARY, Sense
 from proxy.telemetry.traffic import Traffic
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.state import CallKind
 from proxy.tokens.token import AccessToken
+from proxy.wire.client_response import ClientResponse
 from proxy.wire.head import Head
 from proxy.wire.request import ClientRequest
 
+_SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))  # to be sent again, whatever became of it (RFC 9110 §9.2.1)
 # One that was in the cache already, and one that is fetched because of the 401.
 _MORE_TOKENS: Final = 2
 
@@ -82,7 +85,7 @@ class Forwarder:
 
     async def handle(self, request: ClientRequest) -> bool:
         """Serve one request, to the last byte of its answer; return whether its connection can be kept."""
-        exchange = Exchange(request, self.site, self._new_request_id(), self._clock())
+        exchange = self._open(request)
         self.in_flight += 1
         try:
             await self._forward(exchange)
@@ -108,7 +111,7 @@ class Forwarder:
 
     async def refuse(self, request: ClientRequest, error: ProxyError) -> bool:
         """Answer what could not be read as a request, or is none to be served."""
-        exchange = Exchange(request, self.site, self._new_request_id(), self._clock())
+        exchange = self._open(request)
         exchange.response.refuse_rest()
         self._answer(exchange, error)
         self._traffic.finished(exchange.finished(self._clock()))
@@ -146,7 +149,7 @@ class Forwarder:
             # 4. authorize, 5. pace, 6. send
             answer = await self._attempt(exchange, route, prepared)
             # 7. retry; a platform may say first that it's too fast and then that the token is dead, or the reverse
-            if answer.status in (401, 429):
+            if answer.meaning is not ORDINARY:
                 answer = await self._retry(exchange, route, prepared)
             # 8. relay
             exchange.answered_at = self._clock()
@@ -158,8 +161,12 @@ class Forwarder:
                 self._log.warning("call.not_permitted", **exchange.not_permitted_fields())
         self._log.info("request.forwarded", **exchange.log_fields(self._clock()))
 
+    def _open(self, request: ClientRequest) -> Exchange:
+        given = request_id(request.head) if b"x-request-id" in request.head.first else None
+        return Exchange(request, ClientResponse(request), self.site, given or self._new_request_id(), self._clock())
+
     def _identify(self, site: Site, request: ClientRequest) -> Client | None:
-        """Return the client that sent the request; whoever was let in by the very same head need not be looked at again.
+        """Return the client that sent the request; one that was let in by the very same head is not looked at again.
 
         The same head is the same object: nothing secret is compared, or kept beside it.
         """
@@ -192,14 +199,25 @@ class Forwarder:
         exchange.attempts += 1
         exchange.token = token
         begun_at = self._clock()
+        answers = route.shop.platform.answers
         try:
-            exchange.answer = await exchange.site.upstreams[route.any_address].send(request, token.line, exchange.turn)
+            answer = exchange.answer = await exchange.site.upstreams[route.any_address].send(
+                request, token.line, exchange.turn
+            )
+            if answers.tells_by(answer.status):
+                looked_into = await answer.small(MAX_LOOKED_INTO) if answers.looks_into(answer.status) else None
+                answer.meaning = answers.meaning(answer.status, looked_into)
         finally:
             exchange.upstream_seconds += self._clock() - begun_at
-        return exchange.answer
+        if answer.meaning.sense is not Sense.THROTTLED:
+            exchange.turn.answered()
+        return answer
 
     async def _retry(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> UpstreamResponse:
-        """After a 401 or a 429, send the request again where that may help; return the last answer."""
+        """After 'too fast' or 'not with this token', as a 429 or 401 says, send the request again where that may help.
+
+        Return the last answer.
+        """
         await self._when_let(exchange, route, request)
         await self._with_another_token(exchange, route, request)
         return await self._when_let(exchange, route, request)
@@ -207,12 +225,17 @@ class Forwarder:
     async def _with_another_token(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> None:
         """After a 401, send the same request with another token; the 401 stays if there is none to be had.
 
+        So after another answer that means the same.
+
         One more try is all, unless the other token was there before the first one was refused: it may be dead too.
         """
         assert exchange.target is not None  # noqa: S101 - for the type checker
         kind = CallKind(request.method, call_segment(exchange.target.rest, route.shop.platform.api_prefix))
         for _ in range(_MORE_TOKENS):
-            if exchange.token is None or exchange.answer is None or exchange.answer.status != 401:
+            if exchange.token is None or exchange.answer is None:
+                return
+            sense, not_carried_out = exchange.answer.meaning
+            if sense is not Sense.UNAUTHORIZED or not (not_carried_out or request.method in _SAFE):
                 return
             another = await self._tokens.after_unauthorized(route.token_request, exchange.token, kind)
             if another is None:
@@ -225,14 +248,18 @@ class Forwarder:
                     answer = await self._send(exchange, route, request, token)
             finally:
                 self._tokens.repeated(route.token_request, kind)
-            if answer.status == 401 and token is another.token:
+            if answer.meaning.sense is Sense.UNAUTHORIZED and token is another.token:
                 exchange.newly_not_permitted = self._tokens.refused_again(route.token_request, another, kind)
 
     async def _when_let(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> UpstreamResponse:
-        """After a 429, send the same request again when the platform lets it; return the answer, maybe the 429."""
+        """After a 429 or its like, send the same request again when the platform lets it; return the last answer."""
         answer = exchange.answer
         assert answer is not None  # noqa: S101 - for the type checker
-        while answer.status == 429 and exchange.turn.throttled(answer.retry_after):
+        while (
+            answer.meaning.sense is Sense.THROTTLED
+            and exchange.turn.throttled(answer.retry_after)
+            and (answer.meaning.not_carried_out or request.method in _SAFE)
+        ):
             try:
                 answer = await self._attempt(exchange, route, request)
             except (PacedOut, TokenError):

@@ -41,6 +41,9 @@ async def prepare(exchange: Exchange, route: Route, target: Target) -> UpstreamR
         content = await body.read_ahead()
     elif len(content) > exchange.site.max_body_size:
         raise too_large(exchange.site.max_body_size)
+    if route.token_field is not None:
+        head = head.copy()
+        head.stop([route.token_field])
     if exchange.links is not None:
         head = _offering_gzip(head)
         links = None if content == b"" else links_in_request(head.values, exchange.links)

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from proxy.errors import InternalError, ProxyError, UpstreamTimeout
 from proxy.forwarding.rewritten_body import RewrittenBody
 from proxy.guards.pacing import Turn
+from proxy.platforms.answers import ORDINARY
 from proxy.tasks import BackgroundTasks
 from proxy.tokens.endpoint import read_retry_after
 from proxy.wire.body import RequestBody
@@ -44,7 +45,8 @@ class UpstreamRequest(NamedTuple):
 class UpstreamResponse:
     """An answer of the upstream: its head, and a body that is read piece by piece, or came with it (`content`).
 
-    Must be closed, and gives its connection back then, or as soon as nothing more is to come over it.
+    Must be closed, and gives its connection back then, or as soon as nothing more is to come over it. `meaning` is what
+    the platform means by it.
     """
 
     __slots__ = (
@@ -56,6 +58,7 @@ class UpstreamResponse:
         "content",
         "head",
         "length",
+        "meaning",
         "reason",
         "status",
     )
@@ -69,6 +72,7 @@ class UpstreamResponse:
         destination: Destination,
     ) -> None:
         self.status, self.reason, self.head, self.length, self.content, self.body = answer
+        self.meaning = ORDINARY
         self._pool = pool
         self._destination = destination
         self._pump = pump
@@ -86,6 +90,21 @@ class UpstreamResponse:
     def retry_after(self) -> float | None:
         """In how many seconds the upstream says to try again, if it does."""
         return _retry_after(self.head)
+
+    async def small(self, limit: int) -> bytes | None:
+        """Return the body if it has no more than `limit` bytes, else `None`; of that, nothing is lost.
+
+        Raises `UpstreamError`.
+        """
+        if self.body is not None:
+            beginning = b""
+            while len(beginning) <= limit and not self.body.complete:
+                beginning += await self.body.read()
+            if not self.body.complete:
+                self.body.unread(beginning)
+                return None
+            self.content, self.body = beginning, None
+        return self.content if len(self.content or b"") <= limit else None
 
     async def close(self) -> None:
         """Give the connection back if the exchange is complete, else end it. Once; after that it is another's."""

@@ -86,14 +86,16 @@ class Answers:
         self._looked_into = frozenset(rule.status for _, rule in self._rules if isinstance(rule, InBody))
         self._telling = self._looked_into.union(rule for _, rule in self._rules if isinstance(rule, int))
 
+    def tells_by(self, status: int) -> bool:
+        """Tell whether an answer with this status may mean anything in particular."""
+        return status in self._telling
+
     def looks_into(self, status: int) -> bool:
         """Tell whether the body of an answer with this status may matter."""
         return status in self._looked_into
 
     def meaning(self, status: int, body: bytes | None) -> Meaning:
         """Return what an answer means; `body` is `None` unless it is whole and within `MAX_LOOKED_INTO` bytes."""
-        if status not in self._telling:
-            return ORDINARY
         text = None if body is None else _unpacked(body)
         for sense, rule in self._rules:
             if isinstance(rule, InBody):

@@ -29,11 +29,6 @@ class AccessToken:
     def __post_init__(self) -> None:
         object.__setattr__(self, "line", b"%s: %s\r\n" % (self.header, self.authorization))
 
-    @property
-    def line(self) -> bytes:
-        """The line of the header field that holds the token."""
-        return b"Authorization: " + self.authorization + b"\r\n"
-
 
 def access_token(
     value: str,

@@ -28,27 +28,12 @@ _LINGER_AT_MOST: Final = 30.0
 class ClientConnection(asyncio.BufferedProtocol):
     """A connection to a client. `remote` is its IP address, `secure` whether it speaks TLS."""
 
+    # fmt: off
     __slots__ = (
-        "can_write",
-        "_drop",
-        "_heard_at",
-        "_lingers",
-        "_listening",
-        "_look_timer",
-        "_reader",
-        "_ready",
-        "_requests",
-        "_server",
-        "_waiter",
-        "_waiting_since",
-        "loop",
-        "note",
-        "remote",
-        "secure",
-        "task",
-        "transport",
-        "watch",
+        "_drop", "_heard_at", "_lingers", "_listening", "_look_timer", "_reader", "_ready", "_requests", "_server",
+        "_waiter", "_waiting_since", "can_write", "loop", "note", "remote", "secure", "task", "transport", "watch",
     )
+    # fmt: on
 
     def __init__(self, server: "ClientServer") -> None:
         self._server = server

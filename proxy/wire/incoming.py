@@ -113,6 +113,12 @@ class Incoming:
             self._listen(True)
         return data
 
+    def unread(self, data: bytes) -> None:
+        """Put back what was read."""
+        if data:
+            self._pieces.insert(0, data)
+            self._held += len(data)
+
     async def read(self) -> bytes:
         """Return what has come since the last call, empty at the end; wait for it. Raises what `fail` was told."""
         while not (self._pieces or self.ended or self._error is not None):

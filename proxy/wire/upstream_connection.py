@@ -39,8 +39,8 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_answer",
         "_begun",
-        "_body",
         "_bodiless",
+        "_body",
         "_can_write",
         "_close",
         "_head",
@@ -89,9 +89,9 @@ class UpstreamConnection(asyncio.Protocol):
         return not (busy or self._close or self.transport.is_closing())
 
     def ask(self, data: bytes, *, bodiless: bool, read_timeout: float, whole: bool) -> asyncio.Future[Answer]:
-        """Write a request, `whole` if nothing of it is missing; return its answer to come, `bodiless` if it has no body.
+        """Write a request, `whole` if nothing of it is missing; return the answer to come, or an `UpstreamError`.
 
-        The answer raises `UpstreamError`.
+        The answer is `bodiless` if it has no body, whatever its head says (RFC 9112 §6.3). `read_timeout` in seconds.
         """
         self.used = True
         self._bodiless = bodiless
