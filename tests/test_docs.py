@@ -20,6 +20,7 @@ from proxy.errors import ProxyError
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "migrating-from-basic-auth.md").read_text(encoding="utf-8")
+PLATFORMS = (ROOT / "docs" / "platforms.md").read_text(encoding="utf-8")
 THREATS = (ROOT / "THREAT_MODEL.md").read_text(encoding="utf-8")
 EXAMPLE = (ROOT / "config.example.toml").read_text(encoding="utf-8")
 # The names that stand for NAME in the example.
@@ -152,13 +153,25 @@ def test_a_default_in_the_table_of_the_readme_is_the_real_one(name: str) -> None
     assert tomllib.loads(f"default = {told}") == {"default": default_of(name)}, f"README.md: look at {name}"
 
 
+PLATFORM_SETTINGS = [name for name in setting_names() if name.startswith("platforms.")]
+
+
+def test_every_setting_of_a_platform_stands_in_the_page_about_them_with_its_default() -> None:
+    told = defaults_in_tables(PLATFORMS, PLATFORM_SETTINGS)
+
+    assert set(PLATFORM_SETTINGS) == told.keys()
+    for name in PLATFORM_SETTINGS:
+        if (default := default_of(name)) is not None:
+            assert tomllib.loads(f"default = {told[name].strip('`')}") == {"default": default}, name
+
+
 def test_every_variable_stands_in_the_readme() -> None:
     missing = [name for name in VARIABLES if not names_variable(README, name)]
 
     assert not missing, f"README.md does not name the environment variables {', '.join(missing)}"
 
 
-@pytest.mark.parametrize("block", [*code_blocks(README, "toml"), *code_blocks(GUIDE, "toml")])
+@pytest.mark.parametrize("block", [block for text in (README, GUIDE, PLATFORMS) for block in code_blocks(text, "toml")])
 def test_a_piece_of_configuration_in_the_documentation_is_valid(block: str, tmp_path: Path) -> None:
     (tmp_path / "demo").write_text("s3cret\n", encoding="utf-8")
     certificate = AUTHORITY.issue_cert("proxy.example")
@@ -215,13 +228,15 @@ def test_every_threat_names_tests_that_exist() -> None:
     ]
 
 
-@pytest.mark.parametrize("document", ["README.md", "THREAT_MODEL.md", "SECURITY.md", "docs/architecture.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "THREAT_MODEL.md", "SECURITY.md", "docs/architecture.md", "docs/platforms.md"]
+)
 def test_a_link_to_a_file_leads_to_one(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
 
     assert [link for link in links if not (ROOT / document).parent.joinpath(link).is_file()] == []
-    assert links or document == "THREAT_MODEL.md"
+    assert links or document in ("THREAT_MODEL.md", "docs/platforms.md")
 
 
 def test_the_readme_leads_to_the_threats_and_to_where_to_report() -> None:

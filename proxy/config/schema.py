@@ -17,6 +17,7 @@ from msgspec.structs import fields
 
 from proxy.certificate import CertificateFiles
 from proxy.config.files import FileStamp
+from proxy.platforms.answers import AnswerRule
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import Platform, RateLimit, TokenRequestForm
 from proxy.platforms.shop import Shops
@@ -95,6 +96,20 @@ ProxyUrlOrFalse = Annotated[
 RateLimitRule = Annotated[
     RateLimit,
     Meta(description="{ requests = 3, per = 1.0 } (whole requests, in seconds above 0), or false for no limit"),
+]
+TokenScheme = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[!-~]*\Z",
+        description='a text in printable ASCII without spaces, such as "Bearer", or "" for the token alone',
+    ),
+]
+AnswerRules = Annotated[
+    tuple[AnswerRule, ...],
+    Meta(
+        description="a list of statuses from 400 to 599, and of texts in JSON such as"
+        ' { status = 200, path = "error.code", equals = "TOO_FAST" }'
+    ),
 ]
 TokenParams = Annotated[Mapping[str, str], Meta(description="a table of texts, none of them with control characters")]
 
@@ -209,14 +224,19 @@ class PlatformSettings(Struct, frozen=True, kw_only=True):
 
     token_url: Text
     api_url: Text
-    token_request: Annotated[TokenRequestForm, Meta(description='the text "form", "json" or "basic"')] = (
+    token_request: Annotated[TokenRequestForm, Meta(description='the text "form", "json", "basic" or "basic-raw"')] = (
         TokenRequestForm.FORM
     )
     scope: Text | None = None
     token_params: TokenParams = field(default_factory=dict)
+    token_header: Text = "Authorization"
+    token_scheme: TokenScheme = "Bearer"
     hosts: Texts = ()
     rewrite_links: Flag = False
     api_prefix: PathPrefix = ""
+    batch_path: PathPrefix = ""
+    throttled_when: AnswerRules = (429,)
+    unauthorized_when: AnswerRules = (401,)
     rate_limit: RateLimitRule | None = None
     forwarded_headers: Flag = False
     allow_private: Flag = False

@@ -12,7 +12,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType, NoneType
-from typing import Any, Final, get_args
+from typing import Any, Final, TypeVar, get_args
 
 import msgspec
 
@@ -20,6 +20,7 @@ from proxy.certificate import CertificateFiles, UnusableCertificate, server_cont
 from proxy.config.files import MAX_FILE, MAX_SECRET_FILE, FileStamp, Unusable, read_file, read_text, shown, stamp
 from proxy.config.schema import (
     UNCLEAN,
+    AnswerRules,
     CertificateAndKey,
     CertificateFile,
     Networks,
@@ -30,11 +31,13 @@ from proxy.config.schema import (
     SecretSource,
     TokenParams,
 )
+from proxy.platforms.answers import AnswerRule, InBody
 from proxy.platforms.egress_proxy import EgressProxy, parse_proxy
 from proxy.platforms.platform import RateLimit
 from proxy.platforms.url_prefix import parse_prefix
 from proxy.secret import Secret
 
+_T = TypeVar("_T")
 _UNCLEAN = re.compile(f"[{UNCLEAN}]")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # bool stands before int, which it is a kind of.
@@ -92,6 +95,7 @@ class ValueReader:
             (TokenParams, _token_params),
             (PublicUrl, _public_url),
             (RateLimitRule, _rate_limit),
+            (AnswerRules, _answer_rules),
         )
         for own_rule, reader in readers:
             if rule == own_rule:
@@ -180,17 +184,8 @@ def _rule(annotation: Any) -> Any:
 def _networks(value: object, expected: str) -> tuple[IPv4Network | IPv6Network, ...]:
     if not isinstance(value, list):
         raise Unusable(_with_type(expected, value))
-    networks = []
-    bad = []
-    for number, entry in enumerate(value, 1):
-        try:
-            # ip_network takes numbers too, as addresses.
-            networks.append(ip_network(entry if isinstance(entry, str) else ""))
-        except ValueError:
-            bad.append(str(number))
-    if bad:
-        raise Unusable(f"{expected}; look at entry {', '.join(bad)}")
-    return tuple(networks)
+    # ip_network takes numbers too, as addresses.
+    return _each(value, lambda entry: ip_network(entry if isinstance(entry, str) else ""), expected)
 
 
 def _token_params(value: object, expected: str) -> Mapping[str, str]:
@@ -221,6 +216,38 @@ def _rate_limit(value: object, expected: str) -> RateLimit | None:
         return msgspec.convert(value, RateLimit, strict=True)
     except (msgspec.ValidationError, ValueError):
         raise Unusable(expected) from None
+
+
+def _answer_rules(value: object, expected: str) -> tuple[AnswerRule, ...]:
+    if not isinstance(value, list):
+        raise Unusable(_with_type(expected, value))
+    return _each(value, _answer_rule, expected)
+
+
+def _answer_rule(entry: object) -> AnswerRule:
+    match entry:
+        case int(status) if 400 <= status <= 599:
+            return status
+        case {"status": int(status), "path": str(path), "equals": str() | int() as text, **rest}:
+            vouched = rest.pop("not_carried_out", False)
+            clean = not isinstance(text, bool) and not _UNCLEAN.search(f"{path}{text}")
+            if clean and not rest and isinstance(vouched, bool):
+                return InBody(status, path, str(text), not_carried_out=vouched)
+    raise ValueError
+
+
+def _each(entries: list[object], read: Callable[[object], _T], expected: str) -> tuple[_T, ...]:
+    """Return what `read` makes of each entry; those for which it raises `ValueError` are told by their numbers."""
+    made = []
+    bad = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            made.append(read(entry))
+        except ValueError:
+            bad.append(str(number))
+    if bad:
+        raise Unusable(f"{expected}; look at entry {', '.join(bad)}")
+    return tuple(made)
 
 
 def _with_type(expected: str, value: object) -> str:

@@ -7,7 +7,6 @@ and it must be the proxy's own or one that stands for a shop: this is no forward
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from proxy.errors import BadTarget
@@ -21,15 +20,19 @@ from proxy.wire.request import ClientRequest
 _ABSOLUTE: Final = re.compile(rb"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+_MAX_REMEMBERED: Final = 1000  # values of Host; clients choose them
+
+
 class Addressing:
     """Reads what clients address. `hosts` is `None` if hosts stand for no shop.
 
     `public_url` has no slash at its end.
     """
 
-    hosts: ShopHosts | None
-    public_url: str | None
+    def __init__(self, hosts: ShopHosts | None, public_url: str | None) -> None:
+        self.hosts = hosts
+        self.public_url = public_url
+        self._of_no_shop: set[bytes | None] = set()  # values of Host that were looked at
 
     def read(self, request: ClientRequest, hop: Hop, client: Client | None) -> Target:
         """Return what a request is addressed to. Raises `BadTarget` or `BadRequest`.
@@ -37,15 +40,21 @@ class Addressing:
         For a `client` who may not see a shop, its host stands for none, as if there were no such shop.
         """
         raw = request.target
-        if self.hosts is None and raw.startswith(b"/"):
+        by_path = raw.startswith(b"/")
+        named = request.head.first.get(b"host")
+        if by_path and not hop.trusted_proxies and (self.hosts is None or named in self._of_no_shop):
             return parse_target(raw)
-        absolute = None if raw.startswith(b"/") else _ABSOLUTE.fullmatch(raw)
+        absolute = None if by_path else _ABSOLUTE.fullmatch(raw)
         if absolute is not None:
             raw = absolute["rest"] if absolute["rest"].startswith(b"/") else b"/" + absolute["rest"]
         scheme, host, authority = _client_url(request, hop)
         hosted = self.hosts.find(host) if self.hosts is not None else None
         if hosted is not None and (client is None or client.may_see(hosted.key)):
             return parse_hosted_target(raw, hosted.key, hosted.base_path)
+        if hosted is None and by_path:
+            if len(self._of_no_shop) >= _MAX_REMEMBERED:
+                self._of_no_shop.clear()
+            self._of_no_shop.add(named)
         if absolute is not None and not self._is_own(f"{scheme}://{authority}", request):
             raise BadTarget(
                 "The request target names another host: this is no forward proxy. If it is this proxy's own name, "
@@ -84,11 +93,11 @@ def _client_url(request: ClientRequest, hop: Hop) -> tuple[str, str, str]:
     if absolute is not None:
         return absolute["scheme"].decode().lower(), *_plain(absolute["authority"].decode("latin-1"))
     head, scheme = request.head, _scheme(request)
-    host = head.first(b"host")
+    host = head.first.get(b"host")
     if hop.trusts(request.connection.remote):
-        told = _first_member(head.first(b"x-forwarded-proto")).lower()
+        told = _first_member(head.first.get(b"x-forwarded-proto")).lower()
         scheme = told.decode() if told in (b"http", b"https") else scheme
-        host = _first_member(head.first(b"x-forwarded-host")) or host
+        host = _first_member(head.first.get(b"x-forwarded-host")) or host
     return scheme, *_plain(host.decode("latin-1") if host else _local_authority(request))
 
 

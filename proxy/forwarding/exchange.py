@@ -3,10 +3,10 @@
 import re
 import zlib
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 from proxy.errors import AccessError, Problem, ProxyError
-from proxy.forwarding.fields import request_id
 from proxy.forwarding.route import Route
 from proxy.forwarding.site import Site
 from proxy.forwarding.target import Target
@@ -15,6 +15,7 @@ from proxy.forwarding.upstream import UpstreamResponse
 from proxy.guards.access import Client
 from proxy.guards.pacing import UNPACED, Turn
 from proxy.links.shop_links import ShopLinks
+from proxy.platforms.answers import ORDINARY, Sense
 from proxy.telemetry.labels import UNKNOWN
 from proxy.telemetry.traffic import Failure, FinishedRequest
 from proxy.tokens.token import AccessToken
@@ -30,56 +31,34 @@ _NOT_PERMITTED: Final = (
 )
 
 
+@dataclass(slots=True)
 class Exchange:
     """A request, its answer, and what came of it so far. `started_at` in seconds on the monotonic clock."""
 
-    __slots__ = (
-        "answer",
-        "answered_at",
-        "attempts",
-        "beginning",
-        "body",
-        "client",
-        "error",
-        "links",
-        "newly_not_permitted",
-        "request",
-        "request_id",
-        "response",
-        "route",
-        "site",
-        "started_at",
-        "target",
-        "token",
-        "turn",
-        "upstream_seconds",
-    )
-
-    def __init__(self, request: ClientRequest, site: Site, new_request_id: bytes, started_at: float) -> None:
-        self.request = request
-        self.response = ClientResponse(request)
-        self.site = site
-        self.request_id = (b"x-request-id" in request.head.places and request_id(request.head)) or new_request_id
-        self.started_at = started_at
-        self.client: Client | None = None
-        self.target: Target | None = None
-        self.route: Route | None = None
-        # What is rewritten in the body, both ways, and in the answer's head; `None`: nothing.
-        self.links: ShopLinks | None = None
-        self.body: RequestBody | None = None  # of the request, where that did not come whole with its head
-        self.turn: Turn = UNPACED
-        self.attempts = 0
-        # The token that was sent last, and the answer to that.
-        self.token: AccessToken | None = None
-        self.answer: UpstreamResponse | None = None
-        # The platform refused the call with a fresh token too, and the log has not said so yet.
-        self.newly_not_permitted = False
-        # Then: what the body of the answer begins with.
-        self.beginning = b""
-        # What was spent waiting for the platform, in seconds, and when its answer went on to the client.
-        self.upstream_seconds = 0.0
-        self.answered_at: float | None = None
-        self.error: ProxyError | None = None
+    request: ClientRequest
+    response: ClientResponse
+    site: Site
+    request_id: bytes
+    started_at: float
+    target: Target | None = None
+    route: Route | None = None
+    # What is rewritten in the body, both ways, and in the answer's head; `None`: nothing.
+    links: ShopLinks | None = None
+    client: Client | None = None
+    body: RequestBody | None = None  # of the request, where that did not come whole with its head
+    turn: Turn = UNPACED
+    attempts: int = 0
+    # The token that was sent last, and the answer to that.
+    token: AccessToken | None = None
+    answer: UpstreamResponse | None = None
+    # The platform refused the call with a fresh token too, and the log has not said so yet.
+    newly_not_permitted: bool = False
+    # Then: what the body of the answer begins with.
+    beginning: bytes = b""
+    # What was spent waiting for the platform, in seconds, and when its answer went on to the client.
+    upstream_seconds: float = 0.0
+    answered_at: float | None = None
+    error: ProxyError | None = None
 
     @property
     def caller(self) -> str:
@@ -101,27 +80,31 @@ class Exchange:
             fields["client"] = self.client.name
         elif isinstance(error, AccessError):
             fields |= {"client": None, "client_tried": error.tried, "address": request.connection.remote}
-        fields |= {
-            "shop": None if target is None else target.shop,
-            "method": request.method,
-            "path": None if target is None else target.path.decode(),
-            "status": self.response.status,
-            "upstream_status": None if answer is None else answer.status,
-            "attempts": self.attempts,
-            "duration_ms": round((now - self.started_at) * 1000, 1),
-            "bytes_in": self.bytes_in,
-            "bytes_out": self.response.bytes_sent,
-            "request_id": self.request_id.decode(),
-        }
-        if b"traceparent" in request.head.places and (trace := trace_id(request.head)):
+        fields["shop"] = None if target is None else target.shop
+        fields["method"] = request.method
+        fields["path"] = None if target is None else target.path.decode()
+        fields["status"] = self.response.status
+        fields["upstream_status"] = None if answer is None else answer.status
+        fields["attempts"] = self.attempts
+        fields["duration_ms"] = round((now - self.started_at) * 1000, 1)
+        fields["bytes_in"] = self.bytes_in
+        fields["bytes_out"] = self.response.bytes_sent
+        fields["request_id"] = self.request_id.decode()
+        if b"traceparent" in request.head.first and (trace := trace_id(request.head)):
             fields["trace_id"] = trace
         return fields
 
     def finished(self, now: float) -> FinishedRequest:
         """Return what is counted of the request, which has come to its end."""
         shop = None if self.route is None else self.route.shop
-        error, answered_at = self.error, self.answered_at
-        answered = None if self.answer is None else self.answer.status
+        error, answered_at, turn = self.error, self.answered_at, self.turn
+        answer = self.answer
+        answered = None if answer is None else answer.status
+        throttled = 0 if turn is UNPACED else turn.throttlings
+        if answer is not None and answer.meaning is not ORDINARY:
+            sense = answer.meaning.sense
+            answered = 401 if sense is Sense.UNAUTHORIZED else answered
+            throttled = throttled or int(sense is Sense.THROTTLED)
         return FinishedRequest(
             UNKNOWN if shop is None else shop.key,
             UNKNOWN if shop is None else shop.entry,
@@ -134,8 +117,8 @@ class Exchange:
             self.response.bytes_sent,
             now - self.started_at,
             None if answered_at is None else answered_at - self.started_at - self.upstream_seconds,
-            self.turn.waited,
-            self.turn.throttlings or int(answered == 429),
+            None if turn is UNPACED else turn.waited,
+            throttled,
         )
 
     def note_body(self, chunk: bytes) -> None:

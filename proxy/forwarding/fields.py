@@ -18,9 +18,7 @@ from proxy.wire.head import PASSES, STOPS, FieldTable, Head
 # RFC 9110 §7.6.1, and what older software sends: these end here even when no Connection line names them. Trailer goes
 # too, since trailer fields are not passed on (RFC 9110 §6.5.1 lets a proxy drop them). Close is reserved, as it would
 # always be named so (RFC 9112 §9.6).
-_HOP_BY_HOP: Final = (
-    b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings close"
-)
+_HOP_BY_HOP: Final = b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings close"
 # Set anew by this hop from what it knows: where the request goes, how long the body is.
 _FRAMING: Final = b"host content-length expect"
 # The client's credentials are for this proxy, at most; Cookie is this host's.
@@ -53,8 +51,8 @@ def request_fields() -> FieldTable:
 
 def answer_fields() -> FieldTable:
     """Return what becomes of the fields of answers."""
-    stops = _HOP_BY_HOP.split() + [b"proxy-authenticate", b"content-length"]
-    unlearned = _ONCE_ONLY.split() + [b"date", b"etag", b"location"]
+    stops = [*_HOP_BY_HOP.split(), b"proxy-authenticate", b"content-length"]
+    unlearned = [*_ONCE_ONLY.split(), b"date", b"etag", b"location"]
     known = dict.fromkeys(_ONCE_ONLY.split() + _READ_OF_ANSWERS.split(), PASSES) | dict.fromkeys(stops, STOPS)
     return FieldTable(known, unlearned=unlearned)
 
@@ -114,10 +112,10 @@ def forwarded_lines(head: Head, *, remote: str, scheme: bytes, trusted: bool) ->
     `remote` is the peer's IP address, `scheme` that of the connection.
     """
     node = (remote or "unknown").encode()
-    own_host = head.first(b"host")
+    own_host = head.first.get(b"host")
     chain = [*filter(None, head.values(b"x-forwarded-for")), node] if trusted else [node]
-    host = (head.first(b"x-forwarded-host") if trusted else None) or own_host
-    proto = (head.first(b"x-forwarded-proto") if trusted else None) or scheme
+    host = (head.first.get(b"x-forwarded-host") if trusted else None) or own_host
+    proto = (head.first.get(b"x-forwarded-proto") if trusted else None) or scheme
     lines = [b"X-Forwarded-For: " + b", ".join(chain)]
     if host is not None:
         lines.append(b"X-Forwarded-Host: " + host)
@@ -149,5 +147,5 @@ def decrease_max_forwards(head: Head) -> bool:
         raise BadRequest("Max-Forwards must be one decimal number.")
     left = min(int(values[0].lstrip(b"0")[:10] or b"0"), _MOST_FORWARDS)
     if left:
-        head.change(head.places[b"max-forwards"][0], b"%d" % (left - 1))
+        head.change(b"max-forwards", lambda _: b"%d" % (left - 1))
     return left > 0

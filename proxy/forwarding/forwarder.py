@@ -9,7 +9,7 @@ to be kept, the connection is kept, the body is here.
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 
@@ -29,22 +29,35 @@ from proxy.errors import (
     problem,
 )
 from proxy.forwarding.exchange import Exchange
-from proxy.forwarding.fields import check_for_loop
+from proxy.forwarding.fields import check_for_loop, request_id
 from proxy.forwarding.preparing import is_last_recipient, prepare
 from proxy.forwarding.relay import relay
 from proxy.forwarding.route import Route
 from proxy.forwarding.site import Site
 from proxy.forwarding.target import call_segment
 from proxy.forwarding.upstream import UpstreamRequest, UpstreamResponse
+from proxy.guards.access import Access, Client
 from proxy.guards.pacing import UNPACED, Pacer
+from proxy.platforms.answers import MAX_LOOKED_INTO, ORDINARY, Sense
 from proxy.telemetry.traffic import Traffic
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.state import CallKind
 from proxy.tokens.token import AccessToken
+from proxy.wire.client_response import ClientResponse
+from proxy.wire.head import Head
 from proxy.wire.request import ClientRequest
 
+_SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))  # to be sent again, whatever became of it (RFC 9110 §9.2.1)
 # One that was in the cache already, and one that is fetched because of the 401.
 _MORE_TOKENS: Final = 2
+
+
+class _LetIn(NamedTuple):
+    """Who was let in by a request with this head."""
+
+    access: Access
+    head: Head
+    client: Client | None
 
 
 class Forwarder:
@@ -72,7 +85,7 @@ class Forwarder:
 
     async def handle(self, request: ClientRequest) -> bool:
         """Serve one request, to the last byte of its answer; return whether its connection can be kept."""
-        exchange = Exchange(request, self.site, self._new_request_id(), self._clock())
+        exchange = self._open(request)
         self.in_flight += 1
         try:
             await self._forward(exchange)
@@ -98,7 +111,7 @@ class Forwarder:
 
     async def refuse(self, request: ClientRequest, error: ProxyError) -> bool:
         """Answer what could not be read as a request, or is none to be served."""
-        exchange = Exchange(request, self.site, self._new_request_id(), self._clock())
+        exchange = self._open(request)
         exchange.response.refuse_rest()
         self._answer(exchange, error)
         self._traffic.finished(exchange.finished(self._clock()))
@@ -110,12 +123,13 @@ class Forwarder:
         if self.in_flight > site.max_requests:
             raise Overloaded("The proxy serves as many requests as it may (server.max_requests).", retry_after=1.0)
         # 1. route, but only for who is known: a host may stand for a shop, so that the answer would tell of it
-        if b"via" in head.places:
+        if b"via" in head.first:
             check_for_loop(head, site.hop)
-        client = exchange.client = site.access.identify(head.values(b"authorization"), connection.remote)
+        client = exchange.client = self._identify(site, request)
         target = exchange.target = site.addressing.read(request, site.hop, client)
         # 2. admit; only then is the shop looked up
-        site.access.check(client, request.method, target.shop)
+        if client is not None:
+            site.access.check(client, request.method, target.shop)
         connection.admitted()
         route = exchange.route = site.routes.find(target.shop)
         if route is None:
@@ -135,17 +149,33 @@ class Forwarder:
             # 4. authorize, 5. pace, 6. send
             answer = await self._attempt(exchange, route, prepared)
             # 7. retry; a platform may say first that it's too fast and then that the token is dead, or the reverse
-            if answer.status in (401, 429):
+            if answer.meaning is not ORDINARY:
                 answer = await self._retry(exchange, route, prepared)
             # 8. relay
             exchange.answered_at = self._clock()
             await relay(exchange, answer, exchange.links)
         finally:
-            if exchange.answer is not None:
+            if exchange.answer is not None and exchange.answer.open:
                 await exchange.answer.close()
             if exchange.newly_not_permitted:
                 self._log.warning("call.not_permitted", **exchange.not_permitted_fields())
         self._log.info("request.forwarded", **exchange.log_fields(self._clock()))
+
+    def _open(self, request: ClientRequest) -> Exchange:
+        given = request_id(request.head) if b"x-request-id" in request.head.first else None
+        return Exchange(request, ClientResponse(request), self.site, given or self._new_request_id(), self._clock())
+
+    def _identify(self, site: Site, request: ClientRequest) -> Client | None:
+        """Return the client that sent the request; one that was let in by the very same head is not looked at again.
+
+        The same head is the same object: nothing secret is compared, or kept beside it.
+        """
+        connection, head = request.connection, request.head
+        let_in: _LetIn | None = connection.note
+        if let_in is None or let_in.access is not site.access or let_in.head is not head:
+            client = site.access.identify(head.values(b"authorization"), connection.remote)
+            connection.note = let_in = _LetIn(site.access, head, client)
+        return let_in.client
 
     async def _attempt(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> UpstreamResponse:
         """Send the request as soon as there are a token and a slot, and return the answer."""
@@ -169,14 +199,25 @@ class Forwarder:
         exchange.attempts += 1
         exchange.token = token
         begun_at = self._clock()
+        answers = route.shop.platform.answers
         try:
-            exchange.answer = await exchange.site.upstreams[route.any_address].send(request, token.line, exchange.turn)
+            answer = exchange.answer = await exchange.site.upstreams[route.any_address].send(
+                request, token.line, exchange.turn
+            )
+            if answers.tells_by(answer.status):
+                looked_into = await answer.small(MAX_LOOKED_INTO) if answers.looks_into(answer.status) else None
+                answer.meaning = answers.meaning(answer.status, looked_into)
         finally:
             exchange.upstream_seconds += self._clock() - begun_at
-        return exchange.answer
+        if answer.meaning.sense is not Sense.THROTTLED:
+            exchange.turn.answered()
+        return answer
 
     async def _retry(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> UpstreamResponse:
-        """After a 401 or a 429, send the request again where that may help; return the last answer."""
+        """After 'too fast' or 'not with this token', as a 429 or 401 says, send the request again where that may help.
+
+        Return the last answer.
+        """
         await self._when_let(exchange, route, request)
         await self._with_another_token(exchange, route, request)
         return await self._when_let(exchange, route, request)
@@ -184,12 +225,17 @@ class Forwarder:
     async def _with_another_token(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> None:
         """After a 401, send the same request with another token; the 401 stays if there is none to be had.
 
+        So after another answer that means the same.
+
         One more try is all, unless the other token was there before the first one was refused: it may be dead too.
         """
         assert exchange.target is not None  # noqa: S101 - for the type checker
         kind = CallKind(request.method, call_segment(exchange.target.rest, route.shop.platform.api_prefix))
         for _ in range(_MORE_TOKENS):
-            if exchange.token is None or exchange.answer is None or exchange.answer.status != 401:
+            if exchange.token is None or exchange.answer is None:
+                return
+            sense, not_carried_out = exchange.answer.meaning
+            if sense is not Sense.UNAUTHORIZED or not (not_carried_out or request.method in _SAFE):
                 return
             another = await self._tokens.after_unauthorized(route.token_request, exchange.token, kind)
             if another is None:
@@ -202,14 +248,18 @@ class Forwarder:
                     answer = await self._send(exchange, route, request, token)
             finally:
                 self._tokens.repeated(route.token_request, kind)
-            if answer.status == 401 and token is another.token:
+            if answer.meaning.sense is Sense.UNAUTHORIZED and token is another.token:
                 exchange.newly_not_permitted = self._tokens.refused_again(route.token_request, another, kind)
 
     async def _when_let(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> UpstreamResponse:
-        """After a 429, send the same request again when the platform lets it; return the answer, maybe the 429."""
+        """After a 429 or its like, send the same request again when the platform lets it; return the last answer."""
         answer = exchange.answer
         assert answer is not None  # noqa: S101 - for the type checker
-        while answer.status == 429 and exchange.turn.throttled(answer.retry_after):
+        while (
+            answer.meaning.sense is Sense.THROTTLED
+            and exchange.turn.throttled(answer.retry_after)
+            and (answer.meaning.not_carried_out or request.method in _SAFE)
+        ):
             try:
                 answer = await self._attempt(exchange, route, request)
             except (PacedOut, TokenError):
@@ -232,8 +282,10 @@ class Forwarder:
         # What is meant for another host, or for none (`http://…`, `host:443`, `*`), or is not whole: what follows may
         # belong to no request.
         elsewhere = isinstance(error, BadTarget) and not request.target.startswith(b"/")
-        if elsewhere or isinstance(error, (BadRequest, BodyTooLarge)) or not (
-            request.body is None or request.body.ended
+        if (
+            elsewhere
+            or isinstance(error, (BadRequest, BodyTooLarge))
+            or not (request.body is None or request.body.ended)
         ):
             response.refuse_rest()
         with suppress(ConnectionError):

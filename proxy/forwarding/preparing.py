@@ -4,6 +4,7 @@ Rules: a body that fits in memory is read whole before anything is asked of the 
 for a client that is slow to send it. Where links are rewritten, the platform gets its own ones, and the right length.
 """
 
+from functools import partial
 from typing import Final
 
 from proxy.forwarding.exchange import Exchange
@@ -23,16 +24,16 @@ _WITH_BODY: Final = frozenset(("POST", "PUT", "PATCH"))
 
 def is_last_recipient(head: Head) -> bool:
     """Tell whether OPTIONS must not go further; if it may, count this hop (RFC 9110 §7.6.2). Raises `BadRequest`."""
-    return b"max-forwards" in head.places and not decrease_max_forwards(head)
+    return b"max-forwards" in head.first and not decrease_max_forwards(head)
 
 
 async def prepare(exchange: Exchange, route: Route, target: Target) -> UpstreamRequest:
     """Return the request for the upstream. Raises a `RequestError`, and as `RequestBody.chunks` does."""
     request, head = exchange.request, exchange.request.head
-    waits = b"expect" in head.places and expects_continue(head)
+    waits = b"expect" in head.first and expects_continue(head)
     content = request.content
     body: RequestBody | RewrittenBody | None = None
-    announced = b"content-length" in head.places
+    announced = b"content-length" in head.first
     if content is None:
         body = exchange.body = _arriving(exchange)
         if waits:
@@ -40,8 +41,11 @@ async def prepare(exchange: Exchange, route: Route, target: Target) -> UpstreamR
         content = await body.read_ahead()
     elif len(content) > exchange.site.max_body_size:
         raise too_large(exchange.site.max_body_size)
+    if route.token_field is not None:
+        head = head.copy()
+        head.stop([route.token_field])
     if exchange.links is not None:
-        _offer_gzip(head)
+        head = _offering_gzip(head)
         links = None if content == b"" else links_in_request(head.values, exchange.links)
         if links is not None:
             if content is not None:
@@ -60,7 +64,7 @@ async def prepare(exchange: Exchange, route: Route, target: Target) -> UpstreamR
         request.method.encode(),
         upstream_target(route.base_path, target.rest),
         route.host,
-        head.passing(),
+        head.passing,
         exchange.site.hop.via(modern=request.modern),
         exchange.request_id,
         _forwarded(exchange) if route.shop.platform.forwarded_headers else b"",
@@ -73,7 +77,7 @@ def _arriving(exchange: Exchange) -> RequestBody:
     """Return the body of a request that has not come yet."""
     request, head = exchange.request, exchange.request.head
     assert request.body is not None  # noqa: S101 - for the type checker: the content did not come with the head
-    announced = head.first(b"content-length")
+    announced = head.first.get(b"content-length")
     return RequestBody(
         request.body,
         announced=None if announced is None else int(announced),
@@ -91,11 +95,13 @@ def _forwarded(exchange: Exchange) -> bytes:
     )
 
 
-def _offer_gzip(head: Head) -> None:
-    """Have the head ask for an answer whose links can be rewritten."""
+def _offering_gzip(head: Head) -> Head:
+    """Return the head as it asks for an answer whose links can be rewritten."""
+    head = head.copy()
     for name in REQUEST_FIELDS:
-        for known in {name, as_variable(name)} & head.places.keys():
-            for place in head.places[known]:
-                head.change(place, edited_request_field(name, head.fields[place].value))
+        for known in (name, as_variable(name)):
+            if known in head.first:
+                head.change(known, partial(edited_request_field, name))
     for name, value in ADDED_REQUEST_FIELDS:
         head.add(name, value)
+    return head

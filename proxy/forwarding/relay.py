@@ -7,6 +7,7 @@ exact; if not, the rest goes without a length, and with a weak ETag, since nobod
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from proxy.errors import UpstreamProtocolError
@@ -30,7 +31,19 @@ async def relay(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks |
     if exchange.body is not None and not exchange.body.complete:
         exchange.response.refuse_rest()  # answered early
     if links is None:
-        await _pass(exchange, answer, _announced(answer))
+        if (
+            answer.content is not None and not exchange.newly_not_permitted
+        ):  # the ordinary case, with nothing to wait for
+            exchange.response.start(
+                answer.status,
+                answer.reason,
+                answer.head.passing,
+                length=None if answer.length is None else answer.head.first.get(b"content-length"),
+                first=answer.content,
+                complete=True,
+            )
+        else:
+            await _pass(exchange, answer, _announced(answer))
         return
     edit = edit_of(answer.status, answer.head.values, exchange.request.head.values)
     if edit.passes or exchange.request.method == "HEAD" or answer.status == 304:
@@ -42,7 +55,7 @@ async def relay(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks |
 
 def _announced(answer: UpstreamResponse) -> bytes | None:
     """Return the length that the answer announces, if it does."""
-    return None if answer.length is None or answer.length < 0 else answer.head.first(b"content-length")
+    return None if answer.length is None or answer.length < 0 else answer.head.first.get(b"content-length")
 
 
 async def _pass(exchange: Exchange, answer: UpstreamResponse, length: bytes | None) -> None:
@@ -53,7 +66,7 @@ async def _pass(exchange: Exchange, answer: UpstreamResponse, length: bytes | No
     else:
         first, complete = body.read_nowait(), body.complete
     exchange.note_body(first)
-    response.start(answer.status, answer.reason, head.passing(), length=length, first=first, complete=complete)
+    response.start(answer.status, answer.reason, head.passing, length=length, first=first, complete=complete)
     if body is not None and not complete:
         while piece := await body.read():
             exchange.note_body(piece)
@@ -72,7 +85,7 @@ async def _pass_edited(exchange: Exchange, answer: UpstreamResponse, links: Shop
         _edit_head(answer.head, links, edit, changed=editor.changed or (edit.rewrite and not complete))
         exchange.note_body(first)
         length = b"%d" % len(first) if complete else None
-        lines = answer.head.passing()
+        lines = answer.head.passing
         response.start(answer.status, answer.reason, lines, length=length, first=first, complete=complete)
         if not complete:
             while piece := await body.read():
@@ -80,7 +93,9 @@ async def _pass_edited(exchange: Exchange, answer: UpstreamResponse, links: Shop
                 await response.write(piece)
             response.finish()
     except BrokenEncoding as error:
-        raise UpstreamProtocolError("The shop's API sent an answer that can't be unpacked.", reason=str(error)) from None
+        raise UpstreamProtocolError(
+            "The shop's API sent an answer that can't be unpacked.", reason=str(error)
+        ) from None
 
 
 class EditedBody:
@@ -118,8 +133,7 @@ class EditedBody:
 
 def _edit_head(head: Head, links: ShopLinks, edit: Edit, *, changed: bool) -> None:
     """Have the head of the answer say what is so of the edited body."""
-    for name in ANSWER_FIELDS & head.places.keys():
-        for place in head.places[name]:
-            head.change(place, edited_field(name, head.fields[place].value, links, edit, changed=changed))
+    for known in ANSWER_FIELDS & head.first.keys():
+        head.change(known, partial(edited_field, known, links=links, edit=edit, changed=changed))
     for name, value in added_fields(head.values, edit, changed=changed):
         head.add(name, value)

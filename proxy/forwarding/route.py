@@ -23,6 +23,8 @@ class Route:
     base_path: bytes
     host: bytes
     token_request: TokenRequest
+    # The field that the token stands in, in lower case, if it is not Authorization: the client's own stops here.
+    token_field: bytes | None
     # The URLs that stand for the shop's API, the canonical one first; none if links are not rewritten.
     api_urls: tuple[str, ...]
     # Whether the connection may lead into the own network: an egress proxy is there, and guards what is behind it.
@@ -48,7 +50,17 @@ class Routes:
             way = shop.platform.proxy_for(origin)
             any_address = shop.platform.allow_private or way is not None
             destination = Destination(*origin, way)
-            route = Route(shop, destination, base_path, origin.host_header, token_request(shop), api_urls, any_address)
+            token_field = shop.platform.token_field
+            route = Route(
+                shop,
+                destination,
+                base_path,
+                origin.host_header,
+                token_request(shop),
+                None if token_field == b"authorization" else token_field,
+                api_urls,
+                any_address,
+            )
             if len(self._routes) >= _MAX_ROUTES:
                 del self._routes[next(iter(self._routes))]
             self._routes[key] = route

@@ -24,6 +24,11 @@ _DOT_SEGMENT: Final = re.compile(
 )
 
 
+# What needs no closer look, as nearly all: a shop's name, a path without dots and escapes, perhaps a query.
+_PLAIN: Final = re.compile(
+    rb"/(?P<shop>[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(?P<rest>(?:/[!-\"$&-,\-/->@-~]*)?(?:\?[!-\"$-~]*)?)"
+)
+
 _MAX_SEGMENT: Final = 64  # bytes; it is kept for a while, and clients choose it
 
 
@@ -49,6 +54,10 @@ def parse_target(raw: bytes) -> Target:
 
     Raises `BadTarget`, or `BadRequest` for bytes that have no place in a request target (RFC 9112 §3.2).
     """
+    plain = _PLAIN.fullmatch(raw)
+    if plain is not None:
+        shop = plain[1].decode()
+        return Target(shop, plain[2], f"/{shop}")
     path = _checked_path(raw)
     name = path[1:].partition(b"/")[0]
     if not is_shop_name(name):

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from proxy.errors import InternalError, ProxyError, UpstreamTimeout
 from proxy.forwarding.rewritten_body import RewrittenBody
 from proxy.guards.pacing import Turn
+from proxy.platforms.answers import ORDINARY
 from proxy.tasks import BackgroundTasks
 from proxy.tokens.endpoint import read_retry_after
 from proxy.wire.body import RequestBody
@@ -44,7 +45,8 @@ class UpstreamRequest(NamedTuple):
 class UpstreamResponse:
     """An answer of the upstream: its head, and a body that is read piece by piece, or came with it (`content`).
 
-    Must be closed, and gives its connection back then, or as soon as nothing more is to come over it.
+    Must be closed, and gives its connection back then, or as soon as nothing more is to come over it. `meaning` is what
+    the platform means by it.
     """
 
     __slots__ = (
@@ -56,6 +58,7 @@ class UpstreamResponse:
         "content",
         "head",
         "length",
+        "meaning",
         "reason",
         "status",
     )
@@ -69,33 +72,49 @@ class UpstreamResponse:
         destination: Destination,
     ) -> None:
         self.status, self.reason, self.head, self.length, self.content, self.body = answer
+        self.meaning = ORDINARY
         self._pool = pool
         self._destination = destination
         self._pump = pump
         self._connection: UpstreamConnection | None = connection
         if connection.reusable:
-            self._give_back()
+            self._connection = None
+            pool.keep(destination, connection)
+
+    @property
+    def open(self) -> bool:
+        """Whether it has to be closed."""
+        return self._connection is not None
 
     @property
     def retry_after(self) -> float | None:
         """In how many seconds the upstream says to try again, if it does."""
         return _retry_after(self.head)
 
+    async def small(self, limit: int) -> bytes | None:
+        """Return the body if it has no more than `limit` bytes, else `None`; of that, nothing is lost.
+
+        Raises `UpstreamError`.
+        """
+        if self.body is not None:
+            beginning = b""
+            while len(beginning) <= limit and not self.body.complete:
+                beginning += await self.body.read()
+            if not self.body.complete:
+                self.body.unread(beginning)
+                return None
+            self.content, self.body = beginning, None
+        return self.content if len(self.content or b"") <= limit else None
+
     async def close(self) -> None:
         """Give the connection back if the exchange is complete, else end it. Once; after that it is another's."""
-        connection = self._connection
+        connection, self._connection = self._connection, None
         if connection is None:
             return
         if connection.reusable:
-            self._give_back()
+            self._pool.keep(self._destination, connection)
         else:
-            self._connection = None
             await _abandon(connection, self._pump)
-
-    def _give_back(self) -> None:
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            self._pool.give_back(self._destination, connection)
 
 
 class Upstream:
@@ -179,7 +198,7 @@ async def _abandon(connection: UpstreamConnection, pump: asyncio.Task[None] | No
 
 
 def _retry_after(head: Head) -> float | None:
-    retry_after, date = (head.first(name) or b"" for name in (b"retry-after", b"date"))
+    retry_after, date = (head.first.get(name) or b"" for name in (b"retry-after", b"date"))
     return read_retry_after(retry_after.decode("latin-1"), date.decode("latin-1"))
 
 

@@ -200,6 +200,8 @@ class TokenCache:
                 max_age=self._policy.max_age,
                 refresh_margin=self._policy.refresh_margin,
                 chance=self._chance(),
+                header=request.shop.platform.token_header,
+                scheme=request.shop.platform.token_scheme,
             )
             if self._clock() >= token.expires_at:
                 raise TokenUnavailable(_ENDED, reason=f"lifetime: {grant.lifetime} s")

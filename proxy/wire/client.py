@@ -8,7 +8,7 @@ takes too long is refused, or, where it would not hear that, cut off; one timer 
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from proxy.errors import BadRequest, ProxyError, RequestTimeout
 from proxy.wire.client_watch import ClientLimits, ClientWatch, Overdue
@@ -28,26 +28,12 @@ _LINGER_AT_MOST: Final = 30.0
 class ClientConnection(asyncio.BufferedProtocol):
     """A connection to a client. `remote` is its IP address, `secure` whether it speaks TLS."""
 
+    # fmt: off
     __slots__ = (
-        "_can_write",
-        "_drop",
-        "_heard_at",
-        "_lingers",
-        "_listening",
-        "_look_timer",
-        "_reader",
-        "_ready",
-        "_requests",
-        "_server",
-        "_waiter",
-        "_waiting_since",
-        "loop",
-        "remote",
-        "secure",
-        "task",
-        "transport",
-        "watch",
+        "_drop", "_heard_at", "_lingers", "_listening", "_look_timer", "_reader", "_ready", "_requests", "_server",
+        "_waiter", "_waiting_since", "can_write", "loop", "note", "remote", "secure", "task", "transport", "watch",
     )
+    # fmt: on
 
     def __init__(self, server: "ClientServer") -> None:
         self._server = server
@@ -56,6 +42,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.transport: asyncio.Transport | None = None
         self.task: asyncio.Task[None] | None = None
         self.remote = ""
+        self.note: Any = None  # what who serves the requests wants to remember of it
         self.secure = False
         self._drop: Callable[[], object] | None = None
         self._look_timer: asyncio.TimerHandle | None = None
@@ -64,7 +51,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._waiter: asyncio.Future[None] | None = None
         self._waiting_since: float | None = None  # for a request
         self._requests = 0
-        self._can_write: asyncio.Future[None] | None = None  # there is one while the client has enough to read
+        self.can_write: asyncio.Future[None] | None = None  # to come, while the client has enough to read
         self._listening = True
         self._lingers = False
         self._heard_at = 0.0
@@ -135,15 +122,15 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """Write no more, until the client has read."""
-        self._can_write = self.loop.create_future()
+        self.can_write = self.loop.create_future()
 
     def resume_writing(self) -> None:
         """Write on, after the client had enough for a while."""
         self.watch.answer_taken()
-        if self._can_write is not None:
-            if not self._can_write.done():
-                self._can_write.set_result(None)
-            self._can_write = None
+        if self.can_write is not None:
+            if not self.can_write.done():
+                self.can_write.set_result(None)
+            self.can_write = None
 
     # What is written
 
@@ -155,15 +142,10 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     async def drain(self) -> None:
         """Wait until the client has taken enough of what was sent. Raises `ConnectionResetError` if it is gone."""
-        if self._can_write is not None:
-            await asyncio.shield(self._can_write)
+        if self.can_write is not None:
+            await asyncio.shield(self.can_write)
             if self.transport is None or self.transport.is_closing():
                 raise ConnectionResetError("the client is gone")
-
-    @property
-    def writing_paused(self) -> bool:
-        """Whether the client has not read what was sent."""
-        return self._can_write is not None
 
     def abort(self) -> None:
         """Break the connection off, so that the client sees that."""
@@ -181,11 +163,6 @@ class ClientConnection(asyncio.BufferedProtocol):
     def cut_off(self) -> bool:
         """Whether the time is over that requests in flight have at the end."""
         return self._server.cut_off
-
-    @property
-    def pipelined(self) -> bool:
-        """Whether the client has sent more than the request that is served."""
-        return self._reader.pipelined
 
     @property
     def quiet(self) -> bool:
@@ -237,10 +214,15 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._ready = request or no_request(self), error
         self._wake()
 
-    def answered(self, *, kept: bool) -> None:
-        """Take note that the client has the answer, or most of it, and whether the connection is kept."""
-        if not (kept and self._reader.pipelined):
+    def answered(self, *, kept: bool) -> bool:
+        """Take note that the client has the answer, or most of it, and whether the connection is kept.
+
+        Tell whether the client has sent more than the request that was served.
+        """
+        pipelined = bool(self._reader.ahead)
+        if not (kept and pipelined):
             self._server.guard.end(self)
+        return pipelined
 
     async def linger(self) -> None:
         """Say that nothing more will come, and let the client send what it can't hold back any more.

@@ -71,7 +71,7 @@ class ClientResponse:
         """Send a piece of the body, when the client has taken enough of what was sent before."""
         self.bytes_sent += len(piece)
         self._connection.write(_chunk(piece) if self._chunked else piece)
-        if self._connection.writing_paused:
+        if self._connection.can_write is not None:
             await self._connection.drain()
 
     def finish(self) -> None:
@@ -87,12 +87,12 @@ class ClientResponse:
     async def end(self) -> bool:
         """Wait until the client has the answer, or most of it; return whether the connection can be kept."""
         connection = self._connection
-        if connection.writing_paused:
+        if connection.can_write is not None:
             with suppress(ConnectionError):
                 await connection.drain()
         kept = self.keep_alive and not connection.stopping
-        connection.answered(kept=kept)
-        if not kept and (connection.pipelined or not self._read_whole):
+        pipelined = connection.answered(kept=kept)
+        if not kept and (pipelined or not self._read_whole):
             await connection.linger()
         return kept
 

@@ -4,10 +4,9 @@ Rules: foreign exceptions become `UpstreamError`s here. What the connector has m
 no connection, and knows only that this one is in use until it has ended.
 """
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from aiohttp import ClientTimeout, TCPConnector
 from aiohttp.client_reqrep import ClientRequest
@@ -36,15 +35,14 @@ class Dialer:
         self._table = table
         self._timeout = ClientTimeout(connect=timeout)
 
-    async def dial(
-        self, destination: Destination, lost: Callable[[UpstreamConnection], object]
-    ) -> UpstreamConnection:
+    async def dial(self, destination: Destination, lost: Callable[[UpstreamConnection], object]) -> UpstreamConnection:
         """Return a new connection; `lost` is called when it has ended. Raises `UpstreamError`."""
         try:
             made = await self._connector.connect(_Dialed(destination), [], self._timeout)
         except FOREIGN_ERRORS as error:
             raise translate(error, way=destination.way) from None
-        transport = cast("asyncio.Transport", made.transport)  # there is one: it was made just now
+        transport = made.transport
+        assert transport is not None  # noqa: S101 - for the type checker: it was made just now
         connection = UpstreamConnection(transport, self._table, partial(_ended, made, lost))
         transport.set_protocol(connection)
         return connection

@@ -22,15 +22,15 @@ _MAX_LENGTH_DIGITS: Final = 18  # of an answer; 2^64-1, which has 20, is llhttp'
 
 def check_request(head: Head, *, modern: bool) -> None:
     """Raise `BadRequest` for what the parser lets through, but not every server reads as the same one message."""
-    places = head.places
-    if b"transfer-encoding" in places:
+    first = head.first
+    if b"transfer-encoding" in first:
         if head.members(b"transfer-encoding") != [b"chunked"]:
             raise BadRequest("The only transfer coding of a request can be 'chunked'.")
         if not modern:
             raise BadRequest("HTTP/1.0 has no Transfer-Encoding.")  # RFC 9112 §6.1: framed wrongly, whatever it says
-    if b"content-length" in places and not all(map(_LENGTH.fullmatch, head.values(b"content-length"))):
+    if b"content-length" in first and not all(map(_LENGTH.fullmatch, head.values(b"content-length"))):
         raise BadRequest("The Content-Length is not a number of 20 digits or less.")
-    host = head.first(b"host")
+    host = first.get(b"host")
     if host is not None and not is_host(host):
         raise BadRequest("The Host header names no host.")  # RFC 9112 §3.2
 
@@ -45,11 +45,11 @@ def answer_length(head: Head) -> int | None:
 
     Raises `UpstreamProtocolError`.
     """
-    if b"transfer-encoding" in head.places:
+    if b"transfer-encoding" in head.first:
         if head.members(b"transfer-encoding") != [b"chunked"]:
             raise UpstreamProtocolError("The shop's API sent its answer in a transfer coding that was not asked for.")
         return CHUNKED
-    length = head.first(b"content-length")
+    length = head.first.get(b"content-length")
     if length is None:
         return None
     if len(length) > _MAX_LENGTH_DIGITS or not length.isdigit():

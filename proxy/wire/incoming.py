@@ -22,11 +22,21 @@ class Incoming:
     came so far.
     """
 
-    __slots__ = ("_chunked", "_discards", "_error", "_held", "_left", "_listen", "_listening", "_pieces", "_waiter", "ended", "total")
+    __slots__ = (
+        "_chunked",
+        "_discards",
+        "_error",
+        "_held",
+        "_left",
+        "_listen",
+        "_listening",
+        "_pieces",
+        "_waiter",
+        "ended",
+        "total",
+    )
 
-    def __init__(
-        self, length: int | None, listen: Callable[[bool], object], *, chunked: Chunked | None = None
-    ) -> None:
+    def __init__(self, length: int | None, listen: Callable[[bool], object], *, chunked: Chunked | None = None) -> None:
         self._left = length
         self._chunked = chunked
         self._listen = listen
@@ -102,6 +112,12 @@ class Incoming:
             self._listening = True
             self._listen(True)
         return data
+
+    def unread(self, data: bytes) -> None:
+        """Put back what was read."""
+        if data:
+            self._pieces.insert(0, data)
+            self._held += len(data)
 
     async def read(self) -> bytes:
         """Return what has come since the last call, empty at the end; wait for it. Raises what `fail` was told."""

@@ -6,7 +6,7 @@ nothing, and need not know what is wrong.
 """
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from proxy.wire.client_watch import ClientLimits
 from proxy.wire.framing import is_host
@@ -22,52 +22,55 @@ _REQUEST_LINE: Final = re.compile(
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([\t\x20-\x7e\x80-\xff]*)")
 _LENGTH: Final = re.compile(rb"[0-9]{1,9}")
 # What calls for a decision: how the body ends, who waits for what, another protocol, a word of old proxies about the
-# connection. (aiohttp refuses the last one.) So does a field that comes twice: some may not.
-_REQUEST_ODDITIES: Final = (b"transfer-encoding", b"expect", b"upgrade", b"proxy-connection", b"sec-websocket-key1")
+# connection. (aiohttp refuses the last one.) So does a field that comes twice: some may not. And Max-Forwards is changed
+# on the way.
+_REQUEST_ODDITIES: Final = frozenset(
+    (b"transfer-encoding", b"expect", b"upgrade", b"proxy-connection", b"sec-websocket-key1", b"max-forwards")
+)
 
 
-class PlainRequest(NamedTuple):
-    """A request, whole: `body` is empty where there is none."""
-
-    method: str
-    target: bytes
-    head: Head
-    body: bytes
+# A block of header fields, and what it says.
+Block = tuple[bytes, Head]
 
 
-def plain_request(data: bytes, table: FieldTable, limits: ClientLimits) -> PlainRequest | None:
-    """Return the one request that `data` is, if it is plainly right; the table knows all names that matter here."""
+def plain_request(
+    data: bytes, table: FieldTable, limits: ClientLimits, last: Block | None
+) -> tuple[str, bytes, bytes, Block] | None:
+    """Return the one request that `data` is, if it is plainly right: method, target, content, and fields.
+
+    The table knows all names that matter here. `last` is the block of the request before it on the connection: most
+    clients send the same fields each time, which are not read again then.
+    """
     end = data.find(END)
-    if not 0 < end <= _MAX_HEAD or end > limits.max_request_line or end > limits.max_header_size:
+    line_end = data.find(b"\r\n")
+    found = _REQUEST_LINE.fullmatch(data, 0, line_end)
+    if found is None or line_end == end or end > _MAX_HEAD or line_end > limits.max_request_line:
         return None
-    line, *lines = data[:end].split(b"\r\n")
-    found = _REQUEST_LINE.fullmatch(line)
-    if found is None or len(lines) > _MAX_LINES or len(lines) > limits.max_header_count:
+    block = data[line_end + 2 : end]
+    if last is None or block != last[0]:
+        lines = block.split(b"\r\n")
+        if len(block) > limits.max_header_size or len(lines) > min(limits.max_header_count, _MAX_LINES):
+            return None
+        try:
+            head = Head(lines, table)
+        except BrokenFieldError:
+            return None
+        host = head.first.get(b"host")
+        if head.repeated or host is None or not is_host(host) or not _REQUEST_ODDITIES.isdisjoint(head.first):
+            return None
+        last = block, head
+    content = data[end + len(END) :]
+    length = last[1].first.get(b"content-length")
+    if content if length is None else (_LENGTH.fullmatch(length) is None or int(length) != len(content)):
         return None
-    try:
-        head = Head(lines, table)
-    except BrokenFieldError:
-        return None
-    host = head.first(b"host")
-    if head.repeated or host is None or not is_host(host) or not head.places.keys().isdisjoint(_REQUEST_ODDITIES):
-        return None
-    length = head.first(b"content-length")
-    left = len(data) - end - len(END)
-    if left if length is None else (_LENGTH.fullmatch(length) is None or int(length) != left):
-        return None
-    return PlainRequest(found[1].decode(), found[2], head, data[end + len(END) :])
+    return found[1].decode(), found[2], content, last
 
 
-class PlainAnswer(NamedTuple):
-    """The head of an answer."""
+def plain_answer(raw: bytes, table: FieldTable) -> tuple[int, bytes, Head] | None:
+    """Return what the head of an answer says, if it is plainly right: status, reason, and fields.
 
-    status: int
-    reason: bytes
-    head: Head
-
-
-def plain_answer(raw: bytes, table: FieldTable) -> PlainAnswer | None:
-    """Return what the head of an answer says, if it is plainly right; `raw` is without the empty line."""
+    `raw` is without the empty line.
+    """
     line, *lines = raw.split(b"\r\n")
     found = _STATUS_LINE.fullmatch(line)
     if found is None or len(lines) > _MAX_LINES or len(raw) > _MAX_HEAD:
@@ -76,10 +79,10 @@ def plain_answer(raw: bytes, table: FieldTable) -> PlainAnswer | None:
         head = Head(lines, table)
     except BrokenFieldError:
         return None
-    places = head.places
-    length = head.first(b"content-length")
-    if length is not None and (b"transfer-encoding" in places or not length.isdigit()):
+    first = head.first
+    length = first.get(b"content-length")
+    if length is not None and (b"transfer-encoding" in first or not length.isdigit()):
         return None
-    if head.repeated or b"proxy-connection" in places:
+    if head.repeated or b"proxy-connection" in first:
         return None
-    return PlainAnswer(int(found[1]), found[2], head)
+    return int(found[1]), found[2], head

@@ -35,10 +35,10 @@ class Pool:
         connection.idle_since = None
         return connection
 
-    def give_back(self, destination: Destination, connection: UpstreamConnection) -> None:
-        """Keep a connection whose exchange is over, or end it if it can't be used again."""
+    def keep(self, destination: Destination, connection: UpstreamConnection) -> None:
+        """Keep a connection that is `reusable`, unless it is too old."""
         now = self._clock()
-        if self._closed or not connection.reusable or now - connection.made_at >= _MAX_AGE:
+        if self._closed or now - connection.made_at >= _MAX_AGE:
             connection.abort()
             return
         connection.idle_since = now

@@ -101,7 +101,7 @@ class RequestParser:
         )
 
     def _fresh(self) -> HttpRequestParser:
-        # The number in its error is all that tells the two apart. One byte more does not matter: the sum is checked too.
+        # The number in its error is all that tells the two apart. A byte more does not matter: the sum is checked too.
         limits = self._limits
         same = limits.max_header_size == limits.max_request_line
         return HttpRequestParser(

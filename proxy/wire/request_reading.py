@@ -14,7 +14,7 @@ from proxy.wire.chunked import BrokenFramingError, Chunked, TrailersTooLargeErro
 from proxy.wire.framing import check_request
 from proxy.wire.head import FieldTable, Head
 from proxy.wire.incoming import Incoming
-from proxy.wire.plain import plain_request
+from proxy.wire.plain import Block, plain_request
 from proxy.wire.request import ClientRequest
 from proxy.wire.request_parsing import ParsedHead, RequestParser, check_start_line, not_a_request
 from proxy.wire.unreadable import headers_too_large
@@ -23,30 +23,28 @@ if TYPE_CHECKING:
     from proxy.wire.client import ClientConnection
 
 _MAX_AHEAD: Final = 1 << 16  # bytes kept of what follows the request that is served
+_MAX_REMEMBERED: Final = 2048  # bytes of a head that is remembered for the next one
 
 
 class RequestReader:
     """Reads the requests of one connection, which is told of each: `take(request)`, or `refuse(error, request)`.
 
-    `body` is that of the request that is served, until it has come. `closed` if nothing counts any more.
+    `body` is that of the request that is served, until it has come; `ahead` what came behind it. `closed` if nothing
+    counts any more.
     """
 
-    __slots__ = ("_ahead", "_ahead_size", "_connection", "_parser", "_serving", "_table", "body", "closed")
+    __slots__ = ("_ahead_size", "_connection", "_last", "_parser", "_serving", "_table", "ahead", "body", "closed")
 
     def __init__(self, connection: "ClientConnection", table: FieldTable) -> None:
         self._connection = connection
         self._table = table
         self._parser: RequestParser | None = None  # of a head that is not plain
+        self._last: Block | None = None
         self._serving = False
-        self._ahead: list[bytes] = []
+        self.ahead: list[bytes] = []
         self._ahead_size = 0
         self.body: Incoming | None = None
         self.closed = False
-
-    @property
-    def pipelined(self) -> bool:
-        """Whether the client has sent more than the request that is served."""
-        return bool(self._ahead)
 
     def feed(self, data: bytes) -> None:
         """Take what came."""
@@ -63,32 +61,35 @@ class RequestReader:
     def next(self) -> None:
         """Go on behind the request that was served."""
         self._serving = False
-        if self._ahead:
-            data = b"".join(self._ahead)
+        if self.ahead:
+            data = b"".join(self.ahead)
             self.forget_ahead()
             self._connection.listen(True)
             self._head_came(data)
 
     def forget_ahead(self) -> None:
         """Throw away what came behind the request that is served."""
-        self._ahead = []
+        self.ahead = []
         self._ahead_size = 0
 
     def _keep(self, data: bytes) -> None:
-        self._ahead.append(data)
+        self.ahead.append(data)
         self._ahead_size += len(data)
         if self._ahead_size > _MAX_AHEAD:
             self._connection.listen(False)
 
     def _head_came(self, data: bytes) -> None:
         connection = self._connection
-        plain = plain_request(data, self._table, connection.limits) if self._parser is None else None
+        plain = None
+        if self._parser is None:
+            plain = plain_request(data, self._table, connection.limits, self._last)
         if plain is not None:
-            method, target, head, content = plain
+            method, target, content, block = plain
+            head = block[1]
             connection.watch.head_complete()
-            kept = b"connection" not in head.places or b"close" not in head.members(b"connection")
+            self._last = block if len(block[0]) <= _MAX_REMEMBERED else None
             self._serving = True
-            connection.take(ClientRequest(connection, method, target, True, head, kept, content, None))
+            connection.take(ClientRequest(connection, method, target, True, head, not head.closes, content, None))
             return
         if self._parser is None:
             self._parser = RequestParser(self._table, connection.limits, connection.loop)
@@ -134,9 +135,9 @@ class RequestReader:
     def _body_of(self, head: Head) -> Incoming:
         limits = self._connection.limits
         chunked = None
-        if b"transfer-encoding" in head.places:
+        if b"transfer-encoding" in head.first:
             chunked = Chunked(lenient=False, max_line=limits.max_header_size, max_trailers=limits.max_header_count)
-        return Incoming(int(head.first(b"content-length") or b"0"), self._connection.listen, chunked=chunked)
+        return Incoming(int(head.first.get(b"content-length") or b"0"), self._connection.listen, chunked=chunked)
 
     def _body_came(self, body: Incoming, data: bytes) -> None:
         watch = self._connection.watch

@@ -10,7 +10,7 @@ stop here: old clients take them for the answer (RFC 8297 §3), and 100 is for u
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Final, NamedTuple, cast
+from typing import Final
 
 from proxy.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
 from proxy.wire.answer_parsing import MAX_HEAD, not_http, parse_answer
@@ -28,18 +28,9 @@ class ConnectionLostError(UpstreamUnreachable):
     """The connection ended before the head of an answer: if it was kept, the upstream may simply have closed it."""
 
 
-class Answer(NamedTuple):
-    """The head of an answer, and its body: `content` where it came whole with the head, maybe empty, else `body`.
-
-    `length` as it was announced, `CHUNKED`, or `None` if it was not.
-    """
-
-    status: int
-    reason: bytes
-    head: Head
-    length: int | None
-    content: bytes | None
-    body: Incoming | None
+# An answer: status, reason, fields; the length that was announced, `CHUNKED`, or `None`; and its body, which came whole
+# with the head, maybe empty, or comes in.
+Answer = tuple[int, bytes, Head, int | None, bytes | None, Incoming | None]
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -48,8 +39,8 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_answer",
         "_begun",
-        "_body",
         "_bodiless",
+        "_body",
         "_can_write",
         "_close",
         "_head",
@@ -98,9 +89,9 @@ class UpstreamConnection(asyncio.Protocol):
         return not (busy or self._close or self.transport.is_closing())
 
     def ask(self, data: bytes, *, bodiless: bool, read_timeout: float, whole: bool) -> asyncio.Future[Answer]:
-        """Write a request, `whole` if nothing of it is missing; return its answer to come, `bodiless` if it has no body.
+        """Write a request, `whole` if nothing of it is missing; return the answer to come, or an `UpstreamError`.
 
-        The answer raises `UpstreamError`.
+        The answer is `bodiless` if it has no body, whatever its head says (RFC 9112 §6.3). `read_timeout` in seconds.
         """
         self.used = True
         self._bodiless = bodiless
@@ -110,7 +101,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._answer = answer = self._loop.create_future()
         self.transport.write(data)
         if whole:
-            self.request_done()
+            self.request_written = True
+            self._expect()
         return answer
 
     def request_done(self) -> None:
@@ -211,8 +203,7 @@ class UpstreamConnection(asyncio.Protocol):
         plain = plain_answer(data[:end], self._table) if end > 0 else None
         if plain is not None:
             status, reason, head = plain
-            close = b"connection" in head.places and b"close" in head.members(b"connection")
-            self._settle(status, reason, head, close, data[end + len(END) :])
+            self._settle(status, reason, head, head.closes, data[end + len(END) :])
             return
         data = data.lstrip(b"\r\n")
         found = _ANY_END.search(data)
@@ -256,7 +247,7 @@ class UpstreamConnection(asyncio.Protocol):
             body = None
         answer, self._answer, self._body = self._answer, None, body
         if answer is not None and not answer.done():
-            answer.set_result(Answer(status, reason, head, length, content, body))
+            answer.set_result((status, reason, head, length, content, body))
 
     def _body_came(self, body: Incoming, data: bytes) -> None:
         behind = body.feed(data)
