@@ -37,6 +37,8 @@ UNCLEAR: Final = {
     "a length in letters": (OK + b"Content-Length: two" + BODY, ""),
     "a length of 2^64 - 1": (OK + b"Content-Length: 18446744073709551615" + BODY, ""),
     "a coding that nobody asked for": (OK + b"Transfer-Encoding: gzip, chunked" + BODY, ""),
+    "a coding and a length": (OK + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n2\r\nok\r\n0\r\n\r\n", ""),
+    "a length and a coding": (OK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", ""),
     "a line that is no field": (OK + b"no field\r\nContent-Length: 2" + BODY, ""),
     "a control in a value": (OK + b"A: b\x01c\r\nContent-Length: 2" + BODY, ""),
     "NUL in a value": (OK + b"A: b\0c\r\nContent-Length: 2" + BODY, ""),
