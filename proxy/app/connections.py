@@ -14,6 +14,7 @@ from proxy.config import Config, UpstreamConfig
 from proxy.guards.egress import PublicResolver
 from proxy.tokens.endpoint import TokenEndpoint
 from proxy.wire.pool import Pool
+from proxy.wire.transports import upstream_loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,14 @@ async def open_connections(
     tls = ssl.create_default_context()
     if config.ca_file is not None:
         tls.load_verify_locations(config.ca_file)
+    loop = upstream_loop(asyncio.get_running_loop())
     any_address = resolver or aiohttp.DefaultResolver()
 
     def connector(*, allow_private: bool) -> aiohttp.TCPConnector:
         # No limit here: one silent shop would hold the connections of all. It keeps none: those to the APIs have a pool
         # of their own, and a token request is rare and not sent twice, so that a kept one would be dead too often.
         addresses = any_address if allow_private else PublicResolver(any_address)
-        return aiohttp.TCPConnector(limit=0, ssl=tls, resolver=addresses, force_close=True)
+        return aiohttp.TCPConnector(limit=0, ssl=tls, resolver=addresses, force_close=True, loop=loop)
 
     async with AsyncExitStack() as stack:
         connectors: dict[bool, aiohttp.TCPConnector] = {}
