@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 300
 
 # A room is a file or a folder right under proxy/. What stands beside it is what it may import, besides itself.
-# cli → commands → app → admin, forwarding → guards, tokens → platforms → errors; a room may skip steps on its way down.
+# cli → commands → app → admin, forwarding → links, guards, tokens → platforms → errors; steps may be skipped downwards.
 GROUND = frozenset({"__init__", "certificate", "errors", "secret"})
 SERVING = GROUND | {"guards", "tokens", "platforms", "tasks"}
 MAY_IMPORT: dict[str, frozenset[str]] = {
@@ -22,10 +22,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "__main__": frozenset({"cli"}),
     "cli": frozenset({"__init__", "commands"}),
     "commands": SERVING | {"app", "config", "simulator", "systemd"},
-    "app": SERVING | {"config", "admin", "forwarding", "systemd"},
+    "app": SERVING | {"config", "admin", "forwarding", "links", "systemd"},
     "config": GROUND | {"platforms"},  # known by app and commands alone: others get the values they need
     "admin": SERVING - {"tasks"},
-    "forwarding": SERVING,
+    "forwarding": SERVING | {"links"},
+    "links": GROUND | {"platforms"},
     "guards": GROUND | {"platforms"},
     "tokens": GROUND | {"platforms", "tasks"},
     "platforms": GROUND,

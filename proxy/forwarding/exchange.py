@@ -11,7 +11,6 @@ from aiohttp import web
 from proxy.errors import AccessError, Problem, ProxyError
 from proxy.forwarding.body import RequestBody
 from proxy.forwarding.client_response import ClientResponse
-from proxy.forwarding.rewriting import ShopLinks
 from proxy.forwarding.route import Route
 from proxy.forwarding.site import Site
 from proxy.forwarding.target import Target
@@ -19,6 +18,7 @@ from proxy.forwarding.tracing import trace_id
 from proxy.forwarding.upstream_response import UpstreamResponse
 from proxy.guards.access import Client
 from proxy.guards.pacing import UNPACED, Turn
+from proxy.links.shop_links import ShopLinks
 from proxy.telemetry.labels import UNKNOWN
 from proxy.telemetry.traffic import Failure, FinishedRequest
 from proxy.tokens.token import AccessToken

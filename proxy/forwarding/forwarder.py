@@ -44,8 +44,7 @@ from proxy.forwarding.headers import (
     upstream_request_fields,
 )
 from proxy.forwarding.relay import relay
-from proxy.forwarding.rewriting import offer_gzip
-from proxy.forwarding.rewritten_body import RewrittenBody, with_links_of_platform
+from proxy.forwarding.rewritten_body import RewrittenBody, edited_request_fields, with_links_of_platform
 from proxy.forwarding.route import Route
 from proxy.forwarding.site import Site
 from proxy.forwarding.target import Target, call_segment, upstream_target
@@ -136,7 +135,7 @@ class Forwarder:
         route = exchange.route = site.routes.find(target.shop)
         if route is None:
             raise UnknownShop(f"There is no shop '{target.shop}' here.")
-        exchange.links = site.links.find(route, base)
+        exchange.links = site.links.find(route.shop.key, route.api_urls, route.base_path, base)
         # 3. prepare
         upstream_request = await self._prepare(exchange, route, target)
         if upstream_request is None:
@@ -175,7 +174,7 @@ class Forwarder:
         if request.method == "OPTIONS" and not decrease_max_forwards(fields):
             return None
         if exchange.links is not None:
-            fields = offer_gzip(fields)
+            fields = edited_request_fields(fields)
         if list_members(request.raw_headers, b"upgrade") not in ([], [b"websocket"]):
             # Served as an ordinary request, like those; but aiohttp's parser forgets what was sent behind it.
             exchange.response.keep_alive = False

@@ -7,14 +7,20 @@ exact; if not, the rest goes without a length, and with a weak ETag, since nobod
 
 import asyncio
 from contextlib import suppress
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from proxy.errors import UpstreamProtocolError
 from proxy.forwarding.exchange import Exchange
 from proxy.forwarding.headers import Fields, client_response_fields, fields_named, first_named
-from proxy.forwarding.rewriting import UNTOUCHED, Edit, ShopLinks, edit_of, edited_fields
-from proxy.forwarding.unpacking import BrokenEncoding, Unpacker
 from proxy.forwarding.upstream_response import UpstreamResponse
+from proxy.links.answers import ANSWER_FIELDS, Edit, added_fields, edit_of, edited_field
+from proxy.links.body_editor import BodyEditor
+from proxy.links.shop_links import ShopLinks
+from proxy.links.unpacking import BrokenEncoding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _HELD_BACK: Final = 1 << 18  # bytes
 _HELD_FOR: Final = 0.05  # seconds
@@ -32,15 +38,27 @@ async def relay(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks |
     if links is None:
         await _send(exchange, fields, length, answer.read_nowait(), answer)
         return
-    edit = edit_of(answer.status, answer.fields, exchange.request.raw_headers)
-    if edit == UNTOUCHED or exchange.request.method == "HEAD" or answer.status == 304:
-        fields = edited_fields(fields, links, edit, changed=edit.rewrite)
-        await _send(exchange, fields, length if edit == UNTOUCHED else None, answer.read_nowait(), answer)
+    edit = edit_of(
+        answer.status, partial(fields_named, answer.fields), partial(fields_named, exchange.request.raw_headers)
+    )
+    if edit.passes or exchange.request.method == "HEAD" or answer.status == 304:
+        fields = _edited_fields(fields, links, edit, changed=edit.rewrite)
+        await _send(exchange, fields, length if edit.passes else None, answer.read_nowait(), answer)
         return
     body = EditedBody(answer, links, edit)
     first = await body.begin()
-    fields = edited_fields(fields, links, edit, changed=body.changed or (edit.rewrite and not body.complete))
+    fields = _edited_fields(fields, links, edit, changed=body.changed or (edit.rewrite and not body.complete))
     await _send(exchange, fields, b"%d" % len(first) if body.complete else None, first, body)
+
+
+def _edited_fields(fields: Fields, links: ShopLinks, edit: Edit, *, changed: bool) -> Fields:
+    edited: Fields = []
+    for name, value in fields:
+        known = name.lower()
+        new = edited_field(known, value, links, edit, changed=changed) if known in ANSWER_FIELDS else value
+        if new is not None:
+            edited.append((name, new))
+    return [*edited, *added_fields(partial(fields_named, fields), edit, changed=changed)]
 
 
 async def _send(
@@ -62,16 +80,14 @@ class EditedBody:
 
     def __init__(self, answer: UpstreamResponse, links: ShopLinks, edit: Edit) -> None:
         self._answer = answer
-        coding = b", ".join(fields_named(answer.fields, b"content-encoding"))
-        self._unpacker = Unpacker(coding if edit.unpack else b"")
-        self._unpacked = self._unpacker.feed(b"")
-        self._rewriter = links.to_client.rewriter() if edit.rewrite else None
+        self._editor = BodyEditor(links, edit, b", ".join(fields_named(answer.fields, b"content-encoding")))
+        self._pieces: Iterator[bytes] = iter(())
         self.complete = False
 
     @property
     def changed(self) -> bool:
         """Whether a link has been rewritten so far."""
-        return self._rewriter is not None and self._rewriter.changed
+        return self._editor.changed
 
     async def begin(self) -> bytes:
         """Return the body if it comes soon and is small, else the beginning of it."""
@@ -88,23 +104,16 @@ class EditedBody:
         """Return the next piece, empty at the end. No byte is lost when this is cancelled. Raises `UpstreamError`."""
         while not self.complete:
             try:
-                for unpacked in self._unpacked:
-                    if piece := self._rewritten(unpacked):
-                        return piece
+                for piece in self._pieces:
+                    return piece
                 packed = await self._answer.read()
                 if packed:
-                    self._unpacked = self._unpacker.feed(packed)
+                    self._pieces = self._editor.feed(packed)
                 else:
-                    self._unpacker.finish()
                     self.complete = True
+                    return self._editor.finish()
             except BrokenEncoding as error:
                 raise UpstreamProtocolError(
                     "The shop's API sent an answer that can't be unpacked.", reason=str(error)
                 ) from None
-        return self._rest()
-
-    def _rewritten(self, piece: bytes) -> bytes:
-        return piece if self._rewriter is None else self._rewriter.feed(piece)
-
-    def _rest(self) -> bytes:
-        return b"" if self._rewriter is None else self._rewriter.finish()
+        return b""

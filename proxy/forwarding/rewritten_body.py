@@ -6,11 +6,15 @@ lies in the temporary file then, as it came), and is rewritten anew for each att
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 
 from proxy.forwarding.body import RequestBody
-from proxy.forwarding.headers import Fields
-from proxy.forwarding.links import LinkMap
-from proxy.forwarding.rewriting import ShopLinks, may_hold_links, without_digests
+from proxy.forwarding.headers import Fields, fields_named
+from proxy.links.answers import DIGESTS
+from proxy.links.api_links import LinkMap
+from proxy.links.multipart import FormLinks
+from proxy.links.requests import ADDED_REQUEST_FIELDS, REQUEST_FIELDS, edited_request_field, links_in_request
+from proxy.links.shop_links import ShopLinks
 
 
 class RewrittenBody:
@@ -18,7 +22,7 @@ class RewrittenBody:
 
     was_announced = True
 
-    def __init__(self, body: RequestBody, links: LinkMap, length: int) -> None:
+    def __init__(self, body: RequestBody, links: LinkMap | FormLinks, length: int) -> None:
         self._body = body
         self._links = links
         self.length = length
@@ -33,6 +37,17 @@ class RewrittenBody:
         yield rewriter.finish()
 
 
+def edited_request_fields(fields: Fields) -> Fields:
+    """Return the fields of an upstream request whose answer may have to be rewritten."""
+    edited: Fields = []
+    for name, value in fields:
+        known = name.lower().replace(b"_", b"-")
+        new = edited_request_field(known, value) if known in REQUEST_FIELDS else value
+        if new is not None:
+            edited.append((name, new))
+    return [*edited, *ADDED_REQUEST_FIELDS]
+
+
 async def with_links_of_platform(
     body: RequestBody, content: bytes | None, fields: Fields, links: ShopLinks
 ) -> tuple[RequestBody | RewrittenBody, bytes | None, Fields]:
@@ -40,16 +55,21 @@ async def with_links_of_platform(
 
     Raises as `RequestBody.chunks` does.
     """
-    if content == b"" or not may_hold_links(fields):
+    in_request = None if content == b"" else links_in_request(partial(fields_named, fields), links)
+    if in_request is None:
         return body, content, fields
     if content is None:
-        rewritten = await _measured(body, links.to_platform)
-        return (body, None, fields) if rewritten is None else (rewritten, None, without_digests(fields))
-    changed = links.to_platform.rewrite(content)
-    return body, changed, fields if changed == content else without_digests(fields)
+        rewritten = await _measured(body, in_request)
+        return (body, None, fields) if rewritten is None else (rewritten, None, _without_digests(fields))
+    changed = in_request.rewrite(content)
+    return body, changed, fields if changed == content else _without_digests(fields)
 
 
-async def _measured(body: RequestBody, links: LinkMap) -> RewrittenBody | None:
+def _without_digests(fields: Fields) -> Fields:
+    return [(name, value) for name, value in fields if name.lower() not in DIGESTS]
+
+
+async def _measured(body: RequestBody, links: LinkMap | FormLinks) -> RewrittenBody | None:
     """Take the whole body; return it as it is to be sent on, `None` if that is as it came."""
     rewriter = links.rewriter()
     length = 0

@@ -39,6 +39,28 @@ def can_unpack(content_encoding: bytes) -> bool:
     return _coding(content_encoding) in _KNOWN
 
 
+def is_packed(content_encoding: bytes) -> bool:
+    """Tell whether this value of Content-Encoding names a coding that changes the bytes."""
+    return _coding(content_encoding) not in _IDENTITY
+
+
+def unpack(body: bytes, content_encoding: bytes, limit: int) -> bytes | None:
+    """Return what is packed in a whole body; `None` if that is more than `limit` bytes.
+
+    Raises `BrokenEncoding`, and `ValueError` for a Content-Encoding of which `can_unpack` says no.
+    """
+    unpacker = Unpacker(content_encoding)
+    pieces: list[bytes] = []
+    size = 0
+    for piece in unpacker.feed(body):
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit:
+            return None
+    unpacker.finish()
+    return b"".join(pieces)
+
+
 class Unpacker:
     """Unpacks one body. Raises `ValueError` for a Content-Encoding of which `can_unpack` says no."""
 
