@@ -14,6 +14,7 @@ from proxy.config import Config, UpstreamConfig
 from proxy.guards.egress import PublicResolver
 from proxy.tokens.endpoint import TokenEndpoint
 from proxy.wire.pool import Pool
+from proxy.wire.transports import upstream_loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +37,27 @@ async def open_connections(
     tls = ssl.create_default_context()
     if config.ca_file is not None:
         tls.load_verify_locations(config.ca_file)
+    loop = asyncio.get_running_loop()
     any_address = resolver or aiohttp.DefaultResolver()
 
-    def connector(*, allow_private: bool) -> aiohttp.TCPConnector:
+    def connector(loop: asyncio.AbstractEventLoop, *, allow_private: bool) -> aiohttp.TCPConnector:
         # No limit here: one silent shop would hold the connections of all. It keeps none: those to the APIs have a pool
         # of their own, and a token request is rare and not sent twice, so that a kept one would be dead too often.
         addresses = any_address if allow_private else PublicResolver(any_address)
-        return aiohttp.TCPConnector(limit=0, ssl=tls, resolver=addresses, force_close=True)
+        return aiohttp.TCPConnector(limit=0, ssl=tls, resolver=addresses, force_close=True, loop=loop)
 
     async with AsyncExitStack() as stack:
         connectors: dict[bool, aiohttp.TCPConnector] = {}
         pools: dict[bool, Pool] = {}
         sessions: dict[bool, aiohttp.ClientSession] = {}
         for allow_private in (False, True):
-            connectors[allow_private] = connector(allow_private=allow_private)
+            connectors[allow_private] = connector(upstream_loop(loop), allow_private=allow_private)
             await stack.enter_async_context(connectors[allow_private])
-            pools[allow_private] = Pool(asyncio.get_running_loop().time)
+            pools[allow_private] = Pool(loop.time)
             stack.callback(pools[allow_private].close)
             sessions[allow_private] = await stack.enter_async_context(
                 aiohttp.ClientSession(
-                    connector=connector(allow_private=allow_private),
+                    connector=connector(loop, allow_private=allow_private),
                     cookie_jar=aiohttp.DummyCookieJar(),
                     auto_decompress=False,
                     headers={"User-Agent": f"shop-auth-proxy/{__version__}"},

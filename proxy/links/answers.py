@@ -74,9 +74,9 @@ def edited_field(name: bytes, value: bytes, links: ShopLinks, edit: Edit, *, cha
         case b"etag":
             return weakened(value) if changed or (edit.unpack and edit.packed) else value
         case b"vary":
-            return (
-                value if _VARIES.search(value) or not _varies(edit, changed=changed) else value + b", Accept-Encoding"
-            )
+            if not _varies(edit, changed=changed) or _VARIES.search(value):
+                return value
+            return b", ".join(filter(None, (value, b"Accept-Encoding")))
         case b"content-encoding":
             return None if edit.unpack else value
         case _:  # accept-ranges: they are not asked for

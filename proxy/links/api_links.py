@@ -5,14 +5,14 @@ the API's old hosts become the platform's canonical URL. Values in, bytes out, n
 
 Rules: only a whole prefix of this shop's API is replaced, and in the form it was written in (`forms.py`); all other
 bytes pass as they are. A stream comes out as if it had been rewritten in one piece, wherever it is cut. Held back is
-only what may be the beginning of a link at the end of what has come: as many bytes as the longest link has, and up to
-two of an escape after it.
+only what may be the beginning of a link at the end of what has come: as many bytes as the longest link has, and of an
+escape after it that may not end it.
 """
 
 from collections.abc import Sequence
 from typing import Final
 
-from proxy.links.finder import Finder, Target
+from proxy.links.finder import Finder
 from proxy.links.forms import LOOK_BACK, PERCENT, TEXT
 
 # For what has passed and is looked back at: it must not look like the beginning of a link, and g is as good a letter.
@@ -45,7 +45,7 @@ class LinkMap:
 
     def __init__(self, finder: Finder, target: str) -> None:
         self._finder = finder
-        self._target = Target(target)
+        self._target = finder.target(target)
         self.longest = finder.longest
 
     def rewrite(self, whole: bytes) -> bytes:

@@ -1,20 +1,20 @@
 """Finds links in a text and replaces them.
 
-Rules: what comes out is what one search for each form would make of it, one after the other. Where many links look
-alike, and most texts hold only such, they are replaced at once; that takes a fraction of the time.
+Rules: links are found from left to right, in all forms alike, and none within another. Those that look like the first
+one are replaced at once, which takes a fraction of the time, and in most texts no others are left.
 """
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.links.forms import ENDS, LOOK_BACK, OPENERS, Form
 from proxy.platforms.url_prefix import Prefix, parse_prefix
 
 _MAY_BEGIN: Final = re.compile(rb"[hH](?:\Z|[tT](?:\Z|[tT](?:\Z|[pP])))|[/\\&%]")
 _SHORTEST_MARK: Final = 4  # bytes; a shorter one is found everywhere
-_MOST_LOOKS: Final = 4  # so many kinds of links that look alike, the rest one by one
+_MOST_ROUNDS: Final = 4  # of replacing all that look alike; then the rest, one by one
 
 
 def without_scheme(prefix: Prefix) -> str:
@@ -22,12 +22,15 @@ def without_scheme(prefix: Prefix) -> str:
     return str(prefix).removeprefix(f"{prefix.scheme}:")
 
 
-class Target:
-    """What links begin with afterwards: a URL. Raises `ValueError` for one that `parse_prefix` does not take."""
+class Target(NamedTuple):
+    """What links begin with afterwards, with a scheme and without.
 
-    def __init__(self, url: str) -> None:
-        prefix = parse_prefix(url)
-        self.url, self.relative = str(prefix), without_scheme(prefix)
+    `rounds`: how often links that look alike may be replaced at once, and the others then be searched for.
+    """
+
+    url: str
+    relative: str
+    rounds: int
 
 
 class Finder:
@@ -35,19 +38,33 @@ class Finder:
 
     def __init__(self, sources: Iterable[str], forms: Sequence[Form]) -> None:
         prefixes = tuple(dict.fromkeys(map(parse_prefix, sources)))
+        self._prefixes = prefixes
         self._forms = [_LinksInForm(form, prefixes) for form in forms]
-        # A host looks the same in every form, but for the colons and brackets of IPv6.
-        hosts = {max(re.split(r"[\[\]:]+", prefix.host), key=len) for prefix in prefixes}
-        common = _common_begin(hosts)
-        self._marks = [mark.encode() for mark in ([common] if len(common) >= _SHORTEST_MARK else hosts)]
-        # What makes a longer prefix of one on the same host.
+        marks = {_mark(prefix) for prefix in prefixes}
+        common = _common_begin(marks)
+        self._marks = [common] if len(common) >= _SHORTEST_MARK else list(marks)
+        # What makes longer prefixes of some on the same host, by its mark.
         self._more = {
-            longer.path.removeprefix(prefix.path)
+            (_mark(prefix), longer.path.removeprefix(prefix.path))
             for prefix in prefixes
             for longer in prefixes
-            if (longer.host, longer.port) == (prefix.host, prefix.port) and longer.path.startswith(f"{prefix.path}/")
+            if longer[1:3] == prefix[1:3] and longer.path.startswith(f"{prefix.path}/")
         }
         self.longest = max(links.longest for links in self._forms)
+
+    def target(self, url: str) -> Target:
+        """Return a URL as what links become. Raises `ValueError` for one that `parse_prefix` does not take."""
+        prefix = parse_prefix(url)
+        url = str(prefix)
+        rounds = _MOST_ROUNDS
+        if not all(self._marks) or url.endswith(("http", "https")):  # with what follows, that may look like a link
+            rounds = 0
+        elif self._count(url.lower().encode()):
+            # It may be found again, which does no harm if it becomes the same again.
+            on_host = [source.path for source in self._prefixes if source[1:3] == prefix[1:3]]
+            found = {path for path in on_host if f"{path}/".startswith(f"{prefix.path}/")}
+            rounds = int(found == {prefix.path})
+        return Target(url, without_scheme(prefix), rounds)
 
     def replace(self, text: bytes, target: Target, around: bytes = b"") -> bytes:
         """Return the text, with that `around` it, with all links replaced that something follows."""
@@ -55,54 +72,84 @@ class Finder:
         marks = self._count(lowered)
         if not marks:
             return text  # there can't be a link without a host
-        replaced = b"".join((around, text, around))
-        if all(self._marks) and not self._count(target.url.lower().encode()):
-            replaced, marks = self._alike_replaced(replaced, target, lowered, marks)
+        replaced, marks = self._alike_replaced(b"".join((around, text, around)), target, lowered, marks)
         if marks:
-            for links in self._forms:
-                replaced = links.replace(replaced, target)
+            replaced = self._each_replaced(replaced, target)
         return replaced[len(around) : len(replaced) - len(around)]
-
-    def _alike_replaced(self, text: bytes, target: Target, lowered: bytes, marks: int) -> tuple[bytes, int]:
-        """Return the text with links replaced that look like the first, then the next, and how many marks are left."""
-        for _ in range(_MOST_LOOKS):
-            found = next(((links, link) for links in self._forms if (link := links.first(text)) is not None), None)
-            if found is None:
-                return text, 0
-            links, link = found
-            begin, end = link.span()
-            before, after = text[begin - 1 : begin], text[end : end + 1]
-            longer = (links.with_more(link, more).lower() for more in self._more)
-            # No link holds one of these, so whatever looks like this is a link, and no other begins or ends in it.
-            if before not in OPENERS or after not in ENDS or any(begun in lowered for begun in longer):
-                break
-            parts = text.split(before + link[0] + after)
-            text = (before + links.written(link, target) + after).join(parts)
-            marks -= (len(parts) - 1) * self._count(link[0].lower())
-            if not marks:
-                break
-        return text, marks
-
-    def _count(self, lowered: bytes) -> int:
-        return sum([lowered.count(mark) for mark in self._marks])
 
     def undecided_from(self, text: bytes) -> int:
         """Return from where on the end of the text may become a link; its length if nowhere."""
         for begin in _MAY_BEGIN.finditer(text, max(len(text) - self.longest, 0)):
-            if any(links.may_be_at(begin.start(), text) for links in self._forms):
-                return begin.start()
+            at = begin.start()
+            if any(links.may_be_at(at, text) for links in self._forms) and not self._is_within_link(at, text):
+                return at
         return len(text)
 
+    def _is_within_link(self, at: int, text: bytes) -> bool:
+        # The path of one may end in `http`, and what ends it may as well begin an escaped colon.
+        return any(link.start() < at < link.end() for _, link in self._found(text, max(at - self.longest, 0)))
 
-def _common_begin(texts: Collection[str]) -> str:
+    def _alike_replaced(self, text: bytes, target: Target, lowered: bytes, marks: int) -> tuple[bytes, int]:
+        """Return the text with links replaced that look like the first, then the next, and how many marks are left."""
+        for _ in range(target.rounds):
+            found = next(((links, link) for links in self._in(text) if (link := links.first(text)) is not None), None)
+            if found is None:
+                return text, 0
+            links, link = found
+            before, after = text[link.start() - 1 : link.start()], links.end_of(link)
+            known = link[0].lower()
+            longer = [links.with_more(link, more).lower() for mark, more in self._more if mark in known]
+            # No link holds these, so all that looks like this is a link, if it is none of a longer prefix.
+            if not after or before not in OPENERS or any(begun in lowered for begun in longer):
+                break
+            parts = text.split(before + link[0] + after)
+            text = (before + links.written(link, target) + after).join(parts)
+            marks -= (len(parts) - 1) * self._count(known)
+            if not marks:
+                break
+        return text, marks
+
+    def _each_replaced(self, text: bytes, target: Target) -> bytes:
+        """Return the text with all links replaced, one by one."""
+        known: dict[bytes, bytes] = {}  # many look alike
+        pieces: list[bytes] = []
+        done = 0
+        for links, link in self._found(text):
+            if link.start() >= done:
+                if link[0] not in known:
+                    known[link[0]] = links.written(link, target)
+                pieces += text[done : link.start()], known[link[0]]
+                done = link.end()
+        return b"".join((*pieces, text[done:]))
+
+    def _found(self, text: bytes, begin: int = 0) -> "list[tuple[_LinksInForm, re.Match[bytes]]]":
+        """Return all links from `begin` on, in order of their beginnings."""
+        found = [(links, link) for links in self._in(text) for link in links.all(text, begin)]
+        return sorted(found, key=lambda one: one[1].start())
+
+    def _in(self, text: bytes) -> "list[_LinksInForm]":
+        return [links for links in self._forms if links.sign in text]
+
+    def _count(self, lowered: bytes) -> int:
+        return sum([lowered.count(mark) for mark in self._marks])
+
+
+def _mark(prefix: Prefix) -> bytes:
+    """Return what of a host looks the same in every form: all of it, but for the colons and brackets of IPv6."""
+    return max(re.split(r"[\[\]:]+", prefix.host), key=len).encode()
+
+
+def _common_begin(texts: Collection[bytes]) -> bytes:
     first, last = min(texts), max(texts)
-    return first[: next((at for at, pair in enumerate(zip(first, last)) if pair[0] != pair[1]), len(first))]
+    size = next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
+    return first[:size]
 
 
 class _LinksInForm:
     """Links as they are written in one form."""
 
     def __init__(self, form: Form, prefixes: tuple[Prefix, ...]) -> None:
+        self.sign = b"%" if form.percent else b""  # without which there is none
         self._form = form
         self._prefixes = prefixes
         urls = [url for prefix in prefixes for url in (*prefix.equals(), without_scheme(prefix))]
@@ -121,17 +168,10 @@ class _LinksInForm:
         """Return the first link with a scheme, or if there is none the first without one."""
         return self._with_scheme.search(text) or next(filter(self._opened, self._without_scheme.finditer(text)), None)
 
-    def replace(self, text: bytes, target: Target) -> bytes:
-        """Return the text with all links replaced."""
-        known: dict[bytes, bytes] = {}  # many look alike
-
-        def written(link: re.Match[bytes]) -> bytes:
-            if link[0] not in known:
-                known[link[0]] = self.written(link, target)
-            return known[link[0]]
-
-        text = self._with_scheme.sub(written, text)
-        return self._without_scheme.sub(lambda link: written(link) if self._opened(link) else link[0], text)
+    def all(self, text: bytes, begin: int) -> Iterator[re.Match[bytes]]:
+        """Yield all links from `begin` on, those with a scheme first."""
+        yield from self._with_scheme.finditer(text, begin)
+        yield from filter(self._opened, self._without_scheme.finditer(text, begin))
 
     def written(self, link: re.Match[bytes], target: Target) -> bytes:
         """Return the target as this link is written."""
@@ -141,19 +181,27 @@ class _LinksInForm:
         """Return the link with more of a path."""
         return link[0] + self._form.write(more, like=link[0])
 
+    def end_of(self, link: re.Match[bytes]) -> bytes:
+        """Return so much of what follows a link that it ends whatever comes then; nothing if that is far to see."""
+        text, end, slash = link.string, link.end(), link["slash"]
+        after = slash if text.startswith(slash, end) else text[end : end + 2]
+        return after if after[0] in ENDS and after not in self._form.colon_cuts else b""
+
     def may_be_at(self, begin: int, text: bytes) -> bool:
         """Tell whether the text from `begin` to its end is one of these links, or the beginning of one."""
         begun = text[begin:]
-        if begun[0] in b"hH" or self._form.may_be_slashes(begun):
-            plain, cut = self._form.plain(begun)
-            for url, lowered in self._urls:
-                # To compare in lower case is quick; what the pattern makes of the whole link decides.
-                if lowered.startswith(plain):
-                    rest = self._form.continued(url[len(plain) :], begun, cut)
-                    if rest is not None and self._is_at(begin, text[: len(text) - len(cut)] + rest):
-                        return True
-        cut_end = self._form.end_is_cut(text)
-        return cut_end > 0 and self._is_at(begin, text[:-cut_end])
+        if begun[0] not in b"hH" and not (self._form.may_be_slashes(begun) and self._is_opened(begin, text)):
+            return False
+        cut = self._form.cuts.at_end_of(begun)
+        come = text[: len(text) - len(cut)]
+        plain = self._form.plain(come[begin:])
+        for url, lowered in self._urls:
+            # To compare in lower case is quick; what the pattern makes of the whole link decides.
+            if lowered.startswith(plain):
+                rest = self._form.continued(url[len(plain) :], come[begin:], cut)
+                if rest is not None and self._is_at(begin, come + rest):
+                    return True
+        return any(size < len(begun) and self._is_at(begin, text[:-size]) for size in self._form.cut_ends(begun))
 
     def _is_at(self, begin: int, text: bytes) -> bool:
         """Tell whether the text from `begin` to its end is one of these links."""
@@ -163,7 +211,9 @@ class _LinksInForm:
         link = pattern.match(text, begin - look_back)
         return link is not None and link.end() == len(text) - 1 and (pattern is self._with_scheme or self._opened(link))
 
+    def _is_opened(self, begin: int, text: bytes) -> bool:
+        """Tell whether a link without a scheme may begin there."""
+        return self._form.opened.search(text, max(begin - LOOK_BACK, 0), begin) is not None
+
     def _opened(self, link: re.Match[bytes]) -> bool:
-        """Tell whether a link without a scheme may stand where it does."""
-        begin = link.start()
-        return self._form.opened.search(link.string, max(begin - LOOK_BACK, 0), begin) is not None
+        return self._is_opened(link.start(), link.string)

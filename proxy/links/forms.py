@@ -6,8 +6,8 @@ way; a host name has no way but one. A text is searched in two `Form`s: as it is
 Rules: a URL prefix holds only characters that no form needs to escape, but for those that `Form` knows. In one link all
 colons are written in the same way, and all slashes. Scheme, host and escapes match in either case, a path exactly. A
 prefix is found only where it begins and ends as a URL does: `xhttps://…`, `…/apifoo` and `….evil.com` are other URLs.
-Without a scheme (`//host/…`, RFC 3986 §4.2) it is found only behind what opens or divides values: `http://user@host` and
-`a//host` hold none.
+Without a scheme (`//host/…`, RFC 3986 §4.2) it is found only behind what opens a value: `x://host` and `a//host` are
+others.
 """
 
 import re
@@ -32,8 +32,11 @@ _PERCENT_END: Final = b"[%s]|(?i:%%(?:%s))" % (re.escape(ENDS + b"+"), _END_HEX)
 _CUT_ESCAPE: Final = re.compile(rb"%%[%b]?\Z" % bytes({code[0] for code in _END_HEX.split(b"|")}))
 
 # These stand behind `http`, so that the search for it is a quick one. An escape may end in a letter or digit, which
-# then is no glue: `\n` and `\u0022` in JSON, `%22` in a form body, `%5Cn` where that holds JSON.
-_BEGIN: Final = rb"(?i:(?<!%bhttp)|(?<=\\[nrt]http)|(?<=\\u[0-9a-f]{4}http)(?<!\\u00%bhttp))" % (_GLUE, _GLUE_HEX)
+# then is no glue: `\n`, `\u0022` and `\x22` in JSON and JavaScript, `%22` in a form body, `%5Cn` where that holds JSON.
+_BEGIN: Final = (
+    rb"(?i:(?<!%bhttp)|(?<=\\[nrt]http)|(?<=\\u[0-9a-f]{4}http)(?<!\\u00%bhttp)|(?<=\\x[0-9a-f]{2}http)(?<!\\x%bhttp))"
+    % (_GLUE, _GLUE_HEX, _GLUE_HEX)
+)
 # A plus sign is a space there.
 _PERCENT_BEGIN: Final = rb"(?i:(?<![a-z0-9.-]http)|(?<=%%5c[nrt]http)|(?<=%%[0-9a-f]{2}http)(?<!%%%bhttp))" % _GLUE_HEX
 LOOK_BACK: Final = len(rb"\u0022")  # bytes before a URL that tell whether it is one
@@ -42,7 +45,8 @@ LOOK_BACK: Final = len(rb"\u0022")  # bytes before a URL that tell whether it is
 OPENERS: Final = b"\t\n\v\f\r \"'`(<=>[,"
 _OPENER_HEX: Final = b"|".join(b"%02x" % byte for byte in OPENERS)
 _OPENED: Final = re.compile(
-    rb"""(?: [%b] | \xef\xbb\xbf | \\[nrt] | \\(?:u00|x)(?:%b) | &(?: quot | apos | [lg]t | \#0?3[49] | \#6[02] | \#x2[27] | \#x3[ce] ); )\Z"""
+    rb"""(?: [%b] | \xef\xbb\xbf | \\[nrt] | \\(?:u00|x)(?:%b)
+        | &(?: quot | apos | [lg]t | \#0?3[49] | \#6[02] | \#x2[27] | \#x3[ce] ); )\Z"""
     % (re.escape(OPENERS), _OPENER_HEX),
     re.IGNORECASE | re.VERBOSE,
 )
@@ -67,6 +71,23 @@ def _any_of(ways: Iterable[str]) -> bytes:
     return b"(?i:%b)" % b"|".join(re.escape(way.encode()) for way in ways)
 
 
+class _Cuts:
+    """The beginnings of escapes, as a text may end in one when the rest is still to come."""
+
+    def __init__(self, escapes: Iterable[str]) -> None:
+        self._cuts = frozenset(escape[:size].lower().encode() for escape in escapes for size in range(1, len(escape)))
+        self._longest = max(map(len, self._cuts))
+        self._first_byte = re.compile(b"[%b]" % re.escape(bytes({cut[0] for cut in self._cuts})))
+
+    def __contains__(self, text: bytes) -> bool:
+        return text.lower() in self._cuts
+
+    def at_end_of(self, text: bytes) -> bytes:
+        """Return the longest end of the text that is one; nothing, if none is."""
+        begins = self._first_byte.finditer(text, max(len(text) - self._longest, 0))
+        return next((end for begin in begins if (end := text[begin.start() :]) in self), b"")
+
+
 class Form:
     """A way to write URLs; `percent` if it is the one of form bodies, where what stands around a URL is escaped too.
 
@@ -86,22 +107,23 @@ class Form:
     ) -> None:
         self._ways = {":": colons, "/": slashes} | ({"[": ("%5B",), "]": ("%5D",)} if percent else {})
         self._begin = begin
-        self._end = end
-        self._percent = percent
+        # What begins an escape ends a URL, but not if it is a colon: then there comes a port, or a password.
+        self._end = b"(?!%b)(?:%b)" % (_any_of(way for way in colons if way != ":"), end)
+        self.percent = percent
         self.opened = opened
 
     def write(self, text: str, *, like: bytes) -> bytes:
         """Return a URL, or part of one, with its colons and slashes written as the first ones of a link are."""
         written = text.encode()
-        if self._percent:
+        if self.percent:
             written = written.replace(b"[", b"%5B").replace(b"]", b"%5D")
         # No slash is written with a colon.
         return written.replace(b"/", self._first("/", like)).replace(b":", self._first(":", like))
 
     def longest(self, text: str) -> int:
         """Return the number of bytes that a URL can take, together with what tells that it has ended."""
-        like = "".join(max(self._ways[character], key=len) for character in ":/")
-        return len(self.write(text, like=like.encode())) + (2 if self._percent else 0)
+        colon, slash = (max(self._ways[character], key=len) for character in ":/")
+        return len(self.write(text, like=(colon + slash).encode())) + len(colon) - 1
 
     def with_scheme(self, prefixes: Iterable[Prefix]) -> re.Pattern[bytes]:
         """Return what finds any of the prefixes, of two on a host the one with the longest path."""
@@ -110,7 +132,7 @@ class Form:
             b"[hH][tT][tT][pP]%b(?P<s>[sS])?%b(?P<colon>%b)(?P<slash>%b)(?i:(?P=slash))(?:%b)(?=%b)"
             % (
                 self._begin,
-                b"(?!:/)" if self._percent else b"",  # what is plain, the other form finds
+                b"(?!:/)" if self.percent else b"",  # what is plain, the other form finds
                 _any_of(self._ways[":"]),
                 _any_of(self._ways["/"]),
                 self._hosts(prefixes, same_colon, own_port=b"(?:%b(?(s)443|80))?" % same_colon),
@@ -120,7 +142,7 @@ class Form:
 
     def without_scheme(self, prefixes: Iterable[Prefix]) -> re.Pattern[bytes]:
         """Return what finds the prefixes from their slashes on; whether `opened` fits before that, has to be asked."""
-        slashes = [way for way in self._ways["/"] if way != "/" or not self._percent]
+        slashes = [way for way in self._ways["/"] if way != "/" or not self.percent]
         hosts = self._hosts(prefixes, _any_of(self._ways[":"]), own_port=b"")
         return re.compile(b"(?P<slash>%b)(?i:(?P=slash))(?:%b)(?=%b)" % (_any_of(slashes), hosts, self._end))
 
@@ -128,22 +150,18 @@ class Form:
         """Tell whether this may be the beginning of a link without a scheme, or of its first slash."""
         first = self._patterns["/"].match(begun)
         rest = begun if first is None else begun[first.end() :]
-        return not rest or rest.lower() in self._cuts or (first is not None and first.re.match(rest) is not None)
+        return not rest or rest in self.cuts or (first is not None and first.re.match(rest) is not None)
 
-    def plain(self, begun: bytes) -> tuple[str, bytes]:
-        """Return what has come of a URL without escapes and in lower case, and the escape that is cut at its end."""
-        sizes = range(min(len(begun), len(max(self._cuts, key=len))), 0, -1)
-        cut = next((begun[-size:] for size in sizes if begun[-size:].lower() in self._cuts), b"")
-        whole = begun[: len(begun) - len(cut)]
+    def plain(self, begun: bytes) -> str:
+        """Return what has come of a URL without escapes and in lower case."""
         for character in self._ways:
-            whole = self._patterns[character].sub(character.encode(), whole)
-        return whole.lower().decode("latin-1"), cut
+            begun = self._patterns[character].sub(character.encode(), begun)
+        return begun.lower().decode("latin-1")
 
     def continued(self, rest: str, begun: bytes, cut: bytes) -> bytes | None:
-        """Return how the `rest` of a URL that has `begun` so is written; `None` if it can't be after such a cut."""
+        """Return how the `rest` of a URL that has `begun` so is written; `None` if it can't begin with such a cut."""
         if not cut:
             return self.write(rest, like=begun)
-        begun = begun[: -len(cut)]
         for way in self._ways.get(rest[:1], ()):
             written = way.encode()
             first = self._first(rest[0], begun + written)
@@ -151,10 +169,10 @@ class Form:
                 return written + self.write(rest[1:], like=begun + written)
         return None
 
-    def end_is_cut(self, text: bytes) -> int:
-        """Return how many bytes at the end of a text may be the first of an escape that ends a URL."""
-        cut = _CUT_ESCAPE.search(text, max(len(text) - 2, 0)) if self._percent else None
-        return len(cut[0]) if cut else 0
+    def cut_ends(self, text: bytes) -> list[int]:
+        """Return how many bytes at the end of a text may only tell with others whether a URL ends before them."""
+        escape = _CUT_ESCAPE.search(text, max(len(text) - 2, 0)) if self.percent else None
+        return [len(cut) for cut in (self.colon_cuts.at_end_of(text), escape[0] if escape else b"") if cut]
 
     def _first(self, character: str, like: bytes) -> bytes:
         """Return how a colon or slash is written first in a link; as is usual, if there is none in it."""
@@ -162,7 +180,7 @@ class Form:
         if found is None:
             return self._ways[character][0].encode()
         # As most encoders write it, and as RFC 3986 §2.1 recommends.
-        return _ESCAPE.sub(lambda escape: escape[0].upper(), found[0]) if self._percent else found[0]
+        return _ESCAPE.sub(lambda escape: escape[0].upper(), found[0]) if self.percent else found[0]
 
     def _hosts(self, prefixes: Iterable[Prefix], colon: bytes, *, own_port: bytes) -> bytes:
         def pattern(prefix: Prefix) -> bytes:
@@ -178,10 +196,14 @@ class Form:
         return {character: re.compile(_any_of(ways)) for character, ways in self._ways.items()}
 
     @cached_property
-    def _cuts(self) -> frozenset[bytes]:
-        """The beginnings of all escapes, in lower case."""
-        ways = [way.lower().encode() for ways in self._ways.values() for way in ways]
-        return frozenset(way[:size] for way in ways for size in range(1, len(way)))
+    def cuts(self) -> _Cuts:
+        """What may become a colon or a slash."""
+        return _Cuts(way for ways in self._ways.values() for way in ways)
+
+    @cached_property
+    def colon_cuts(self) -> _Cuts:
+        """What may become a colon."""
+        return _Cuts(self._ways[":"])
 
 
 TEXT: Final = Form(_COLONS, _SLASHES, begin=_BEGIN, end=_END, opened=_OPENED)

@@ -1,8 +1,9 @@
 """Links in forms with files (`multipart/form-data`, RFC 7578), as they stream.
 
-Rules: only the values of text fields are rewritten. A part with a file name, or of a type that holds no links, passes byte
-for byte, and so do the parts' heads, the lines between them and what stands before and after. What can't be taken apart
-passes too: a form without a boundary, a part without an end to its head. Lines may end in LF alone, as PHP reads them.
+Rules: only the values of text fields are rewritten. A part with a file name, or of a type that holds no links, passes
+byte for byte, and so do the parts' heads, the lines between them and what stands before and after. What can't be taken
+apart passes too: a form without a boundary, a part without an end to its head. Lines may end in LF alone, as PHP reads
+them.
 """
 
 import re
@@ -16,7 +17,6 @@ _PARAMETER: Final = re.compile(rb""";[ \t]*([^=;\s"]+)[ \t]*=[ \t]*(?:"((?:[^"\\
 _MOST_PADDING: Final = 64  # blanks behind a boundary
 _MAX_HEAD: Final = 1 << 14  # bytes; of one part
 
-_LINE_END: Final = re.compile(rb"[\r\n]")
 _END_OF_HEAD: Final = re.compile(rb"\r?\n(?=\r?\n)")
 _HEADER: Final = rb"(?im)^%b[ \t]*:((?:[^\r\n]|\r?\n[ \t])*)"
 _DISPOSITION: Final = re.compile(_HEADER % b"content-disposition")
@@ -32,7 +32,7 @@ def is_multipart(content_type: bytes) -> bool:
 
 
 def boundary_of(content_type: bytes) -> bytes | None:
-    """Return what divides the parts of a form of this Content-Type (RFC 2046 §5.1.1); `None` if it isn't said clearly."""
+    """Return what divides the parts of a form of this Content-Type (RFC 2046 §5.1.1); `None` if that is unclear."""
     found = [
         re.sub(rb"\\(.)", rb"\1", quoted) or plain
         for name, quoted, plain in _PARAMETER.findall(content_type)
@@ -67,10 +67,9 @@ class FormRewriter:
     def __init__(self, links: LinkMap, boundary: bytes) -> None:
         self._links = links
         # The end of such a line, unless it is the last, is left to the head of the part, which may have no other line.
-        self._line = re.compile(
-            rb"\r?\n--%b(?:(?P<last>--)|[ \t]{0,%d}(?=\r?\n))" % (re.escape(boundary), _MOST_PADDING)
-        )
-        self._longest_line = len(b"\r\n--\r\n") + len(boundary) + _MOST_PADDING
+        # A CR before it counts as content, where it ends a link as well as LF does; so the search is a quick one.
+        self._line = re.compile(rb"\n--%b(?:(?P<last>--)|[ \t]{0,%d}(?=\r?\n))" % (re.escape(boundary), _MOST_PADDING))
+        self._longest_line = len(b"\n--\r\n") + len(boundary) + _MOST_PADDING
         self._held = b"\n"  # the form may begin with a boundary; this byte is not sent on
         self._at_begin = True
         self._in_head = False
@@ -90,10 +89,10 @@ class FormRewriter:
         at = 0
         while not self._after_last:
             if self._in_head:
-                end = _END_OF_HEAD.search(form, at)
+                end = _END_OF_HEAD.search(form, at, at + _MAX_HEAD)
                 if end is None and len(form) - at < _MAX_HEAD:
                     break
-                head = form[at : end.end()] if end else form[at:]
+                head = form[at : end.end() if end else at + _MAX_HEAD]
                 self._text = self._links.rewriter() if end and _is_text(head) else None
                 self._in_head = False
                 out.append(head)
@@ -131,8 +130,8 @@ class FormRewriter:
 
     def _undecided_from(self, form: bytes, at: int) -> int:
         """Return from where on the end may be the beginning of a boundary's line."""
-        line = _LINE_END.search(form, max(len(form) - self._longest_line, at))
-        return len(form) if line is None else line.start()
+        begin = form.find(b"\n", max(len(form) - self._longest_line, at))
+        return len(form) if begin < 0 else begin
 
     def _sent(self, out: bytes) -> bytes:
         if not self._at_begin or not out:

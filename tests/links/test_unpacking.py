@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.forwarding.unpacking import PIECE_SIZE, BrokenEncoding, Unpacker, can_unpack
+from proxy.links.unpacking import PIECE_SIZE, BrokenEncoding, Unpacker, can_unpack, is_packed, unpack
 
 TEXT = b'{"href":"https:\\/\\/demo.api2.myshoprenter.hu\\/api"}' * 100
 
@@ -76,6 +76,21 @@ def test_one_known_coding_alone_can_be_unpacked(value: bytes, known: bool) -> No
             Unpacker(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "packed"),
+    [
+        (b"gzip", True),
+        (b" Deflate", True),
+        (b"br", True),
+        (b"gzip, identity", True),
+        (b"", False),
+        (b" Identity ", False),
+    ],
+)
+def test_what_is_packed_is_told_from_what_is_not(value: bytes, packed: bool) -> None:
+    assert is_packed(value) == packed
+
+
 @pytest.mark.parametrize(("coding", "pack"), PACKERS)
 @pytest.mark.parametrize("data", [b"", b"a", TEXT, bytes(3 * PIECE_SIZE), bytes(range(256)) * 1024])
 def test_a_body_comes_out_as_it_went_in(coding: bytes, pack: Callable[[bytes], bytes], data: bytes) -> None:
@@ -83,6 +98,8 @@ def test_a_body_comes_out_as_it_went_in(coding: bytes, pack: Callable[[bytes], b
 
     assert unpacked(coding, [packed]) == data
     assert unpacked(coding, bytewise(packed)) == data
+    assert unpack(packed, coding, limit=len(data)) == data
+    assert data == b"" or unpack(packed, coding, limit=len(data) - 1) is None
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"deflate", b"identity", b""])
