@@ -17,6 +17,7 @@ from proxy.wire.body import RequestBody
 from proxy.wire.dialing import Destination, Dialer
 from proxy.wire.incoming import Incoming
 from proxy.wire.pool import Pool
+from proxy.wire.transports import upstream_loop
 from tests.peers import CHUNKED, Connection, answering, chunked, request, response, serving
 from tests.proxies import whole_path
 from tests.streams import body_stream
@@ -72,7 +73,8 @@ class Caller:
 @contextlib.asynccontextmanager
 async def calling(port: int, *, read_timeout: float = 10.0) -> AsyncIterator[Caller]:
     tasks, caller = BackgroundTasks(), Caller(port)
-    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    loop = upstream_loop(asyncio.get_running_loop())
+    connector = aiohttp.TCPConnector(limit=0, force_close=True, loop=loop)
     pool = Pool(lambda: caller.now)
     async with asyncio.timeout(20), connector:
         dialer = Dialer(connector, answer_fields(), timeout=5.0)
