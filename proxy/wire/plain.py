@@ -21,15 +21,16 @@ _REQUEST_LINE: Final = re.compile(
 )  # a `#` has no place in it
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([\t\x20-\x7e\x80-\xff]*)")
 _LENGTH: Final = re.compile(rb"[0-9]{1,9}")
-# What calls for a decision: how the body ends, who waits for what, another protocol. (aiohttp refuses the last one.) So
-# does a field that comes twice: some may not. And Max-Forwards is changed on the way.
+# What calls for a decision: how the body ends, who waits for what, another protocol, a word of old proxies about the
+# connection. (aiohttp refuses the last but one.) So does a field that comes twice: some may not. And Max-Forwards is
+# changed on the way.
 _REQUEST_ODDITIES: Final = frozenset(
-    (b"transfer-encoding", b"expect", b"upgrade", b"sec-websocket-key1", b"max-forwards")
+    (b"transfer-encoding", b"expect", b"upgrade", b"proxy-connection", b"sec-websocket-key1", b"max-forwards")
 )
 
 
-# A block of header fields, and what it says.
-Block = tuple[bytes, Head]
+# A block of header fields, what it says, and the limits that it keeps to.
+Block = tuple[bytes, Head, ClientLimits]
 
 
 def plain_request(
@@ -46,9 +47,11 @@ def plain_request(
     if found is None or line_end == end or end > _MAX_HEAD or line_end > limits.max_request_line:
         return None
     block = data[line_end + 2 : end]
-    if last is None or block != last[0]:
+    if last is None or block != last[0] or limits is not last[2]:
         lines = block.split(b"\r\n")
-        if len(block) > limits.max_header_size or len(lines) > min(limits.max_header_count, _MAX_LINES):
+        # The size of fields is counted with the end of the last line, and a space behind each colon.
+        size = len(block) + 2 + len(lines)
+        if size > limits.max_header_size or len(lines) > min(limits.max_header_count, _MAX_LINES):
             return None
         try:
             head = Head(lines, table)
@@ -57,7 +60,7 @@ def plain_request(
         host = head.first.get(b"host")
         if head.repeated or host is None or not is_host(host) or not _REQUEST_ODDITIES.isdisjoint(head.first):
             return None
-        last = block, head
+        last = block, head, limits
     content = data[end + len(END) :]
     length = last[1].first.get(b"content-length")
     if content if length is None else (_LENGTH.fullmatch(length) is None or int(length) != len(content)):
@@ -78,6 +81,10 @@ def plain_answer(raw: bytes, table: FieldTable) -> tuple[int, bytes, Head] | Non
         head = Head(lines, table)
     except BrokenFieldError:
         return None
-    if head.repeated or (b"content-length" in head.first and b"transfer-encoding" in head.first):
+    first = head.first
+    length = first.get(b"content-length")
+    if length is not None and (b"transfer-encoding" in first or not length.isdigit()):
+        return None
+    if head.repeated or b"proxy-connection" in first:
         return None
     return int(found[1]), found[2], head

@@ -29,11 +29,15 @@ class Pool:
     def take(self, destination: Destination, *, idle_for: float = _MAX_IDLE) -> UpstreamConnection | None:
         """Return a kept connection that was idle for less than `idle_for` seconds; it is the caller's then."""
         kept = self._idle.get(destination)
-        if not kept or self._clock() - (kept[-1].idle_since or 0.0) >= idle_for:
+        if not kept:
             return None
-        connection = kept.pop()
-        connection.idle_since = None
-        return connection
+        latest = self._clock() - idle_for
+        while kept and (kept[-1].idle_since or 0.0) > latest:
+            connection = kept.pop()
+            connection.idle_since = None
+            if not connection.transport.is_closing():  # it may have ended just now, and not told yet
+                return connection
+        return None
 
     def keep(self, destination: Destination, connection: UpstreamConnection) -> None:
         """Keep a connection that is `reusable`, unless it is too old."""

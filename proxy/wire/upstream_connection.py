@@ -207,8 +207,13 @@ class UpstreamConnection(asyncio.Protocol):
             return
         data = data.lstrip(b"\r\n")
         found = _ANY_END.search(data)
+        if (len(data) if found is None else found.end()) > MAX_HEAD:
+            raise UpstreamProtocolError(
+                "The shop's API sent a header that is too large.", reason=f"more than {MAX_HEAD} bytes"
+            )
         if found is None:
-            self._check_beginning(data)
+            if not data.startswith(b"HTTP/"[: len(data)]):
+                raise not_http("no status line")  # its end might never come
             self._head = data
             return
         parsed = parse_answer(data[: found.end()], self._table, self._loop)
@@ -221,15 +226,6 @@ class UpstreamConnection(asyncio.Protocol):
         if self._interim > _MAX_INTERIM:
             raise UpstreamProtocolError("The shop's API sent interim answers without end.")
         self._head_came(data[found.end() :])
-
-    def _check_beginning(self, data: bytes) -> None:
-        """Refuse the beginning of what can be no head: its end might never come."""
-        if not data.startswith(b"HTTP/"[: len(data)]):
-            raise not_http("no status line")
-        if len(data) > MAX_HEAD:
-            raise UpstreamProtocolError(
-                "The shop's API sent a header that is too large.", reason=f"more than {MAX_HEAD} bytes"
-            )
 
     def _settle(self, status: int, reason: bytes, head: Head, close: bool, rest: bytes) -> None:
         """Take the head of the real answer, and what came of its body."""

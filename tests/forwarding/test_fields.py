@@ -56,7 +56,7 @@ def prepared(
 ) -> Fields:
     """What goes to the platform, but for the framing and the token."""
     read, own = head(fields), hop(*trusted)
-    lines = b"Host: api.example\r\n" + read.passing() + own.via(modern=modern) + b"X-Request-ID: id-1\r\n"
+    lines = b"Host: api.example\r\n" + read.passing + own.via(modern=modern) + b"X-Request-ID: id-1\r\n"
     if forwarded:
         lines += forwarded_lines(read, remote=remote, scheme=scheme, trusted=own.trusts(remote))
     return fields_of(lines)
@@ -384,14 +384,14 @@ def test_max_forwards_counts_this_hop(before: bytes, after: bytes) -> None:
     read = head([(b"A", b"1"), (b"MAX-forwards", before), (b"B", b"2")])
 
     assert decrease_max_forwards(read) is True
-    assert fields_of(read.passing()) == [(b"A", b"1"), (b"MAX-forwards", after), (b"B", b"2")]
+    assert fields_of(read.passing) == [(b"A", b"1"), (b"MAX-forwards", after), (b"B", b"2")]
 
 
 def test_max_forwards_that_connection_names_stops_here() -> None:
     read = head([(b"Connection", b"Max-Forwards"), (b"Max-Forwards", b"5"), (b"A", b"1")])
 
     assert decrease_max_forwards(read) is True
-    assert fields_of(read.passing()) == [(b"A", b"1")]
+    assert fields_of(read.passing) == [(b"A", b"1")]
 
 
 @pytest.mark.parametrize("value", [b"0", b"00", b"0" * 40])
@@ -403,7 +403,7 @@ def test_a_request_without_max_forwards_goes_on() -> None:
     read = head([(b"A", b"1")])
 
     assert decrease_max_forwards(read) is True
-    assert fields_of(read.passing()) == [(b"A", b"1")]
+    assert fields_of(read.passing) == [(b"A", b"1")]
 
 
 @pytest.mark.parametrize(
@@ -469,4 +469,4 @@ def test_an_answer_loses_what_belongs_to_its_hop_and_nothing_else() -> None:
     ]
     mixed = [field for pair in zip(stripped, [*kept, kept[0]], strict=True) for field in pair]
 
-    assert fields_of(head(mixed, ANSWERS).passing()) == [*kept, kept[0]]
+    assert fields_of(head(mixed, ANSWERS).passing) == [*kept, kept[0]]

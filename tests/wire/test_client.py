@@ -46,7 +46,11 @@ async def test_an_upgrade_to_http2_is_not_taken_and_the_connection_is_kept(body:
     upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
     async with whole_path(OK) as path, path.connect() as client:
         await client.send(request(b"POST", fields=upgrade, body=body) + request(target=b"/demo/next") + b"GET /demo/la")
-        answers = [await client.read_answer(), await client.read_answer(), await client.ask(b"st HTTP/1.1\r\nHost: proxy\r\n\r\n")]
+        answers = [
+            await client.read_answer(),
+            await client.read_answer(),
+            await client.ask(b"st HTTP/1.1\r\nHost: proxy\r\n\r\n"),
+        ]
 
     assert [(answer.body, answer.values(b"Connection")) for answer in answers] == [(b"ok", [])] * 3
     assert [each.request_line for each in path.api.received] == [

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from proxy.config import ClientConfig, ServerConfig
-from proxy.wire.client import ClientConnection
 from proxy.secret import Secret
-from tests.wire.slow_reading import connect_with_small_buffer, read_steadily, send_buffers_of
+from proxy.wire.client import ClientConnection
 from tests.peers import CHUNKED, Answer, Connection, RawClient, answering, connected, request, response, token_response
 from tests.proxies import WholePath, whole_path
+from tests.wire.slow_reading import connect_with_small_buffer, read_steadily, send_buffers_of
 
 OK = answering(response(b"ok"))
 # As long as a real socket has to be waited on; what must not be waited for has hours.

@@ -17,9 +17,9 @@ from proxy.certificate import CertificateFiles, server_context
 from proxy.config import ServerConfig
 from proxy.wire import listener, listener_tls
 from proxy.wire.listener_tls import TlsDoor
-from tests.wire.slow_reading import connect_with_small_buffer, read_steadily, send_buffers_of
 from tests.peers import CHUNKED, RawClient, answering, chunked, request, response
 from tests.proxies import WholePath, whole_path
+from tests.wire.slow_reading import connect_with_small_buffer, read_steadily, send_buffers_of
 
 AUTHORITY = trustme.CA()
 OK = answering(response(b"ok"))
