@@ -9,6 +9,7 @@ Everything runs on loopback. What is measured has one core to itself, load and u
 """
 
 import argparse
+import gc
 import json
 import os
 import resource
@@ -21,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from benchmarks.compare import envoy, machine, ours, peers, throughput
+from benchmarks.compare import envoy, idle, latency, machine, ours, peers, starting, throughput, transfers
 from benchmarks.compare.bench import Bench
 from benchmarks.compare.contender import Contender, Invalid
 from benchmarks.compare.report import Outcome, Table, as_document, as_text, in_short, put_between_markers
@@ -36,6 +37,10 @@ SECTIONS: dict[str, Callable[[Bench], list[Table]]] = {
     "sizes": throughput.sizes,
     "posts": throughput.posts,
     "shops": throughput.shops,
+    "latency": latency.latency,
+    "transfers": transfers.transfers,
+    "idle": idle.idle,
+    "start": starting.starting,
 }
 
 
@@ -117,6 +122,7 @@ def main() -> None:
     except ValueError as error:
         sys.exit(str(error))
     versions = machine.versions(binary)
+    gc.disable()  # a collection would count as latency
     os.sched_setaffinity(0, {load_core})  # and so does all that is started and not put elsewhere
     outcome = Outcome(
         datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), versions, options.rounds, options.seconds, {}, {}, []

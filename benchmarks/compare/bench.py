@@ -1,11 +1,11 @@
 """What every section needs: the options, who takes part, where the upstream is; and the rounds.
 
-Rules: a round is each contender once, one after the other. What a run says of one contender is a dictionary of
-figures; a run that is invalid is said and left out, and no other run is hurt.
+Rules: a round is each contender once, one after the other. What a run says of it is a dictionary of figures; a run that
+is invalid is said and left out, and hurts no other.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -30,9 +30,13 @@ class Bench(NamedTuple):
     contenders: list[Contender]
     outcome: Outcome
 
-    def named(self, *names: str) -> list[Contender]:
-        """Return those of these names that take part, and all that are this proxy or another checkout of it."""
-        return [each for each in self.contenders if each.name in names or (each.is_ours and not each.rewrites_links)]
+    def named(self, *names: str, extra: bool = False) -> list[Contender]:
+        """Return those of these names that take part, and this proxy, and other checkouts of it.
+
+        With `extra` whatever else the command line named, too: who knows what that can do but answer a GET.
+        """
+        kinds = {"ours", "extra"} if extra else {"ours"}
+        return [each for each in self.contenders if each.name in names or each.kind in kinds]
 
     @contextmanager
     def serving(self, contender: Contender, name: str = PAGE, *, tls: bool = False) -> Iterator[Running]:
@@ -41,7 +45,7 @@ class Bench(NamedTuple):
         with started(contender, port, ca, self.core) as running:
             body = wait_for(running, f"/demo/{name}")
             _, expected = ask(self.upstream.port, f"/api/{name}", BEARER)
-            if contender.rewrites_links:
+            if contender.kind == "ours, rewriting":
                 ours = f"http://127.0.0.1:{running.setup.port}/demo/".replace("/", "\\/").encode()
                 theirs = f"http://127.0.0.1:{self.upstream.port}/api/".replace("/", "\\/").encode()
                 if name == PAGE and body.count(ours) != LINKS:
@@ -77,26 +81,24 @@ class Bench(NamedTuple):
     def run_rounds(
         self,
         title: str,
-        contenders: Iterable[Contender],
-        measure: Callable[[Contender], Figures],
+        runs: Mapping[str, Callable[[], Figures]],
         show: Callable[[Figures], str],
     ) -> Results:
-        """Measure each contender in each round, and show every run as it ends."""
+        """Measure each of these, by name, in each round, and show every run as it ends."""
         print(f"\n{title}", flush=True)
-        taking_part = list(contenders)
-        results = self.outcome.results[title] = {each.name: [] for each in taking_part}
+        results = self.outcome.results[title] = {name: [] for name in runs}
         for number in range(1, self.rounds + 1):
-            for each in taking_part:
+            for name, measure in runs.items():
                 figures: Figures | None = None
                 try:
-                    figures = measure(each)
+                    figures = measure()
                     said = show(figures)
                 except Invalid as invalid:
                     said = f"invalid: {invalid}"
-                    self.outcome.problems.append(f"{each.name}, round {number}: {invalid}")
+                    self.outcome.problems.append(f"{title}, {name}, round {number}: {invalid}")
                 except OSError as error:  # it went away, or can't be run at all
                     said = f"invalid: {error!r}"
-                    self.outcome.problems.append(f"{each.name}, round {number}: {error!r}")
-                results[each.name].append(figures)
-                print(f"  round {number}/{self.rounds}  {each.name:34} {said}", flush=True)
+                    self.outcome.problems.append(f"{title}, {name}, round {number}: {error!r}")
+                results[name].append(figures)
+                print(f"  round {number}/{self.rounds}  {name:34} {said}", flush=True)
         return results

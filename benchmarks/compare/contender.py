@@ -12,7 +12,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from benchmarks.processes import free_port, program
 
@@ -56,8 +56,7 @@ class Contender(NamedTuple):
 
     name: str
     command: Callable[[Setup], list[str | Path]]
-    is_ours: bool = False
-    rewrites_links: bool = False
+    kind: Literal["peer", "extra", "ours", "ours, rewriting"] = "peer"
 
 
 class Running(NamedTuple):

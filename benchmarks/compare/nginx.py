@@ -8,7 +8,6 @@ _CONF = """
 {user}
 daemon off;
 worker_processes 1;
-worker_rlimit_nofile 20000;
 pid {folder}/pid;
 error_log stderr crit;
 events {{ worker_connections 9000; }}

@@ -86,7 +86,7 @@ def command(option: str) -> Contender:
         places = {"port": setup.port, "upstream": setup.upstream, "folder": setup.folder, "log": setup.folder / "lines"}
         return [part.format(**places) for part in shlex.split(text)]
 
-    return Contender(name, filled_in)
+    return Contender(name, filled_in, "extra")
 
 
 def _both(name: str, script: Path) -> list[Contender]:
@@ -94,6 +94,6 @@ def _both(name: str, script: Path) -> list[Contender]:
         return [script, "serve", "--config", configuration(setup, links=links)]
 
     return [
-        Contender(name, partial(serve, links=False), is_ours=True),
-        Contender(name + WITH_LINKS, partial(serve, links=True), is_ours=True, rewrites_links=True),
+        Contender(name, partial(serve, links=False), "ours"),
+        Contender(name + WITH_LINKS, partial(serve, links=True), "ours, rewriting"),
     ]

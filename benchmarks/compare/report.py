@@ -56,7 +56,7 @@ def by_round(results: Results, names: Sequence[str], value: Callable[..., float]
 
     A round counts only if it is valid for all of them; `None` if there is no such round.
     """
-    if any(name not in results for name in names):
+    if not names or any(name not in results for name in names):
         return None
     rounds = zip(*(results[name] for name in names), strict=True)
     found = [value(*each) for each in rounds if None not in each]
