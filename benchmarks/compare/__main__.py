@@ -72,7 +72,7 @@ def _options() -> argparse.Namespace:
 def _contenders(options: argparse.Namespace, binary: Path | None) -> list[Contender]:
     """Return who takes part, and say what is missing."""
     found: list[Contender] = []
-    found += [peers.NGINX_FIXED, peers.NGINX_LUA, peers.HAPROXY_FIXED]
+    found += [peers.NGINX_FIXED, peers.NGINX_LARGE, peers.NGINX_LUA, peers.HAPROXY_FIXED]
     missing = {
         peers.LUA: peers.lua_is_missing() and "Debian's libnginx-mod-http-lua",
         peers.HAPROXY: not shutil.which("haproxy") and "Debian's haproxy",
@@ -132,7 +132,6 @@ def main() -> None:
         with upstream(folder, load_core, options.upstream_port) as its_upstream:
             bench = Bench(options.rounds, options.seconds, core, folder, its_upstream, contenders, outcome)
             for section in chosen:
-                print(f"\n{section}", flush=True)
                 outcome.tables[section] = SECTIONS[section](bench)
                 for table in outcome.tables[section]:
                     print(f"\n{as_text(table)}", flush=True)

@@ -4,24 +4,23 @@ Rules: one worker, and as many kept connections to the upstream as it likes; no 
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from benchmarks.compare.contender import SHOPS, TOKEN, Contender, Setup
 from benchmarks.compare.nginx import nginx
 from benchmarks.compare.upstream import BEARER
 
-NGINX, LUA, HAPROXY, AFTERNOON = (
-    "nginx, fixed header",
-    "nginx + Lua",
-    "HAProxy, fixed header",
-    "aiohttp, an afternoon's",
-)
+NGINX, LUA, HAPROXY = "nginx, fixed header", "nginx + Lua", "HAProxy, fixed header"
+NGINX_BUFFERS = "nginx, larger buffers"  # than its own 8 kB: for large bodies it is another program with them
+AFTERNOON = "aiohttp, an afternoon's"
 _LUA_MODULES = [Path("/usr/lib/nginx/modules") / name for name in ("ndk_http_module.so", "ngx_http_lua_module.so")]
 
 _PROXY = """
   proxy_http_version 1.1;
   proxy_request_buffering off;
   proxy_max_temp_file_size 0;
+  {more}
   {trust}
   upstream platform {{
     server 127.0.0.1:{upstream};
@@ -34,6 +33,7 @@ _PROXY = """
     {server}
   }}
 """
+_LARGE = "proxy_buffers 16 32k; proxy_busy_buffers_size 64k; client_body_buffer_size 64k;"
 _FIXED = """
     location /demo/ {{
       proxy_set_header Connection "";
@@ -81,13 +81,14 @@ backend platform
 """
 
 
-def _proxy(setup: Setup, server: str) -> str:
+def _proxy(setup: Setup, server: str, more: str = "") -> str:
     trust = f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {setup.ca}; proxy_ssl_name localhost;"
-    return _PROXY.format(port=setup.port, upstream=setup.upstream, trust=trust if setup.ca else "", server=server)
+    places = {"port": setup.port, "upstream": setup.upstream, "trust": trust if setup.ca else ""}
+    return _PROXY.format(**places, more=more, server=server)
 
 
-def _nginx_fixed(setup: Setup) -> list[str | Path]:
-    return nginx(setup.folder, _proxy(setup, _FIXED.format(bearer=BEARER, scheme=setup.scheme)))
+def _nginx_fixed(setup: Setup, more: str = "") -> list[str | Path]:
+    return nginx(setup.folder, _proxy(setup, _FIXED.format(bearer=BEARER, scheme=setup.scheme), more))
 
 
 def _nginx_lua(setup: Setup) -> list[str | Path]:
@@ -116,6 +117,7 @@ def lua_is_missing() -> bool:
 
 
 NGINX_FIXED = Contender(NGINX, _nginx_fixed)
+NGINX_LARGE = Contender(NGINX_BUFFERS, partial(_nginx_fixed, more=_LARGE))
 NGINX_LUA = Contender(LUA, _nginx_lua)
 HAPROXY_FIXED = Contender(HAPROXY, _haproxy)
 AIOHTTP_AFTERNOON = Contender(AFTERNOON, _afternoon)

@@ -7,7 +7,7 @@ from benchmarks.compare.bench import PAGE, Bench
 from benchmarks.compare.contender import Contender
 from benchmarks.compare.envoy import SAME_DUTIES
 from benchmarks.compare.ours import NAME, WITH_LINKS
-from benchmarks.compare.peers import AFTERNOON, LUA
+from benchmarks.compare.peers import AFTERNOON, LUA, NGINX_BUFFERS
 from benchmarks.compare.report import (
     Column,
     Figures,
@@ -22,8 +22,8 @@ from benchmarks.compare.report import (
 from benchmarks.compare.upstream import BEARER
 
 _CPU = Column("CPU µs per call", median_of("cpu"), ".1f")
-_TO_ENVOY = Column("to Envoy with its duties", ratio_to(SAME_DUTIES, "cpu"), ".2f")
-_TO_LUA = Column("to nginx + Lua", ratio_to(LUA, "cpu"), ".2f")
+_TO_ENVOY = Column(f"/ {SAME_DUTIES}", ratio_to(SAME_DUTIES, "cpu"), ".2f")
+_TO_LUA = Column(f"/ {LUA}", ratio_to(LUA, "cpu"), ".2f")
 
 
 def _added_by_links(results: Results, name: str) -> float | None:
@@ -35,7 +35,7 @@ def _added_by_links(results: Results, name: str) -> float | None:
     )
 
 
-_LINKS_ADD = Column("links add, to Envoy", _added_by_links, ".2f")
+_LINKS_ADD = Column(f"links add / {SAME_DUTIES}", _added_by_links, ".2f")
 _WHOLE = [
     _CPU,
     _TO_ENVOY,
@@ -74,7 +74,7 @@ def calls(bench: Bench) -> list[Table]:
     title = "A call of 5.4 kB"
     url = f"http://127.0.0.1:{bench.upstream.port}/api/{PAGE}"
     alone = wrk.run(bench.folder, url, wrk.script_for_get(BEARER), bench.seconds, least=5000)
-    results = _measure(bench, title, bench.contenders)
+    results = _measure(bench, title, [each for each in bench.contenders if each.name != NGINX_BUFFERS])
     notes = [
         f"The load and the upstream without a proxy: {alone.calls / alone.seconds:,.0f} calls a second. "
         "Whoever does not use its core fully could do more than this load asks for."

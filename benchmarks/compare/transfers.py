@@ -9,7 +9,7 @@ from benchmarks.compare.bench import Bench
 from benchmarks.compare.contender import BASIC, Contender, Invalid, Running
 from benchmarks.compare.envoy import SAME_DUTIES
 from benchmarks.compare.ours import NAME
-from benchmarks.compare.peers import AFTERNOON, NGINX
+from benchmarks.compare.peers import AFTERNOON, NGINX, NGINX_BUFFERS
 from benchmarks.compare.proc import cpu_seconds, memory
 from benchmarks.compare.report import Column, Figures, Table, make_table, median_of, ratio_to, written
 from benchmarks.compare.upstream import FILE_SIZE
@@ -68,20 +68,24 @@ def transfers(bench: Bench) -> list[Table]:
             with bench.serving(contender) as running:
                 return _again_and_again(bench, running, transfer)
 
-        contenders = bench.named(NGINX, SAME_DUTIES, AFTERNOON)
+        contenders = bench.named(NGINX, NGINX_BUFFERS, SAME_DUTIES, AFTERNOON)
         results = bench.run_rounds(
             title,
             {each.name: partial(measure, each, transfer) for each in contenders},
             lambda figures: f"{figures['rate']:6.0f} MB/s  {figures['per_cpu']:6.0f} MB per CPU second",
         )
-        to_nginx = ratio_to(NGINX, "per_cpu")
+        to_nginx, to_larger = ratio_to(NGINX, "per_cpu"), ratio_to(NGINX_BUFFERS, "per_cpu")
         columns = [
             Column("MB/s", median_of("rate"), ",.0f"),
             Column("CPU ms per MB", median_of("cpu"), ".3f"),
             Column("MB per CPU second", median_of("per_cpu"), ",.0f"),
-            Column("to nginx", to_nginx, ".2f"),
+            Column(f"/ {NGINX}", to_nginx, ".2f"),
+            Column(f"/ {NGINX_BUFFERS}", to_larger, ".2f"),
             Column("peak MiB", median_of("peak"), ".1f"),
         ]
-        short = [(f"{title}, MB per CPU second / nginx as proxy", written(to_nginx(results, NAME), ".2f"))]
+        short = [
+            (f"{title}, MB per CPU second / nginx as proxy", written(to_nginx(results, NAME), ".2f")),
+            (f"{title}, the same / nginx with larger buffers", written(to_larger(results, NAME), ".2f")),
+        ]
         tables.append(make_table(title, results, columns, short=short))
     return tables
