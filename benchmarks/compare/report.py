@@ -1,5 +1,6 @@
 """From the figures of all rounds to tables: medians, ratios of the same round, as text and as Markdown."""
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from statistics import median
@@ -36,9 +37,9 @@ class Outcome(NamedTuple):
     versions: dict[str, str]
     rounds: int
     seconds: float
+    remarks: list[str]  # who was left out, which runs were invalid, and why
     tables: dict[str, list[Table]]  # by section
     results: dict[str, Results]  # by the title of the table that was made from them
-    problems: list[str]  # runs that were invalid, and why
 
 
 def median_of(figure: str) -> Value:
@@ -110,7 +111,13 @@ def as_markdown(table: Table) -> str:
 def in_short(outcome: Outcome) -> Table:
     """Return the few figures that matter, of all sections."""
     rows = [list(each) for tables in outcome.tables.values() for table in tables for each in table.short]
-    return Table("In short", ["", "median"], rows, [f"left out as invalid: {each}" for each in outcome.problems], [])
+    return Table("In short", ["", "median"], rows, outcome.remarks, [])
+
+
+def as_json(outcome: Outcome) -> str:
+    """Return every figure of every round."""
+    figures = outcome._asdict() | {"tables": None, "in_short": dict(in_short(outcome).rows)}
+    return json.dumps({name: value for name, value in figures.items() if value is not None}, indent=1)
 
 
 def as_document(outcome: Outcome) -> str:

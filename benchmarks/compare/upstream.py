@@ -67,7 +67,8 @@ _KINDS = ("productDescriptions", "productSpecials", "productImages", "productTag
 _TEXT = (
     "A light running shoe for every day. The breathable upper keeps your feet dry in any weather, and the sole with "
     "its deep profile holds on wet ground. Wash at 30 degrees, do not tumble dry. Sizes 36 to 46, delivered within "
-    "three working days. Two years of warranty, and a hundred days to send it back, even worn."
+    "three working days. Two years of warranty, and a hundred days to send it back, even worn. "
+    "Pick it up in one of our shops, or have it brought to you on a Saturday, for free."
 )
 
 
@@ -90,8 +91,8 @@ def page(base: str, products: int) -> bytes:
 
 
 @contextmanager
-def upstream(folder: Path, core: int, port: int | None = None) -> Iterator[Upstream]:
-    """Run it on a core, and check that it answers as it should. Raises `Invalid`."""
+def upstream(folder: Path, port: int | None = None) -> Iterator[Upstream]:
+    """Run it, on the core of whoever calls this, and check that it answers as it should. Raises `Invalid`."""
     if port is None:
         port = free_port()
     elif not is_free(port):
@@ -106,10 +107,10 @@ def upstream(folder: Path, core: int, port: int | None = None) -> Iterator[Upstr
     answers.mkdir(parents=True)
     (answers / "small.json").write_bytes(json.dumps({"id": "1", "sku": "SKU-00001", "name": "Shoe" * 13}).encode())
     (answers / "page.json").write_bytes(page(f"http://127.0.0.1:{port}/api", 5))
-    (answers / "large.json").write_bytes(page(f"http://127.0.0.1:{port}/api", 48))
+    (answers / "large.json").write_bytes(page(f"http://127.0.0.1:{port}/api", 49))
     (answers / "file.bin").write_bytes(bytes(range(256)) * (FILE_SIZE // 256))
     http = _HTTP.format(folder=folder, port=port, tls_port=tls_port, bearer=BEARER, token=TOKEN)
-    with program(nginx(folder, http), core=core) as process:
+    with program(nginx(folder, http)) as process:
         deadline = time.monotonic() + 10
         while is_free(port):
             if process.poll() is not None or time.monotonic() > deadline:
