@@ -1,4 +1,5 @@
-# Everything happens in .venv, from the locks; nothing is installed outside this folder.
+# Everything happens in .venv, from the locks; nothing is installed outside this folder. What `make bench` compares with
+# is no part of the project, and not in its locks: Envoy goes into benchmarks/.cache.
 # `make PYTHON=python3.13 …` takes another Python; `make demo ARGS=--once` and `make test ARGS="-k cache"` hand arguments on.
 
 PYTHON ?= python3
@@ -48,7 +49,7 @@ check: .venv/.installed-dev ## what CI runs: lint, format, types, Dockerfile, kn
 		print(f"branches alone: {percent:.1f} % (goal: $(MIN_BRANCHES) %)"); \
 		sys.exit(percent < $(MIN_BRANCHES))'
 
-bench: .venv/.installed-dev ## compare the speed with other proxies' on this machine (ARGS="--only calls --rounds 2": some; --help)
+bench: .venv/.installed-dev ## compare the speed with that of other proxies (ARGS="--only calls --rounds 2": a first look)
 	@$(BIN)/python -m benchmarks.compare $(ARGS)
 
 lock: .venv/.made ## renew the locks: the newest versions that pyproject.toml allows

@@ -9,12 +9,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.compare import wrk
 from benchmarks.compare.contender import Contender, Invalid, Running, ask, started, wait_for
-from benchmarks.compare.proc import cpu_seconds, memory
+from benchmarks.compare.proc import core_seconds, cpu_seconds, memory
 from benchmarks.compare.report import Figures, Outcome, Results
 from benchmarks.compare.upstream import BEARER, LINKS, Upstream
 
@@ -59,19 +60,17 @@ class Bench(NamedTuple):
                 raise Invalid(f"not the upstream's answer: {body[:200]!r}")
             yield running
 
-    def load(self, running: Running, name: str = PAGE, script: str | None = None, connections: int = 32) -> Figures:
+    def load(self, running: Running, name: str = PAGE, script: str | None = None) -> Figures:
         """Load a contender that serves, first to warm it up, and return the figures of the second run."""
         url = f"http://127.0.0.1:{running.setup.port}/demo/{name}"
         least = 10 if script else len(ask(running.setup.port, f"/demo/{name}")[1])
 
-        def load(seconds: float) -> wrk.Load:
-            folder, text = running.setup.folder, script or wrk.script_for_get()
-            return wrk.run(folder, url, text, seconds, least=least, connections=connections)
-
+        load = partial(wrk.run, running.setup.folder, url, script or wrk.script_for_get(), least=least)
         load(1)
-        before, began = cpu_seconds(running.pid), time.perf_counter()
+        before, all_before, began = cpu_seconds(running.pid), core_seconds(self.core), time.perf_counter()
         done = load(self.seconds)
         cpu, span = cpu_seconds(running.pid) - before, time.perf_counter() - began
+        others = core_seconds(self.core) - all_before - cpu
         return {
             "calls": done.calls,
             "rate": done.calls / done.seconds,
@@ -79,6 +78,7 @@ class Bench(NamedTuple):
             "p99": done.p99,
             "cpu": cpu / done.calls * 1e6,
             "busy": cpu / span * 100,
+            "others": max(0.0, others / span * 100),
             "peak": memory(running.pid, "VmHWM"),
         }
 

@@ -48,6 +48,20 @@ def cpu_seconds(pid: int) -> float:
     return sum(stat.ticks for stat in family_of(pid, _processes())) / _TICKS
 
 
+def parse_core(text: str, core: int) -> int:
+    """Return the ticks that a core has spent on programs, and not had when it wanted them, from a /proc/stat (proc(5)).
+
+    These are user, nice, system and steal; not what it does for devices and the network, which no program is charged.
+    """
+    fields = next(line.split() for line in text.splitlines() if line.startswith(f"cpu{core} "))
+    return sum(int(fields[index]) for index in (1, 2, 3, 8))
+
+
+def core_seconds(core: int) -> float:
+    """Return for how long a core has worked for programs so far."""
+    return parse_core(Path("/proc/stat").read_text(), core) / _TICKS
+
+
 def memory(pid: int, field: str) -> float:
     """Return a field of the memory of a process and all of its descendants together, in MiB: `VmRSS` or `VmHWM`.
 

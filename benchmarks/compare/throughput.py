@@ -44,6 +44,7 @@ _WHOLE = [
     Column("p50 ms", median_of("p50"), ".2f"),
     Column("p99 ms", median_of("p99"), ".2f"),
     Column("core used %", median_of("busy"), ".0f"),
+    Column("by others %", median_of("others"), ".0f"),
     Column("peak MiB", median_of("peak"), ".1f"),
 ]
 _SHORT = [_CPU, _TO_ENVOY, _TO_LUA, Column("calls a second", median_of("rate"), ",.0f")]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from benchmarks.compare.contender import BASIC, SHOPS, Invalid
 
-CONNECTIONS = 32
+_CONNECTIONS = 32
 _HEADERS = {"Authorization": BASIC, "Accept": "application/json", "User-Agent": "erp-connector/2.3"}
 
 # What it prints itself is rounded and for people.
@@ -64,11 +64,11 @@ def script_for_shops(name: str) -> str:
     return script_for_get() + _SHOPS.format(shops=SHOPS, name=name)
 
 
-def run(folder: Path, url: str, script: str, seconds: float, *, least: int, connections: int = CONNECTIONS) -> Load:
+def run(folder: Path, url: str, script: str, seconds: float, *, least: int) -> Load:
     """Load a URL for so many seconds. Raises `Invalid` if not all answers were 2xx of at least `least` bytes."""
     file = folder / "wrk.lua"
     file.write_text(script + _DONE)
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
+    command = ["wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{max(1, round(seconds))}s"]
     done = subprocess.run(
         [*command, "--timeout", "10s", "-s", file, url], capture_output=True, check=False, timeout=seconds + 60
     )

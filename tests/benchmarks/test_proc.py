@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from benchmarks.compare.proc import Stat, cpu_seconds, family_of, memory, parse_stat
+from benchmarks.compare.proc import Stat, cpu_seconds, family_of, memory, parse_core, parse_stat
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is Linux that has /proc")
 FIELDS = "S 1 7 7 0 -1 4194560 900 0 0 0 300 20 4000 5 20 0 3 0 100 1000 200"
@@ -25,6 +25,12 @@ def test_children_and_their_children_belong_to_a_process_and_others_do_not() -> 
 
 def test_a_process_that_is_not_there_has_no_family() -> None:
     assert family_of(7, [Stat(8, 7, 0)]) == []
+
+
+def test_the_work_of_a_core_is_what_programs_were_charged_and_what_others_took() -> None:
+    text = "cpu  9 9 9 9 9 9 9 9 9 9\ncpu1 9 9 9 9 9 9 9 9 9 9\ncpu12 100 20 3 9999 77 5 6 4000 0 0\nintr 1\n"
+
+    assert parse_core(text, 12) == 100 + 20 + 3 + 4000
 
 
 @LINUX
