@@ -209,7 +209,7 @@ class Forwarder:
                 answer.meaning = answers.meaning(answer.status, looked_into)
         finally:
             exchange.upstream_seconds += self._clock() - begun_at
-        if answer.meaning.sense is not Sense.THROTTLED:
+        if exchange.turn is not UNPACED and answer.meaning.sense is not Sense.THROTTLED:
             exchange.turn.answered()
         return answer
 
