@@ -14,7 +14,7 @@ SOURCES = ("https://demo.example/api", "https://demo.old.example/api", "https://
 IN_TEXTS = Links(SOURCES, FORMS)
 TARGETS = [
     *("http://proxy/demo", "https://demo.old.example", "https://demo.example/api", "http://demo.exam/http"),
-    *("http://demo.example:8080/api", "http://demo.example:443/api/v2", "http://demo.old.example:80"),
+    *("http://demo.example:8080/api", "http://demo.example:443/api/v2", "https://demo.old.example:80/x"),
 ]
 
 
