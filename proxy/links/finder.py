@@ -60,10 +60,10 @@ class Finder:
         if not all(self._marks) or url.endswith(("http", "https")):  # with what follows, that may look like a link
             rounds = 0
         elif self._count(url.lower().encode()):
-            # It may be found again, which does no harm if it becomes the same again.
-            on_host = [source.path for source in self._prefixes if source[1:3] == prefix[1:3]]
+            # It may be found again, which does no harm if it becomes the same again. On another port it is not.
+            on_host = [source.path for source in self._prefixes if _may_be_same_server(source, prefix)]
             found = {path for path in on_host if f"{path}/".startswith(f"{prefix.path}/")}
-            rounds = int(found == {prefix.path})
+            rounds = int(found == {prefix.path}) if on_host else _MOST_ROUNDS
         return Target(url, without_scheme(prefix), rounds)
 
     def replace(self, text: bytes, target: Target, around: bytes = b"") -> bytes:
@@ -132,6 +132,12 @@ class Finder:
 
     def _count(self, lowered: bytes) -> int:
         return sum([lowered.count(mark) for mark in self._marks])
+
+
+def _may_be_same_server(one: Prefix, other: Prefix) -> bool:
+    # Without a port, or with one of these, it is as the scheme says, and both are found (`Prefix.equals`).
+    ports = {"" if prefix.port in ("80", "443") else prefix.port for prefix in (one, other)}
+    return one.host == other.host and len(ports) == 1
 
 
 def _mark(prefix: Prefix) -> bytes:

@@ -12,7 +12,10 @@ from tests.links.rewriting import FORMS, Links, reference, write
 # On one host two prefixes, one the longer: as a platform has them that moved its API to a path.
 SOURCES = ("https://demo.example/api", "https://demo.old.example/api", "https://demo.old.example")
 IN_TEXTS = Links(SOURCES, FORMS)
-TARGETS = ["http://proxy/demo", "https://demo.old.example", "https://demo.example/api", "http://demo.exam/http"]
+TARGETS = [
+    *("http://proxy/demo", "https://demo.old.example", "https://demo.example/api", "http://demo.exam/http"),
+    *("http://demo.example:8080/api", "http://demo.example:443/api/v2", "https://demo.old.example:80/x"),
+]
 
 
 def replaced(text: bytes, target: str) -> bytes:
