@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from proxy.errors import BadRequest, ProxyError, RequestTimeout
-from proxy.wire.client_watch import ClientLimits, ClientWatch, Overdue
+from proxy.wire.client_watch import ClientWatch, Overdue
 from proxy.wire.request import ClientRequest, no_request
 from proxy.wire.request_reading import RequestReader
 from proxy.wire.sockets import reset, unsent
@@ -30,13 +30,13 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     # fmt: off
     __slots__ = (
-        "_drop", "_heard_at", "_lingers", "_listening", "_look_timer", "_reader", "_ready", "_requests", "_server",
-        "_waiter", "_waiting_since", "can_write", "loop", "note", "remote", "secure", "task", "transport", "watch",
+        "_drop", "_heard_at", "_lingers", "_listening", "_look_timer", "_reader", "_ready", "_requests",
+        "_waiter", "_waiting_since", "can_write", "loop", "note", "remote", "secure", "server", "task", "transport", "watch",
     )
     # fmt: on
 
     def __init__(self, server: "ClientServer") -> None:
-        self._server = server
+        self.server = server
         self.loop = server.loop
         self.watch = ClientWatch(server.limits, self.loop.time())
         self.transport: asyncio.Transport | None = None
@@ -56,11 +56,6 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._lingers = False
         self._heard_at = 0.0
 
-    @property
-    def limits(self) -> ClientLimits:
-        """What clients may do."""
-        return self._server.limits
-
     # Its place among the connections
 
     def enter(self, transport: asyncio.Transport, drop: Callable[[], object]) -> bool:
@@ -68,11 +63,11 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._drop = drop
         peer = transport.get_extra_info("peername")
         self.remote = peer[0] if peer else ""
-        return self._server.guard.admit(self, self.remote)
+        return self.server.guard.admit(self, self.remote)
 
     def leave(self) -> None:
         """Give the place back."""
-        self._server.left(self)
+        self.server.left(self)
 
     def drop(self) -> None:
         """End the connection at once, to the good of another."""
@@ -81,7 +76,7 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def admitted(self) -> None:
         """Take note that whoever sends the request that is served may do so."""
-        self._server.guard.begin(self)
+        self.server.guard.begin(self)
 
     # What the transport says
 
@@ -94,8 +89,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._drop = wire.abort  # no longer what ended the handshake
         self.secure = wire.get_extra_info("sslcontext") is not None
         self._waiting_since = self.loop.time()
-        self.task = self._server.entered(self, self._serve())
-        self._look_timer = self.loop.call_later(self._server.limits.next_look, self._look)
+        self.task = self.server.entered(self, self._serve())
+        self._look_timer = self.loop.call_later(self.server.limits.next_look, self._look)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Let go of everything."""
@@ -110,13 +105,13 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where to put what comes: one place for all connections, since it is taken from there at once."""
-        return self._server.read_buffer
+        return self.server.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what came."""
         if self._lingers:
             self._heard_at = self.loop.time()
-        self._reader.feed(bytes(self._server.read_buffer[:nbytes]))
+        self._reader.feed(bytes(self.server.read_buffer[:nbytes]))
         if self._lingers and self._reader.body is None:
             self._wake()
 
@@ -157,12 +152,12 @@ class ClientConnection(asyncio.BufferedProtocol):
     @property
     def stopping(self) -> bool:
         """Whether the request that is served is to be the last one here."""
-        return self._server.stopping or self._requests >= self._server.limits.max_requests_per_connection
+        return self.server.stopping or self._requests >= self.server.limits.max_requests_per_connection
 
     @property
     def cut_off(self) -> bool:
         """Whether the time is over that requests in flight have at the end."""
-        return self._server.cut_off
+        return self.server.cut_off
 
     @property
     def quiet(self) -> bool:
@@ -180,7 +175,7 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     async def _serve(self) -> None:
         """Serve one request after the other, until there is to be no other one."""
-        server = self._server
+        server = self.server
         try:
             kept = True
             while kept:
@@ -202,7 +197,7 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def take(self, request: ClientRequest) -> None:
         """Have a request served."""
-        if self._server.tls is not None and not self.secure:
+        if self.server.tls is not None and not self.secure:
             self.refuse(BadRequest("This port speaks TLS: write https:// in the URL."), request)
         else:
             self._ready = request, None
@@ -221,7 +216,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         """
         pipelined = bool(self._reader.ahead)
         if not (kept and pipelined):
-            self._server.guard.end(self)
+            self.server.guard.end(self)
         return pipelined
 
     async def linger(self) -> None:
@@ -270,7 +265,7 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def _look(self) -> None:
         """See whether the client keeps to its time; this goes on until the connection has ended, not just closed."""
-        limits, wire = self._server.limits, self.transport
+        limits, wire = self.server.limits, self.transport
         assert wire is not None  # noqa: S101 - for the type checker: `connection_made` begins this
         now = self.loop.time()
         waiting, behind = wire.get_write_buffer_size(), unsent(wire)

@@ -82,7 +82,7 @@ class RequestReader:
         connection = self._connection
         plain = None
         if self._parser is None:
-            plain = plain_request(data, self._table, connection.limits, self._last)
+            plain = plain_request(data, self._table, connection.server.limits, self._last)
         if plain is not None:
             method, target, content, block = plain
             head = block[1]
@@ -92,12 +92,12 @@ class RequestReader:
             connection.take(ClientRequest(connection, method, target, True, head, not head.closes, content, None))
             return
         if self._parser is None:
-            self._parser = RequestParser(self._table, connection.limits, connection.loop)
+            self._parser = RequestParser(self._table, connection.server.limits, connection.loop)
         fits = connection.watch.head_came(len(data), connection.loop.time())
         try:
             parsed = self._parser.feed(data)
             if parsed is None and not fits:
-                raise headers_too_large(connection.limits)
+                raise headers_too_large(connection.server.limits)
         except ProxyError as error:
             self._refuse(error, None)
             return
@@ -116,7 +116,7 @@ class RequestReader:
             check_request(head, modern=modern)
             body = self._body_of(head)
             rest = body.feed(parsed.rest) if parsed.rest else b""
-            if rest and (error := not_a_request(rest, connection.limits, connection.loop)) is not None:
+            if rest and (error := not_a_request(rest, connection.server.limits, connection.loop)) is not None:
                 raise error
         except (ProxyError, BrokenFramingError) as error:
             self._refuse(_refusal(error), request)
@@ -133,7 +133,7 @@ class RequestReader:
         connection.take(request)
 
     def _body_of(self, head: Head) -> Incoming:
-        limits = self._connection.limits
+        limits = self._connection.server.limits
         chunked = None
         if b"transfer-encoding" in head.first:
             chunked = Chunked(lenient=False, max_line=limits.max_header_size, max_trailers=limits.max_header_count)
