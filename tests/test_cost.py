@@ -1,4 +1,4 @@
-"""A guard against slow decay: how much of our own Python an ordinary call runs. No clock; the number is the same each time.
+"""A guard against slow decay: how much of our own Python an ordinary call runs, without a clock and always the same.
 
 A change that needs more calls than are written down here has to say why it is worth them; one that needs fewer lowers
 the number.

@@ -30,8 +30,8 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     # fmt: off
     __slots__ = (
-        "_drop", "_heard_at", "_lingers", "_listening", "_look_timer", "_reader", "_ready", "_requests",
-        "_waiter", "_waiting_since", "can_write", "loop", "note", "remote", "secure", "server", "task", "transport", "watch",
+        "_drop", "_heard_at", "_lingers", "_listening", "_look_timer", "_reader", "_ready", "_requests", "_waiter",
+        "_waiting_since", "can_write", "loop", "note", "remote", "secure", "server", "task", "transport", "watch",
     )
     # fmt: on
 
