@@ -5,12 +5,16 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from structlog.typing import FilteringBoundLogger
+
 from proxy import app
-from proxy.commands.common import complain, learn_secrets, read_config, redactor_for
-from proxy.config import load_config
+from proxy.commands.common import complain, concealer, learn_secrets, read_config, redactor_for
+from proxy.config import Config, load_config
 from proxy.config.clients import LONG_ENOUGH, short_secrets
-from proxy.systemd import take_supervisor
+from proxy.systemd import Supervisor, take_supervisor
 from proxy.telemetry.logs import make_logger, route_library_logs, wants_color
+from proxy.telemetry.redaction import Redactor
+from proxy.telemetry.writing import LogWriter
 
 
 async def serve(config_file: Path | None) -> int:
@@ -20,18 +24,25 @@ async def serve(config_file: Path | None) -> int:
     if config is None:
         return 2
     redactor = redactor_for(config)
-    log = make_logger(
-        log_format=config.logging.format,
-        level=config.logging.level,
-        redactor=redactor,
-        stream=sys.stdout,
-        color=wants_color(sys.stdout, os.environ),
-    )
+    with LogWriter(sys.stdout) as writer:
+        log = make_logger(
+            log_format=config.logging.format,
+            level=config.logging.level,
+            redactor=redactor,
+            writer=writer,
+            color=wants_color(sys.stdout, os.environ),
+        )
+        return await _serve(config, config_file, log, redactor, supervisor)
+
+
+async def _serve(
+    config: Config, config_file: Path | None, log: FilteringBoundLogger, redactor: Redactor, supervisor: Supervisor
+) -> int:
     undo = route_library_logs(log, level=config.logging.level)
     for name in short_secrets(config.clients):
         log.warning("client.short_secret", client=name, mend=f"take {LONG_ENOUGH} characters or more, made by chance")
+    outside = app.Outside(log, conceal=concealer(redactor, log), redact=redactor.text, supervisor=supervisor)
     try:
-        outside = app.Outside(log, conceal=redactor.add_transient, redact=redactor.text, supervisor=supervisor)
         await app.serve(
             config, outside, load=lambda: load_config(config_file, os.environ), learn=partial(learn_secrets, redactor)
         )
