@@ -15,7 +15,7 @@ MAX_LINES = 300
 
 # A room is a file or a folder right under proxy/. What stands beside it is what it may import, besides itself.
 # cli → commands → app → admin, forwarding → guards, tokens → platforms → errors; a room may skip steps on its way down.
-GROUND = frozenset({"__init__", "certificate", "errors", "secret"})
+GROUND = frozenset({"__init__", "certificate", "errors", "files", "secret", "threads"})
 SERVING = GROUND | {"guards", "tokens", "platforms", "tasks"}
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "__init__": frozenset(),
@@ -30,14 +30,16 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "tokens": GROUND | {"platforms", "tasks"},
     "platforms": GROUND,
     "errors": frozenset({"__init__"}),
-    "certificate": frozenset(),
+    "certificate": frozenset({"files"}),
+    "files": frozenset(),
     "secret": frozenset(),
     "systemd": frozenset(),
     "tasks": frozenset(),
+    "threads": frozenset(),
     "telemetry": frozenset({"secret"}),  # used by all, uses none
     "simulator": frozenset(),  # so that it can't share the proxy's mistakes
 }
-WITHOUT_TELEMETRY = {"__init__", "__main__", "certificate", "secret", "simulator", "systemd", "tasks"}
+WITHOUT_TELEMETRY = (GROUND - {"errors"}) | {"__main__", "simulator", "systemd", "tasks"}
 
 
 def modules(root: Path) -> list[Path]:
