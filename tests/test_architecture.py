@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 300
 
 # A room is a file or a folder right under proxy/. What stands beside it is what it may import, besides itself.
-# cli → commands → app → admin, forwarding → guards, tokens → platforms → errors; a room may skip steps on its way down.
+# cli → commands → app → admin, forwarding → tokens → guards → platforms → errors; rooms may skip steps on the way down.
 GROUND = frozenset({"__init__", "certificate", "errors", "files", "secret", "threads"})
 SERVING = GROUND | {"guards", "tokens", "platforms", "tasks"}
 MAY_IMPORT: dict[str, frozenset[str]] = {
@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "admin": SERVING - {"tasks"},
     "forwarding": SERVING,
     "guards": GROUND | {"platforms"},
-    "tokens": GROUND | {"platforms", "tasks"},
+    "tokens": GROUND | {"guards", "platforms", "tasks"},
     "platforms": GROUND,
     "errors": frozenset({"__init__"}),
     "certificate": frozenset({"files"}),
