@@ -11,6 +11,7 @@ What follows from what is decided in `state.py`; this file does the waiting, the
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -76,6 +77,7 @@ class TokenCache:
         self._clock = clock
         self._chance = chance
         self._states = StateStore(policy.max_entries)
+        self.fetching: Counter[str] = Counter()  # shops whose tokens are being fetched, by their keys
         self._first_requests = FirstRequests(
             policy.first_requests_per_second, longest_wait=policy.fetch_timeout, tasks=tasks, clock=clock, sleep=sleep
         )
@@ -101,6 +103,11 @@ class TokenCache:
     def status(self, request: TokenRequest) -> TokenStatus:
         """Return what is known of a token, without using it and without asking for one."""
         return token_status(self._states.peek(request.key), self._clock())
+
+    def has_failed(self, request: TokenRequest) -> bool:
+        """Tell whether the endpoint gave no token when it was asked last."""
+        state = self._states.peek(request.key)
+        return state is not None and state.error is not None
 
     async def get(self, request: TokenRequest, caller: str = "") -> AccessToken:
         """Return a token that is good now; wait for it if there is none. Raises `TokenError` or `Overloaded`.
@@ -189,6 +196,7 @@ class TokenCache:
         return token
 
     def _start_fetch(self, request: TokenRequest, state: TokenState, turn: Turn | None = None) -> asyncio.Task[None]:
+        self.fetching[request.shop.key] += 1
         state.fetch = self._tasks.start(self._fetch(request, state, turn), name="token fetch")
         return state.fetch
 
@@ -221,6 +229,9 @@ class TokenCache:
             log.info("token.fetched", lifetime=grant.lifetime, scope=grant.scope)
         finally:
             state.fetch = None
+            self.fetching[request.shop.key] -= 1
+            if not self.fetching[request.shop.key]:
+                del self.fetching[request.shop.key]
 
     def _failed(self, request: TokenRequest, state: TokenState, error: TokenError) -> None:
         now = self._clock()
