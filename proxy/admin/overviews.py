@@ -39,10 +39,9 @@ class Overviews:
 
     def latest(self) -> Steps[Overview]:
         """Return the overview."""
-        now = self._clock()
-        if now >= self._good_until:
+        if self._clock() >= self._good_until:
             self._latest = yield from self._taken()
-            self._good_until = now + good_for(self._sources)
+            self._good_until = self._clock() + good_for(self._sources)
         return self._latest
 
     def _taken(self) -> Steps[Overview]:
