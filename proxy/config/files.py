@@ -6,6 +6,8 @@ What `stat` says of a file (`stamp`) tells later whether it was changed, or is a
 from pathlib import Path
 from typing import Final
 
+from proxy.files import NotAFile, read_bounded
+
 MAX_FILE: Final = 16 * 1024 * 1024  # bytes; all public certificate authorities together are below 1 MB
 MAX_SECRET_FILE: Final = 64 * 1024  # bytes; far above any secret, far below what hurts
 
@@ -35,14 +37,17 @@ def read_file(path: Path, max_size: int) -> bytes:
     """Return what is in a file of at most `max_size` bytes. Raises `Unusable`."""
     name = shown(path)
     try:
-        with path.open("rb") as file:
-            content = file.read(max_size + 1)
+        content = read_bounded(path, max_size)
     except (FileNotFoundError, NotADirectoryError):
         raise Unusable(f"the file {name} does not exist") from None
     except IsADirectoryError:
         raise Unusable(f"{name} is a directory, not a file") from None
     except PermissionError:
         raise Unusable(f"the file {name} may not be read by the user that runs this") from None
+    except NotAFile as error:
+        raise Unusable(f"{name} {error.strerror}") from None
+    except TimeoutError:
+        raise Unusable(f"{name} is a pipe, and whoever writes to it does not come to an end") from None
     except (OSError, ValueError):  # ValueError: a NUL in the name, or characters that no file name can have
         raise Unusable(f"the file {name} can't be read") from None
     if len(content) > max_size:

@@ -15,7 +15,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct, field
 from msgspec.structs import fields
 
-from proxy.certificate import CertificateFiles
+from proxy.certificate import Authorities, CertificateFiles
 from proxy.config.files import FileStamp
 from proxy.platforms.answers import AnswerRule
 from proxy.platforms.egress_proxy import EgressProxy
@@ -61,7 +61,7 @@ Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
     Meta(description='a list of IP addresses and networks (without host bits), each as a text such as "10.0.0.0/8"'),
 ]
-CertificateFile = Annotated[Path, Meta(description="the name of a file as a text, not empty")]
+CertificateFile = Annotated[Authorities, Meta(description="the name of a file as a text, not empty")]
 CertificateAndKey = Annotated[
     CertificateFiles, Meta(description='{ certificate = "cert.pem", private_key = "key.pem" }, the names of two files')
 ]

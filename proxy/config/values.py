@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, get_args
 
 import msgspec
 
-from proxy.certificate import CertificateFiles, UnusableCertificate, server_context
+from proxy.certificate import Authorities, CertificateFiles, UnusableCertificate, server_context
 from proxy.config.files import MAX_FILE, MAX_SECRET_FILE, FileStamp, Unusable, read_file, read_text, shown, stamp
 from proxy.config.schema import (
     UNCLEAN,
@@ -143,16 +143,16 @@ class ValueReader:
     def _proxy_or_false(self, value: object, expected: str) -> EgressProxy | None:
         return None if value is False else self._proxy(value, expected)
 
-    def _certificate_file(self, value: object, expected: str) -> Path:
+    def _certificate_file(self, value: object, expected: str) -> Authorities:
         if not isinstance(value, str) or not value:
             raise Unusable(_with_type(expected, value))
         path = self.note(self.directory / value)
-        read_file(path, MAX_FILE)  # says in words why a file can't be read
+        authorities = Authorities(path, read_file(path, MAX_FILE).decode("ascii", "ignore"))
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+            authorities.add_to(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         except (OSError, ValueError):
             raise Unusable("the file has no certificates in PEM form in it, or broken ones") from None
-        return path
+        return authorities
 
     def _certificate_and_key(self, value: object, expected: str) -> CertificateFiles:
         match value:
