@@ -52,8 +52,10 @@ class RequestParser:
 
     def feed(self, data: bytes) -> ParsedHead | None:
         """Take what came; return the head as soon as it is whole. Raises a `ProxyError` for what can be none."""
+        if not self._raw:
+            data = data.lstrip(b"\r\n")  # empty lines before a request are no part of it (RFC 9112 §2.2)
         while data:
-            # The end may have begun in what came before; empty lines before a request look like one (RFC 9112 §2.2).
+            # The end may have begun in what came before.
             seen = self._raw[-len(END) + 1 :]
             end = (seen + data).find(END)
             piece = data if end < 0 else data[: end + len(END) - len(seen)]
