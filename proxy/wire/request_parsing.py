@@ -122,8 +122,11 @@ def not_a_request(rest: bytes, limits: ClientLimits, loop: asyncio.AbstractEvent
 
     Then it most likely belongs to the first one, whose framing does not say so.
     """
+    beginning = rest[:_PEEK].partition(END)[0]
     try:
-        HttpRequestParser(None, loop, _UNUSED, response_with_body=False).feed_data(rest[:_PEEK].partition(END)[0])
+        HttpRequestParser(None, loop, _UNUSED, response_with_body=False).feed_data(
+            encoded_target(beginning) or beginning
+        )
     except HttpProcessingError as error:
         return unreadable(error, limits)
     return None
