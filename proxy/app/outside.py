@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 from proxy.config import Config
 from proxy.guards.aliases import hosts_of_platforms, leading_here
 from proxy.systemd import Supervisor
+from proxy.telemetry.metrics import LogMetrics
 
 
 class StartError(Exception):
@@ -21,13 +22,15 @@ class StartError(Exception):
 class Outside:
     """The log, who is told of each token (so that the log hides it), name resolution, and who wants to hear from us.
 
-    `redact` takes what the log hides out of a text. `resolver` is `None` for the system's own.
+    `redact` takes what the log hides out of a text. `resolver` is `None` for the system's own. `log_metrics` is counted
+    by who writes the log.
     """
 
     log: FilteringBoundLogger
     conceal: Callable[[str], None]
     redact: Callable[[str], str]
     resolver: AbstractResolver | None = None
+    log_metrics: LogMetrics = field(default_factory=LogMetrics)
     supervisor: Supervisor = field(default_factory=Supervisor)
 
 

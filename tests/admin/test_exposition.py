@@ -7,12 +7,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from proxy.admin.exposition import CONTENT_TYPE, buckets, exposition
 from proxy.admin.sources import CountersNow
 from proxy.telemetry.labels import ShopLabels
-from proxy.telemetry.metrics import ConnectionMetrics, TokenMetrics
+from proxy.telemetry.metrics import ConnectionMetrics, LogMetrics, TokenMetrics
 from proxy.telemetry.traffic import Failure, FinishedRequest, Histogram, Traffic
 from tests.admin.asking import parsed
 from tests.admin.shops import GOOD, PROCESS, REFUSED, shop
 
-NOTHING = CountersNow({}, TokenMetrics(), ConnectionMetrics(), {}, {})
+NOTHING = CountersNow({}, TokenMetrics(), ConnectionMetrics(), {}, {}, LogMetrics())
 # Name, type, labels (those of a histogram's buckets apart).
 NAMES = {
     ("requests", "counter", ("shop", "method", "status")),
@@ -34,6 +34,8 @@ NAMES = {
     ("client_connections_refused", "counter", ()),
     ("client_connections_displaced", "counter", ()),
     ("failed_handshakes", "counter", ()),
+    ("log_lines", "counter", ()),
+    ("log_lines_lost", "counter", ()),
     ("unauthorized", "counter", ("shop", "reaction")),
     ("token_waits", "counter", ()),
     ("token_wait_seconds", "counter", ()),
@@ -67,7 +69,7 @@ def counters() -> CountersNow:
     tokens.requests.update({("demo", "granted"): 2, ("*", "refused"): 1})
     tokens.unauthorized["demo", "replace"] = 4
     connections = ConnectionMetrics(open=5, refused=6, displaced=7, failed_handshakes=8)
-    return CountersNow(traffic.shops, tokens, connections, dict(traffic.errors), {"successful": 1})
+    return CountersNow(traffic.shops, tokens, connections, dict(traffic.errors), {"successful": 1}, LogMetrics(9, 10))
 
 
 def test_every_name_is_there_with_its_type_labels_and_words() -> None:
