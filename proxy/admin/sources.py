@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from proxy.guards.pacing import Pacer
 from proxy.platforms.shop import WILDCARD, Shop, Shops
-from proxy.telemetry.metrics import ConnectionMetrics, PacingMetrics, ProcessMetrics, TokenMetrics
+from proxy.telemetry.metrics import ConnectionMetrics, LogMetrics, PacingMetrics, ProcessMetrics, TokenMetrics
 from proxy.telemetry.recent import Minute
 from proxy.telemetry.traffic import Problem, ShopTraffic, Traffic
 from proxy.tokens.cache import TokenCache
@@ -37,6 +37,7 @@ class Sources:
     traffic: Traffic
     in_flight: Callable[[], int]
     connections: ConnectionMetrics
+    log: LogMetrics
     redact: Callable[[str], str]
     clock: Callable[[], float]
 
@@ -75,13 +76,17 @@ class ProcessNow(NamedTuple):
 
 
 class CountersNow(NamedTuple):
-    """What is counted: by shop, of tokens, of connections, by code, by outcome. Numbers of shops may still grow."""
+    """What is counted: by shop, of tokens, of connections, by code, by outcome, of the log.
+
+    Numbers of shops may still grow.
+    """
 
     traffic: dict[str, ShopTraffic]
     tokens: TokenMetrics
     connections: ConnectionMetrics
     errors: dict[str, int]
     reloads: dict[str, int]
+    log: LogMetrics
 
 
 def process_now(sources: Sources) -> ProcessNow:
@@ -101,6 +106,7 @@ def counters_now(sources: Sources) -> CountersNow:
         replace(sources.connections),
         dict(sources.traffic.errors),
         dict(sources.process.reloads),
+        replace(sources.log),
     )
 
 

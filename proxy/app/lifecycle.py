@@ -236,6 +236,7 @@ class RunningProxy:
             traffic=self._traffic,
             in_flight=lambda: self.forwarder.in_flight,
             connections=self.connections,
+            log=self._outside.log_metrics,
             redact=self._outside.redact,
             clock=time.monotonic,
         )

@@ -10,6 +10,7 @@ from proxy.config import Config
 from proxy.guards.aliases import hosts_of_platforms, leading_here
 from proxy.guards.names import SystemNames
 from proxy.systemd import Supervisor
+from proxy.telemetry.metrics import LogMetrics
 
 
 class StartError(Exception):
@@ -20,13 +21,14 @@ class StartError(Exception):
 class Outside:
     """The log, who is told of each token (so that the log hides it), name resolution, and who wants to hear from us.
 
-    `redact` takes what the log hides out of a text.
+    `redact` takes what the log hides out of a text. `log_metrics` is counted by who writes the log.
     """
 
     log: FilteringBoundLogger
     conceal: Callable[[str], None]
     redact: Callable[[str], str]
     resolver: AbstractResolver = field(default_factory=SystemNames)
+    log_metrics: LogMetrics = field(default_factory=LogMetrics)
     supervisor: Supervisor = field(default_factory=Supervisor)
 
 

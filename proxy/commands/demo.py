@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -109,7 +109,8 @@ async def _demo_proxy(port: int, *, verbose: bool) -> AsyncIterator[tuple[str, s
             Shop("seoul", "seoul", toss_here, _SELLER),
         )
         redactor = redactor_for(config)
-        with LogWriter(sys.stdout) as writer:
+        with ExitStack() as stack:
+            writer = stack.enter_context(LogWriter(sys.stdout))
             log = make_logger(
                 log_format="console",
                 level="info" if verbose else "error",
@@ -117,15 +118,12 @@ async def _demo_proxy(port: int, *, verbose: bool) -> AsyncIterator[tuple[str, s
                 writer=writer,
                 color=wants_color(sys.stdout, os.environ),
             )
-            undo = route_library_logs(log, level="warning")
-            outside = Outside(log, conceal=concealer(redactor, log), redact=redactor.text)
-            try:
-                async with running(config, outside) as proxy:
-                    assert proxy.admin is not None  # noqa: S101 - for the type checker
-                    host, admin_port = proxy.admin
-                    yield f"http://{proxy.host}:{proxy.port}", f"http://{host}:{admin_port}/status"
-            finally:
-                undo()
+            stack.callback(route_library_logs(log, level="warning"))
+            outside = Outside(log, conceal=concealer(redactor, log), redact=redactor.text, log_metrics=writer.metrics)
+            async with running(config, outside) as proxy:
+                assert proxy.admin is not None  # noqa: S101 - for the type checker
+                host, admin_port = proxy.admin
+                yield f"http://{proxy.host}:{proxy.port}", f"http://{host}:{admin_port}/status"
 
 
 def _moved(platform: Platform, simulator: ShoprenterSimulator | TossSimulator) -> Platform:

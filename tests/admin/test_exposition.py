@@ -10,13 +10,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from proxy.admin.exposition import CONTENT_TYPE, exposition
 from proxy.admin.sources import CountersNow, Glimpse, ProcessNow
 from proxy.telemetry.labels import ShopLabels
-from proxy.telemetry.metrics import ConnectionMetrics, TokenMetrics
+from proxy.telemetry.metrics import ConnectionMetrics, LogMetrics, TokenMetrics
 from proxy.telemetry.traffic import Failure, FinishedRequest, Histogram, Traffic
 from proxy.tokens.status import NOTHING_KNOWN
 from tests.admin.asking import parsed
 from tests.admin.shops import GOOD, PROCESS, REFUSED
 
-NOTHING = CountersNow({}, TokenMetrics(), ConnectionMetrics(), {}, {})
+NOTHING = CountersNow({}, TokenMetrics(), ConnectionMetrics(), {}, {}, LogMetrics())
 # Name, type, labels (those of a histogram's buckets apart).
 NAMES = {
     ("requests", "counter", ("shop", "method", "status")),
@@ -38,6 +38,8 @@ NAMES = {
     ("client_connections_refused", "counter", ()),
     ("client_connections_displaced", "counter", ()),
     ("failed_handshakes", "counter", ()),
+    ("log_lines", "counter", ()),
+    ("log_lines_lost", "counter", ()),
     ("unauthorized", "counter", ("shop", "reaction")),
     ("token_waits", "counter", ()),
     ("token_wait_seconds", "counter", ()),
@@ -71,7 +73,7 @@ def counters() -> CountersNow:
     tokens.requests.update({("demo", "granted"): 2, ("*", "refused"): 1})
     tokens.unauthorized["demo", "replace"] = 4
     connections = ConnectionMetrics(open=5, refused=6, displaced=7, failed_handshakes=8)
-    return CountersNow(traffic.shops, tokens, connections, dict(traffic.errors), {"successful": 1})
+    return CountersNow(traffic.shops, tokens, connections, dict(traffic.errors), {"successful": 1}, LogMetrics(9, 10))
 
 
 def text(process: ProcessNow, shops: list[Glimpse], counted: CountersNow) -> bytes:

@@ -9,7 +9,7 @@ from proxy.errors import TokenRefused
 from proxy.guards.pacing import Pacer
 from proxy.guards.slots import PacingPolicy
 from proxy.platforms.shop import Shops
-from proxy.telemetry.metrics import ConnectionMetrics, PacingMetrics, ProcessMetrics
+from proxy.telemetry.metrics import ConnectionMetrics, LogMetrics, PacingMetrics, ProcessMetrics
 from proxy.telemetry.traffic import FinishedRequest, Traffic
 from proxy.tokens.endpoint import TokenRequest, token_request
 from tests.admin.asking import with_wildcard
@@ -39,6 +39,7 @@ class Counted:
             traffic=self.traffic,
             in_flight=lambda: 0,
             connections=ConnectionMetrics(),
+            log=LogMetrics(),
             redact=str,
             clock=lambda: self.now,
         )
