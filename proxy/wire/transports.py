@@ -6,30 +6,35 @@ Rules: the transports of one connection are all of one kind, also where TLS is b
 """
 
 import asyncio
+import sys
 from collections.abc import Callable
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, Final
+
+_REPLACED: Final = frozenset(("create_connection", "start_tls"))
 
 
 def upstream_loop(loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop:
     """Return what makes connections to upstreams on this loop: it itself, or what stands for it."""
-    if not type(loop).__module__.startswith("uvloop"):
-        return loop
-    try:
-        import aiofastnet  # noqa: PLC0415 - it may not be there
-    except ImportError:
-        return loop
-    return _With(loop, create_connection=aiofastnet.create_connection, start_tls=aiofastnet.start_tls)  # type: ignore[return-value]  # - it is one to whoever asks
+    on_uvloop = type(loop).__module__.startswith("uvloop")
+    return _Fast(loop) if on_uvloop and _is_installed() else loop  # type: ignore[return-value]  # - it is one to whoever asks
 
 
-class _With:
-    """A loop with some of its methods replaced by functions that take it."""
+def _is_installed() -> bool:
+    known = sys.modules.get("aiofastnet", ...)
+    return find_spec("aiofastnet") is not None if known is ... else known is not None
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, **functions: Callable[..., Any]) -> None:
+
+class _Fast:
+    """A loop whose connections are aiofastnet's. That is imported with the first one: it is three megabytes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._functions = functions
 
     def __getattr__(self, name: str) -> Any:
-        function = self._functions.get(name)
-        if function is None:
+        if name not in _REPLACED:
             return getattr(self._loop, name)
+        import aiofastnet  # noqa: PLC0415 - see above
+
+        function: Callable[..., Any] = getattr(aiofastnet, name)
         return lambda *arguments, **options: function(self._loop, *arguments, **options)
