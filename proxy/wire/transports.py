@@ -7,7 +7,6 @@ Rules: the transports of one connection are all of one kind, also where TLS is b
 
 import asyncio
 import sys
-from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -36,5 +35,5 @@ class _Fast:
             return getattr(self._loop, name)
         import aiofastnet  # noqa: PLC0415 - see above
 
-        function: Callable[..., Any] = getattr(aiofastnet, name)
+        function: Any = getattr(aiofastnet, name)
         return lambda *arguments, **options: function(self._loop, *arguments, **options)
