@@ -73,7 +73,6 @@ def _of_process(process: ProcessNow, counters: CountersNow) -> Iterator["Metric"
             connections.displaced,
         ),
         ("failed_handshakes", "Connections on which TLS did not come about.", connections.failed_handshakes),
-        ("log_lines", "Lines of the log that were written.", counters.log.written),
         ("log_lines_lost", "Lines of the log that nobody took in time.", counters.log.lost),
     ):
         yield CounterMetricFamily(PREFIX + name, words, value=count)
