@@ -50,7 +50,6 @@ def _of_process(process: ProcessNow, counters: CountersNow) -> Iterator[str]:
             connections.displaced,
         ),
         ("failed_handshakes_total", "Connections on which TLS did not come about.", connections.failed_handshakes),
-        ("log_lines_total", "Lines of the log that were written.", counters.log.written),
         ("log_lines_lost_total", "Lines of the log that nobody took in time.", counters.log.lost),
     ):
         yield _head(name, "counter", words) + _sample(name, count)

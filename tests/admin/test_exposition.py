@@ -38,7 +38,6 @@ NAMES = {
     ("client_connections_refused", "counter", ()),
     ("client_connections_displaced", "counter", ()),
     ("failed_handshakes", "counter", ()),
-    ("log_lines", "counter", ()),
     ("log_lines_lost", "counter", ()),
     ("unauthorized", "counter", ("shop", "reaction")),
     ("token_waits", "counter", ()),
