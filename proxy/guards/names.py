@@ -159,8 +159,8 @@ class SystemNames(AbstractResolver):
         return lookup
 
     def _drop(self, lookup: _Lookup) -> None:
-        if self._waiting.pop(lookup.host, None):
-            del self._lookups[lookup.host]
+        if self._waiting.get(lookup.host) is lookup:  # and not a later one, which others wait for
+            del self._waiting[lookup.host], self._lookups[lookup.host]
 
     def _has_thread_for(self, lookup: _Lookup) -> bool:
         return self._running[lookup.domain] < _AT_ONCE - self._running.total()

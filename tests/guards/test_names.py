@@ -269,6 +269,25 @@ async def test_lookups_that_nobody_waits_for_any_more_are_dropped() -> None:
         assert not system._waiting
 
 
+async def test_who_gives_up_late_takes_the_lookup_of_another_from_nobody() -> None:
+    async with server() as here:
+        system = resolver(here, answer_within=1.0)
+        running = [asyncio.create_task(outcome(system, f"{number}.api.silent")) for number in range(16)]
+        await asyncio.to_thread(here.until_asked, 16)
+        first = asyncio.create_task(outcome(system, "last.api.silent"))
+        await asyncio.sleep(0)
+        here.now += 1.0
+        other = asyncio.create_task(outcome(system, "other.api.silent"))  # drops the one that has waited long enough
+        await asyncio.sleep(0.5)
+        again = asyncio.create_task(outcome(system, "last.api.silent"))
+        await first
+
+        assert "last.api.silent" in system._waiting
+        here.answers.set()
+        assert await again == "93.184.216.34"
+        await asyncio.gather(*running, other)
+
+
 async def test_a_system_without_threads_finds_nothing_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
