@@ -104,9 +104,9 @@ async def test_all_who_want_a_name_share_a_lookup_and_who_leaves_ends_it_for_nob
 
 
 @pytest.mark.parametrize(
-    ("says", "good_for"), [(FOUND, 60.0), (UNKNOWN, 2.0), (TROUBLE, 2.0), (UnicodeError("label too long"), 2.0)]
+    ("says", "good_for"), [(FOUND, 30.0), (UNKNOWN, 2.0), (TROUBLE, 2.0), (UnicodeError("label too long"), 2.0)]
 )
-async def test_what_was_found_is_good_for_a_minute_and_that_nothing_was_for_two_seconds(
+async def test_what_was_found_is_good_for_half_a_minute_and_that_nothing_was_for_two_seconds(
     says: list[Address] | Exception, good_for: float
 ) -> None:
     async with server() as here:
