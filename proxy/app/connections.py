@@ -18,7 +18,7 @@ from proxy.guards.names import SystemNames
 from proxy.threads import in_thread
 from proxy.tokens.endpoint import TokenEndpoint
 from proxy.wire.pool import Pool
-from proxy.wire.transports import upstream_loop
+from proxy.wire.transports import fast_loop
 
 _User = TypeVar("_User")
 
@@ -43,7 +43,7 @@ class Connections:
                 limit=0, ssl=tls, resolver=addresses, use_dns_cache=False, force_close=True, loop=loop
             )
 
-        self.connectors = {each: connector(upstream_loop(loop), allow_private=each) for each in (False, True)}
+        self.connectors = {each: connector(fast_loop(loop), allow_private=each) for each in (False, True)}
         self.pools = {each: Pool(loop.time) for each in (False, True)}
         self.sessions = {
             each: aiohttp.ClientSession(

@@ -20,6 +20,7 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.certificate import CertificateFiles, UnusableCertificate, not_in_use, read, server_context
 from proxy.tasks import BackgroundTasks
+from proxy.wire.transports import fast_loop
 
 _LOOK_EVERY: Final = 5.0  # seconds
 _TLS_HANDSHAKE: Final = b"\x16"  # the first byte of a TLS connection (RFC 8446 §5.1, ContentType)
@@ -138,7 +139,7 @@ class TlsDoor(asyncio.Protocol):
         try:
             async with asyncio.timeout(self._timeout):
                 speaks_tls = await _first_byte(client) == _TLS_HANDSHAKE
-                await asyncio.get_running_loop().connect_accepted_socket(
+                await fast_loop(asyncio.get_running_loop()).connect_accepted_socket(
                     lambda: self._connection,
                     client,
                     ssl=self._tls.context if speaks_tls else None,

@@ -17,7 +17,7 @@ from proxy.wire.body import RequestBody
 from proxy.wire.dialing import Destination, Dialer
 from proxy.wire.incoming import Incoming
 from proxy.wire.pool import Pool
-from proxy.wire.transports import upstream_loop
+from proxy.wire.transports import fast_loop
 from tests.peers import CHUNKED, Connection, answering, chunked, request, response, serving
 from tests.proxies import whole_path
 from tests.streams import body_stream
@@ -73,7 +73,7 @@ class Caller:
 @contextlib.asynccontextmanager
 async def calling(port: int, *, read_timeout: float = 10.0) -> AsyncIterator[Caller]:
     tasks, caller = BackgroundTasks(), Caller(port)
-    loop = upstream_loop(asyncio.get_running_loop())
+    loop = fast_loop(asyncio.get_running_loop())
     connector = aiohttp.TCPConnector(limit=0, force_close=True, loop=loop)
     pool = Pool(lambda: caller.now)
     async with asyncio.timeout(20), connector:

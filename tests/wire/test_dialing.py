@@ -16,7 +16,7 @@ from proxy.forwarding.fields import answer_fields
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.secret import Secret
 from proxy.wire.dialing import Destination, Dialer
-from proxy.wire.transports import upstream_loop
+from proxy.wire.transports import fast_loop
 from proxy.wire.upstream_connection import UpstreamConnection
 from tests.egress import certified, tunnelling
 from tests.names import Names
@@ -62,7 +62,7 @@ async def dialing(
         force_close=True,
         resolver=resolver or Names("127.0.0.1"),
         ssl=tls or ssl.create_default_context(),
-        loop=upstream_loop(asyncio.get_running_loop()),
+        loop=fast_loop(asyncio.get_running_loop()),
     )
     async with asyncio.timeout(20), connector:
         yield Dialing(connector, within)

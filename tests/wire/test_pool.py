@@ -14,7 +14,7 @@ from proxy.platforms.egress_proxy import EgressProxy
 from proxy.wire import pool as module
 from proxy.wire.dialing import Destination, Dialer
 from proxy.wire.pool import Pool
-from proxy.wire.transports import upstream_loop
+from proxy.wire.transports import fast_loop
 from proxy.wire.upstream_connection import UpstreamConnection
 from tests.peers import Connection, Peer, serving
 
@@ -80,7 +80,7 @@ class Kept:
 @asynccontextmanager
 async def keeping() -> AsyncIterator[Kept]:
     api = Api()
-    loop = upstream_loop(asyncio.get_running_loop())
+    loop = fast_loop(asyncio.get_running_loop())
     connector = aiohttp.TCPConnector(limit=0, force_close=True, loop=loop)
     async with asyncio.timeout(20), serving(api) as peer, connector:
         kept = Kept(api, peer, Dialer(connector, answer_fields(), timeout=5.0))

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from proxy.wire.sockets import reset, unsent
-from proxy.wire.transports import upstream_loop
+from proxy.wire.transports import fast_loop
 
 SMALL_BUFFER = 1 << 14  # bytes, of the system
 
@@ -117,7 +117,7 @@ async def test_what_has_ended_can_be_reset_without_harm() -> None:
 
 
 async def test_upstream_transports_can_be_reset_too() -> None:
-    loop = upstream_loop(asyncio.get_running_loop())
+    loop = fast_loop(asyncio.get_running_loop())
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
         transport, told = await loop.create_connection(Told, *listening.getsockname())

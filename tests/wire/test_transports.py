@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trustme
 
-from proxy.wire.transports import upstream_loop
+from proxy.wire.transports import fast_loop
 from tests.egress import certified
 from tests.peers import Connection, answering, request, response, serving
 
@@ -39,19 +39,19 @@ async def test_on_uvloop_others_make_the_connections_and_elsewhere_the_loop() ->
     loop = asyncio.get_running_loop()
     on_uvloop = type(loop).__module__.startswith("uvloop")
 
-    assert (upstream_loop(loop) is not loop) is on_uvloop
+    assert (fast_loop(loop) is not loop) is on_uvloop
 
 
 async def test_without_aiofastnet_the_loop_makes_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "aiofastnet", None)
     loop = asyncio.get_running_loop()
 
-    assert upstream_loop(loop) is loop
+    assert fast_loop(loop) is loop
 
 
 async def test_all_else_is_the_loops_own() -> None:
     loop = asyncio.get_running_loop()
-    other = upstream_loop(loop)
+    other = fast_loop(loop)
 
     assert loop.time() <= other.time() <= loop.time()
     assert other.is_running()
@@ -68,7 +68,7 @@ async def test_much_goes_over_them_both_ways(tls: bool) -> None:
     AUTHORITY.configure_trust(context)
     options: dict[str, Any] = {"ssl": context, "server_hostname": "api.example"} if tls else {}
     answer = response(b"x" * MUCH)
-    loop = upstream_loop(asyncio.get_running_loop())
+    loop = fast_loop(asyncio.get_running_loop())
     async with asyncio.timeout(20), serving(answering(answer), certificate) as peer:
         transport, told = await loop.create_connection(Told, "127.0.0.1", peer.port, **options)
         transport.write(request(b"POST", body=b"y" * MUCH))
@@ -87,7 +87,7 @@ async def test_an_end_is_told_from_a_reset(how: str) -> None:
     async def ending(connection: Connection) -> None:
         connection.close() if how == "close" else connection.reset()
 
-    loop = upstream_loop(asyncio.get_running_loop())
+    loop = fast_loop(asyncio.get_running_loop())
     async with asyncio.timeout(20), serving(ending) as peer:
         _, told = await loop.create_connection(Told, "127.0.0.1", peer.port)
         error = await told.lost
@@ -96,7 +96,7 @@ async def test_an_end_is_told_from_a_reset(how: str) -> None:
 
 
 async def test_the_socket_can_be_asked_and_does_not_wait_to_gather_writes() -> None:
-    loop = upstream_loop(asyncio.get_running_loop())
+    loop = fast_loop(asyncio.get_running_loop())
     async with asyncio.timeout(20), serving(answering(response())) as peer:
         transport, told = await loop.create_connection(Told, "127.0.0.1", peer.port)
         own = transport.get_extra_info("socket")
