@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # they send (nginx has the same times, lingering_timeout and lingering_time).
 _LINGER: Final = 5.0  # seconds
 _LINGER_AT_MOST: Final = 30.0
+_HIGH_WATER: Final = 1 << 14  # bytes of answers that wait for the client here; the rest waits where it comes from
 
 
 class ClientConnection(asyncio.BufferedProtocol):
@@ -41,9 +42,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.watch = ClientWatch(server.limits, self.loop.time())
         self.transport: asyncio.Transport | None = None
         self.task: asyncio.Task[None] | None = None
-        self.remote = ""
+        self.remote, self.secure = "", False
         self.note: Any = None  # what who serves the requests wants to remember of it
-        self.secure = False
         self._drop: Callable[[], object] | None = None
         self._look_timer: asyncio.TimerHandle | None = None
         self._reader = RequestReader(self, server.request_fields)
@@ -52,8 +52,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._waiting_since: float | None = None  # for a request
         self._requests = 0
         self.can_write: asyncio.Future[None] | None = None  # to come, while the client has enough to read
-        self._listening = True
-        self._lingers = False
+        self._listening, self._lingers = True, False
         self._heard_at = 0.0
 
     # Its place among the connections
@@ -87,6 +86,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             wire.abort()
             return
         self._drop = wire.abort  # no longer what ended the handshake
+        wire.set_write_buffer_limits(high=_HIGH_WATER)
         self.secure = wire.get_extra_info("sslcontext") is not None
         self._waiting_since = self.loop.time()
         self.task = self.server.entered(self, self._serve())
@@ -105,7 +105,8 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where to put what comes: one place for all connections, since it is taken from there at once."""
-        return self.server.read_buffer
+        to_be_kept = self._reader.serving and self._reader.body is None
+        return self.server.small_read_buffer if to_be_kept else self.server.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what came."""
@@ -186,7 +187,11 @@ class ClientConnection(asyncio.BufferedProtocol):
                 (request, error), self._ready = self._ready, None
                 self._waiting_since = None
                 self._requests += 1
-                kept = await (server.handle(request) if error is None else server.refuse(request, error))
+                serving = server.handle(request) if error is None else server.refuse(request, error)
+                del request, error  # the head may be large, and the answer take long
+                kept = await serving
+                if self._reader.last is None:
+                    self.note = None  # so is what may be noted of it
                 if kept:
                     self._waiting_since = self.loop.time()
                     self._reader.next()
@@ -286,11 +291,8 @@ class ClientConnection(asyncio.BufferedProtocol):
             case Overdue.REQUEST:
                 wire.close()
             case Overdue.BODY if body is not None:
-                body.fail(
-                    RequestTimeout(
-                        f"Less than {limits.due:g} bytes of the request body arrived in {limits.rate_window:g} seconds."
-                    )
-                )
+                slow = f"Less than {limits.due:g} bytes of the request body arrived in {limits.rate_window:g} seconds."
+                body.fail(RequestTimeout(slow))
             case Overdue.READING:
                 reset(wire)
                 return
