@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy.errors import AccessError, Problem, ProxyError
+from proxy.errors import AccessError, ProxyError
 from proxy.forwarding.route import Route
 from proxy.forwarding.site import Site
 from proxy.forwarding.target import Target
@@ -135,17 +135,6 @@ class Exchange:
             "inner_code": inner_code(self.beginning),
             "why": _NOT_PERMITTED,
         }
-
-    def write(self, answer: Problem) -> None:
-        """Write an answer of the proxy's own. Raises `ConnectionResetError` if the client is gone."""
-        self.response.start(
-            answer.status,
-            answer.reason,
-            b"".join([name + b": " + value + b"\r\n" for name, value in answer.headers]),
-            length=b"%d" % len(answer.body),
-            first=b"" if self.request.method == "HEAD" else answer.body,
-            complete=True,
-        )
 
 
 def inner_code(body: bytes) -> int | None:

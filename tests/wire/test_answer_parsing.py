@@ -5,11 +5,11 @@ from typing import Final
 
 import pytest
 
-from tests.peers import Answer, Connection, answering, closing, request, response
+from tests.peers import DATE, Answer, Connection, answering, closing, request, response
 from tests.proxies import whole_path
 
 BODY = b"\r\n\r\nok"
-OK = b"HTTP/1.1 200 OK\r\n"
+OK = b"HTTP/1.1 200 OK\r\n" + DATE
 MAX_HEAD: Final = 1 << 16  # bytes, the line and the empty line included
 
 
@@ -81,9 +81,9 @@ ODD: Final = {
         b"A: b\r\nA: d\r\n",
     ),
     "bytes outside ASCII in a value": (OK + b"A: b\xe9\r\nContent-Length: 2" + BODY, b"A: b\xe9\r\n"),
-    "no reason": (b"HTTP/1.1 200 \r\nA: b\r\nContent-Length: 2" + BODY, b"A: b\r\n"),
-    "HTTP/1.0": (b"HTTP/1.0 200 OK\r\nA: b\r\nContent-Length: 2" + BODY, b"A: b\r\n"),
-    "LF alone": (b"HTTP/1.1 200 OK\nA: b\nContent-Length: 2\n\nok", b"A: b\r\n"),
+    "no reason": (b"HTTP/1.1 200 \r\n" + DATE + b"A: b\r\nContent-Length: 2" + BODY, b"A: b\r\n"),
+    "HTTP/1.0": (b"HTTP/1.0 200 OK\r\n" + DATE + b"A: b\r\nContent-Length: 2" + BODY, b"A: b\r\n"),
+    "LF alone": (b"HTTP/1.1 200 OK\n" + DATE + b"A: b\nContent-Length: 2\n\nok", b"A: b\r\n"),
     "an empty line before it": (b"\r\n" + OK + b"A: b\r\nContent-Length: 2" + BODY, b"A: b\r\n"),
     "oddities of an interim answer": (
         b"HTTP/1.1 103 Hints\r\nLink : <a>\r\n@: b\r\n\r\n" + OK + b"A: b\r\nContent-Length: 2" + BODY,
@@ -107,7 +107,7 @@ async def test_an_answer_that_is_only_odd_reaches_the_client_as_it_is_meant(what
 
     reason = b"" if what == "no reason" else b"OK"
     for answer in answers:
-        assert answer.head == b"HTTP/1.1 200 " + reason + b"\r\n" + fields + b"Content-Length: 2\r\n\r\n"
+        assert answer.head == b"HTTP/1.1 200 " + reason + b"\r\n" + DATE + fields + b"Content-Length: 2\r\n\r\n"
         assert answer.body == b"ok"
     assert path.api.connections == (2 if what == "HTTP/1.0" else 1)
 
@@ -208,7 +208,7 @@ async def test_a_flood_of_interim_answers_reaches_no_client_and_costs_none_the_a
         client.start_reading()
         rest, orderly = await client.read_to_end()
 
-    assert rest == b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nfinal"
+    assert rest == b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: 5\r\nConnection: close\r\n\r\nfinal"
     assert orderly
 
 
