@@ -103,11 +103,25 @@ def _of_requests(counters: CountersNow) -> Iterator["Metric"]:
         ("response_body_bytes", "Bytes of response bodies.", [(shop, each.bytes_out) for shop, each in traffic]),
         ("upstream_attempts", "Requests to the platform.", [(shop, each.attempts) for shop, each in traffic]),
         ("throttled", "429 answers of the platform.", [(shop, each.throttled) for shop, each in traffic]),
+        (
+            "dropped_fields",
+            "Header fields of the platform with impossible names.",
+            [(shop, each.dropped_fields) for shop, each in traffic],
+        ),
     ):
         counter = CounterMetricFamily(PREFIX + name, words, labels=["shop"])
         for shop, value in values:
             counter.add_metric([shop], value)
         yield counter
+    inner = CounterMetricFamily(
+        PREFIX + "batch_parts_failed",
+        "Calls in batches that the platform answered 401 or 429.",
+        labels=["shop", "status"],
+    )
+    for shop, numbers in traffic:
+        for part, count in numbers.inner.items():
+            inner.add_metric([shop, str(part)], count)
+    yield inner
     for name, words, histograms in (
         (
             "request_duration_seconds",

@@ -28,6 +28,7 @@ from proxy.forwarding.exchange import Exchange
 from proxy.forwarding.fields import check_for_loop, request_id
 from proxy.forwarding.preparing import is_last_recipient, prepare
 from proxy.forwarding.relay import relay
+from proxy.forwarding.restricting import check_target
 from proxy.forwarding.route import Route
 from proxy.forwarding.site import Site
 from proxy.forwarding.target import call_segment
@@ -130,6 +131,8 @@ class Forwarder:
         route = exchange.route = site.routes.find(target.shop)
         if route is None:
             raise UnknownShop(f"There is no shop '{target.shop}' here.")
+        if client is not None and client.methods is not None:
+            check_target(target.rest, route.shop.platform)
         if route.api_urls:
             base = site.addressing.base(request, site.hop, target)
             exchange.links = site.links.find(route.shop.key, route.api_urls, route.base_path, base)

@@ -11,10 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import UpstreamProtocolError
+from proxy.forwarding.batches import BatchAnswer
 from proxy.forwarding.challenges import ask_as_this_proxy
 from proxy.forwarding.exchange import Exchange
 from proxy.forwarding.upstream import UpstreamResponse
-from proxy.links.answers import ANSWER_FIELDS, Edit, added_fields, edit_of, edited_field
+from proxy.links.answers import ANSWER_FIELDS, UNTOUCHED, Edit, added_fields, edit_of, edited_field
 from proxy.links.body_editor import BodyEditor
 from proxy.links.shop_links import ShopLinks
 from proxy.links.unpacking import BrokenEncoding
@@ -37,39 +38,19 @@ async def relay(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks |
     if answer.status == 401 or b"www-authenticate" in answer.head.first:
         assert exchange.route is not None  # noqa: S101 - for the type checker
         ask_as_this_proxy(answer.head, answer.status, exchange.route.shop.key)
-    if links is None:
-        if (
-            answer.content is not None and not exchange.newly_not_permitted
-        ):  # the ordinary case, with nothing to wait for
-            exchange.response.start(
-                answer.status,
-                answer.reason,
-                answer.head.passing,
-                length=None if answer.length is None else answer.head.first.get(b"content-length"),
-                first=answer.content,
-                complete=True,
-                dated=b"date" in answer.head.first,
-            )
-        else:
-            await _pass(exchange, answer, _announced(answer))
-        return
-    edit = edit_of(answer.status, answer.head.values, exchange.request.head.values)
-    if edit.passes or exchange.request.method == "HEAD" or answer.status == 304:
+    edit = UNTOUCHED if links is None else edit_of(answer.status, answer.head.values, exchange.request.head.values)
+    if exchange.request.method == "POST" and _is_batch(exchange):
+        exchange.batch = BatchAnswer(b"" if edit.unpack else b", ".join(answer.head.values(b"content-encoding")))
+    if links is not None:
+        if not (edit.passes or exchange.request.method == "HEAD" or answer.status == 304):
+            await _pass_edited(exchange, answer, links, edit)
+            return
         _edit_head(answer.head, links, edit, changed=edit.rewrite)
-        await _pass(exchange, answer, _announced(answer) if edit.passes else None)
-    else:
-        await _pass_edited(exchange, answer, links, edit)
-
-
-def _announced(answer: UpstreamResponse) -> bytes | None:
-    """Return the length that the answer announces, if it does."""
-    return None if answer.length is None or answer.length < 0 else answer.head.first.get(b"content-length")
-
-
-async def _pass(exchange: Exchange, answer: UpstreamResponse, length: bytes | None) -> None:
-    """Send the answer with its body as it is."""
     body = answer.body
-    if body is None:
+    # Whether a length was announced; that of a body which may be edited is not known.
+    known = (links is None or edit.passes) and answer.length is not None and answer.length >= 0
+    length = answer.head.first[b"content-length"] if known else None
+    if body is None:  # the ordinary case, with nothing to wait for
         _start(exchange, answer, answer.content or b"", length=length, complete=True)
         return
     first = body.read_nowait()
@@ -77,6 +58,11 @@ async def _pass(exchange: Exchange, answer: UpstreamResponse, length: bytes | No
     _start(exchange, answer, first, length=length, complete=complete)
     if not complete:
         await _pass_rest(exchange, body)
+
+
+def _is_batch(exchange: Exchange) -> bool:
+    route, target = exchange.route, exchange.target
+    return route is not None and target is not None and route.shop.platform.is_batch(target.rest)
 
 
 async def _pass_edited(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks, edit: Edit) -> None:
