@@ -1,4 +1,4 @@
-"""The errors of the proxy, and the one map from an error to an HTTP answer.
+"""The errors of the proxy.
 
     ProxyError
     ├── RequestError               the client's request can't be served
@@ -29,18 +29,13 @@
 
 Rules: `detail` is a sentence written in this project for the client to read; it never holds text of another exception
 and never a secret. What only the operator may see is the `reason`, which goes into the log and never into the answer.
-The answer is a problem document (RFC 9457) with a stable `code`, and carries `Proxy-Status` (RFC 9209), so that a
-caller can tell it from an answer of the platform.
+The answer (`forwarding/problems.py`) has a stable `code`, and carries `Proxy-Status` (RFC 9209), so that a caller can
+tell it from an answer of the platform.
 """
 
-import json
-import math
-from dataclasses import dataclass
-from http import HTTPStatus
 from typing import ClassVar
 
 PROXY_NAME = b"shop-auth-proxy"
-_TYPE_PREFIX = "urn:problem-type:shop-auth-proxy:"
 
 
 class ProxyError(Exception):
@@ -137,9 +132,10 @@ class AccessError(RequestError):
 
 class ClientUnauthenticated(AccessError):
     status, code, title = 401, "client_unauthenticated", "This proxy asks for credentials of its own"
-    # A field for each challenge: clients that know one scheme alone find it so (RFC 9110 §11.6.1 warns of lists).
+    # A field for each challenge: clients that know one scheme alone find it so (RFC 9110 §11.6.1 warns of lists). What
+    # letters outside ASCII are sent as, a client decides, but some ask (RFC 7617 §2.1).
     fields = (
-        (b"WWW-Authenticate", b'Basic realm="%s"' % PROXY_NAME),
+        (b"WWW-Authenticate", b'Basic realm="%s", charset="UTF-8"' % PROXY_NAME),
         (b"WWW-Authenticate", b'Bearer realm="%s"' % PROXY_NAME),
     )
 
@@ -229,35 +225,3 @@ class PrivateAddressError(OSError):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.strerror = message  # the part of an OSError that aiohttp passes on
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """An answer of the proxy itself, ready to be written: status, reason phrase, header fields in order, body."""
-
-    status: int
-    reason: bytes
-    headers: tuple[tuple[bytes, bytes], ...]
-    body: bytes
-
-
-def problem(error: ProxyError, *, request_id: str) -> Problem:
-    """Return the HTTP answer for `error`, as a problem document (RFC 9457 §3)."""
-    document = {
-        "type": _TYPE_PREFIX + error.code,
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "code": error.code,
-        "request_id": request_id,
-    }
-    body = json.dumps(document).encode()
-    headers: tuple[tuple[bytes, bytes], ...] = (
-        (b"Content-Type", b"application/problem+json"),
-        (b"Cache-Control", b"no-store"),
-        (b"Proxy-Status", b"%s; error=%s" % (PROXY_NAME, error.proxy_status.encode())),
-        *error.fields,
-    )
-    if error.retry_after is not None:
-        headers += ((b"Retry-After", b"%d" % max(math.ceil(round(error.retry_after, 3)), 1)),)
-    return Problem(error.status, HTTPStatus(error.status).phrase.encode(), headers, body)

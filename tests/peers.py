@@ -275,9 +275,12 @@ def chunked(*chunks: bytes) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
 
 
-def response(body: bytes = b"{}", *, status: bytes = b"200 OK", fields: bytes = b"") -> bytes:
-    """An HTTP response with a length; `fields` are whole lines, each with its CRLF."""
-    return b"HTTP/1.1 %s\r\n%sContent-Length: %d\r\n\r\n%s" % (status, fields, len(body), body)
+DATE = b"Date: Tue, 07 Jul 2026 10:00:00 GMT\r\n"  # what an answer tells the client of its time, as it came
+
+
+def response(body: bytes = b"{}", *, status: bytes = b"200 OK", fields: bytes = b"", date: bytes = DATE) -> bytes:
+    """An HTTP response with a length; `fields` are whole lines, each with its CRLF, and so is `date`."""
+    return b"HTTP/1.1 %s\r\n%s%sContent-Length: %d\r\n\r\n%s" % (status, fields, date, len(body), body)
 
 
 def token_response(token: str = "token-1", expires_in: int = 3600) -> bytes:

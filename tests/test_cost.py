@@ -40,9 +40,7 @@ async def calls_of(client: RawClient, sent: bytes) -> Counter[str]:
 
 
 async def test_an_ordinary_call_runs_no_more_of_our_own_code_than_is_written_down() -> None:
-    api = answering(
-        response(b"{}" * 1000, fields=b"Content-Type: application/json\r\nDate: x\r\nConnection: keep-alive\r\n")
-    )
+    api = answering(response(b"{}" * 1000, fields=b"Content-Type: application/json\r\nConnection: keep-alive\r\n"))
     async with whole_path(api, clients=CLIENTS, server=ServerConfig(port=0)) as path, path.connect() as client:
         for _ in range(3):  # the token is fetched, the connection made, the lines of the heads learned
             await client.ask(request(fields=AUTHORIZED))

@@ -22,11 +22,13 @@ from proxy.errors import (
     TooManyFailures,
     UpstreamError,
     UpstreamTimeout,
-    problem,
 )
+from proxy.forwarding import problems
+from proxy.forwarding.problems import Problem
 
 DETAIL = "A sentence for the client, with a 'quote', a \"double\" one and a \\."
 REASON = "what only the operator may see"
+FORM = b"application/problem+json"
 
 # RFC 9209 §2.3, the types that a proxy can come upon here.
 PROXY_ERROR_TYPES = """
@@ -51,6 +53,10 @@ MAKERS: dict[type[ProxyError], list[Callable[[], ProxyError]]] = {
 }
 
 
+def problem(error: ProxyError) -> Problem:
+    return problems.problem(error, request_id="id-1", form=FORM)
+
+
 def subclasses(kind: type[ProxyError]) -> Iterator[type[ProxyError]]:
     for subclass in kind.__subclasses__():
         if subclass.__module__.startswith("proxy."):
@@ -72,20 +78,21 @@ EACH = [pytest.param(error, id=f"{kind.__name__}-{error.status}") for kind in KI
 
 @pytest.mark.parametrize("error", EACH)
 def test_every_error_becomes_a_problem_document(error: ProxyError) -> None:
-    answer = problem(error, request_id="id-1")
+    answer = problem(error)
 
     assert json.loads(answer.body) == {
         "type": f"urn:problem-type:shop-auth-proxy:{error.code}",
         "title": error.title,
         "status": answer.status,
         "detail": DETAIL,
+        "message": DETAIL,
         "code": error.code,
         "request_id": "id-1",
     }
     assert answer.status == error.status
     assert answer.reason.decode() == HTTPStatus(error.status).phrase
     assert answer.headers == (
-        (b"Content-Type", b"application/problem+json"),
+        (b"Content-Type", FORM),
         (b"Cache-Control", b"no-store"),
         (b"Proxy-Status", b"shop-auth-proxy; error=" + error.proxy_status.encode()),
         *error.fields,
@@ -105,7 +112,7 @@ def test_every_error_says_what_it_is(error: ProxyError) -> None:
 
 @pytest.mark.parametrize("error", EACH)
 def test_the_reason_is_never_in_the_answer(error: ProxyError) -> None:
-    answer = problem(error, request_id="id-1")
+    answer = problem(error)
 
     assert REASON not in repr(answer)
     assert REASON not in str(error)
@@ -154,7 +161,7 @@ def test_a_code_keeps_the_statuses_that_callers_rely_on(code: str, statuses: lis
 
 
 def test_an_answer_is_ascii_whatever_its_detail() -> None:
-    answer = problem(BadTarget("Not /<shop>/…\r\n"), request_id="id-1")
+    answer = problem(BadTarget("Not /<shop>/…\r\n"))
 
     assert answer.body.isascii()
     assert b"\r" not in answer.body
@@ -162,8 +169,8 @@ def test_an_answer_is_ascii_whatever_its_detail() -> None:
 
 
 def test_one_error_can_name_a_proxy_status_of_its_own_without_changing_the_next() -> None:
-    answer = problem(UpstreamTimeout(DETAIL, proxy_status="connection_timeout"), request_id="id-1")
-    next_answer = problem(UpstreamTimeout(DETAIL), request_id="id-1")
+    answer = problem(UpstreamTimeout(DETAIL, proxy_status="connection_timeout"))
+    next_answer = problem(UpstreamTimeout(DETAIL))
 
     assert answer.headers[-1] == (b"Proxy-Status", b"shop-auth-proxy; error=connection_timeout")
     assert next_answer.headers[-1] == (b"Proxy-Status", b"shop-auth-proxy; error=http_response_timeout")
@@ -177,16 +184,16 @@ def test_one_error_can_name_a_proxy_status_of_its_own_without_changing_the_next(
 def test_an_error_that_passes_says_in_how_many_whole_seconds_to_try_again(
     kind: type[ProxyError], retry_after: float, value: bytes
 ) -> None:
-    answer = problem(kind(DETAIL, retry_after=retry_after), request_id="id-1")
+    answer = problem(kind(DETAIL, retry_after=retry_after))
 
     assert [field for field in answer.headers if field[0] == b"Retry-After"] == [(b"Retry-After", value)]
 
 
 def test_a_401_offers_each_scheme_in_a_field_of_its_own() -> None:
-    answer = problem(ClientUnauthenticated(DETAIL), request_id="id-1")
+    answer = problem(ClientUnauthenticated(DETAIL))
 
     assert [value for name, value in answer.headers if name == b"WWW-Authenticate"] == [
-        b'Basic realm="shop-auth-proxy"',
+        b'Basic realm="shop-auth-proxy", charset="UTF-8"',
         b'Bearer realm="shop-auth-proxy"',
     ]
     assert [kind for kind in KINDS if kind.fields] == [ClientUnauthenticated]
@@ -201,4 +208,4 @@ def test_a_token_that_timed_out_does_not_change_the_next_answer() -> None:
 def test_retry_after_is_not_rounded_up_for_the_sake_of_a_nanosecond() -> None:
     error = TokenUnavailable("down", retry_after=60.0000000001)
 
-    assert dict(problem(error, request_id="r").headers)[b"Retry-After"] == b"60"
+    assert dict(problem(error).headers)[b"Retry-After"] == b"60"

@@ -65,6 +65,7 @@ def nothing_reached_a_platform(path: WholePath) -> bool:
         (bearer(FEED), "feed"),
         (bearer(ERP).replace(b"Authorization: Bearer ", b"AUTHORIZATION:bEARER   "), "erp"),
         (basic("erp", ERP).replace(b"Basic", b"BASIC"), "erp"),
+        (basic("feed", FEED).replace(b"=", b""), "feed"),
     ],
 )
 async def test_right_credentials_pass_and_go_no_further(fields: bytes, name: str) -> None:
@@ -91,6 +92,65 @@ async def test_a_program_that_shows_credentials_only_when_asked_is_asked_and_ser
 
     assert statuses == [401, 200] * 12
     assert len(path.api.received) == 12
+
+
+PASSWORD = "jelszó-és-még-egy"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("digest", [False, True])
+async def test_a_password_with_letters_outside_ascii_is_right_in_either_encoding(encoding: str, digest: bool) -> None:
+    sha = sha256(PASSWORD.encode()).hexdigest()
+    client = ClientConfig(secret_sha256=sha) if digest else ClientConfig(secret=Secret(PASSWORD))
+    encoded = base64.b64encode(f"erp:{PASSWORD}".encode(encoding))
+    async with path_with_clients({"erp": client}) as path:
+        assert (await path.ask(request(fields=b"Authorization: Basic " + encoded + b"\r\n"))).status == 200
+        assert (await path.ask(request(fields=b"Authorization: Basic " + encoded[:-8] + b"\r\n"))).status == 401
+
+
+async def test_a_client_that_is_asked_learns_the_encoding() -> None:
+    async with path_with_clients() as path:
+        answer = await path.ask(request())
+
+    assert answer.values(b"WWW-Authenticate") == [
+        b'Basic realm="shop-auth-proxy", charset="UTF-8"',
+        b'Bearer realm="shop-auth-proxy"',
+    ]
+
+
+# As Ruby and Python write Base64, of which some programs make a header as it is.
+LONG = base64.encodebytes(f"erp:{'x' * 100}".encode()).rstrip()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Authorization: Basic " + LONG + b"\r\nX: 1\r\n",
+        b"Authorization: Basic " + LONG.replace(b"\n", b"\r\n") + b"\r\nX: 1\r\n",
+        b"Authorization: Basic " + LONG.replace(b"\n", b"\r\n ") + b"\r\n",
+        b"X: 1\r\nauthorization: Basic\r\n\t" + LONG[:60] + b"\r\n",
+        b"Authorization: Basic " + LONG[:60] + b"\n\r\nX: 1\r\n",
+    ],
+)
+async def test_base64_over_two_lines_is_told_as_what_it_is(fields: bytes) -> None:
+    async with path_with_clients() as path:
+        answer = await path.ask(request(fields=fields))
+        assert nothing_reached_a_platform(path)
+        assert LONG[:20].decode() not in str(path.proxy.events)
+
+    assert code(answer) == (400, "bad_request")
+    assert json.loads(answer.body)["message"] == (
+        "The Authorization header is broken over two lines: write the Base64 in it without line breaks."
+    )
+
+
+async def test_a_line_end_behind_base64_is_told_too() -> None:
+    async with path_with_clients() as path:
+        answer = await path.ask(request(fields=b"Authorization: Basic " + LONG[:60] + b"\r\n\r\nX: 1\r\n"))
+        assert nothing_reached_a_platform(path)
+
+    assert code(answer) == (400, "bad_request")
+    assert b"such as Base64" in answer.body
 
 
 # Refused

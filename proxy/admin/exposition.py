@@ -78,11 +78,16 @@ def _of_requests(counters: CountersNow) -> Iterator[str]:
         ("response_body_bytes_total", "Bytes of response bodies.", "bytes_out"),
         ("upstream_attempts_total", "Requests to the platform.", "attempts"),
         ("throttled_total", "429 answers of the platform.", "throttled"),
+        ("dropped_fields_total", "Header fields of the platform with impossible names.", "dropped_fields"),
     ):
         yield _head(name, "counter", words)
         sample = f'{PREFIX}{name}{{shop="%s"}} %d\n'
         for shop, numbers in traffic:
             yield sample % (_escaped(shop), getattr(numbers, counted))
+    yield _head("batch_parts_failed_total", "counter", "Calls in batches that the platform answered 401 or 429.")
+    for shop, numbers in traffic:
+        for part, count in numbers.inner.items():
+            yield _sample("batch_parts_failed_total", count, shop=shop, status=str(part))
     for name, words, measured in (
         ("request_duration_seconds", "From a request's head to the end of its answer.", "duration"),
         (

@@ -41,6 +41,7 @@ from proxy.telemetry.metrics import ConnectionMetrics, PacingMetrics, ProcessMet
 from proxy.telemetry.traffic import Traffic
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.endpoint import TokenEndpoint
+from proxy.wire.date import DateLine
 from proxy.wire.dialing import Dialer
 from proxy.wire.listener import ClientServer, close_listener
 from proxy.wire.listener_tls import ListenerTls
@@ -97,6 +98,7 @@ class RunningProxy:
             self._guard,
             client_limits(config),
             request_fields(),
+            DateLine(time.time),
             tasks=self._tasks,
         )
         self._limit_clients(config)

@@ -34,6 +34,7 @@ def site_of(
         hop=Hop(pseudonym, server.trusted_proxies),
         max_body_size=config.upstream.max_body_size,
         max_requests=server.max_requests,
+        answers_in_xml=all(platform.answers_in_xml for platform in config.shops.all_platforms()),
     )
 
 

@@ -233,6 +233,7 @@ class PlatformSettings(Struct, frozen=True, kw_only=True):
     token_scheme: TokenScheme = "Bearer"
     hosts: Texts = ()
     rewrite_links: Flag = False
+    answers_in_xml: Flag = False
     api_prefix: PathPrefix = ""
     batch_path: PathPrefix = ""
     throttled_when: AnswerRules = (429,)

@@ -6,7 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy.errors import AccessError, Problem, ProxyError
+from proxy.errors import AccessError, ProxyError
+from proxy.forwarding.batches import BatchAnswer
 from proxy.forwarding.route import Route
 from proxy.forwarding.site import Site
 from proxy.forwarding.target import Target
@@ -55,6 +56,8 @@ class Exchange:
     newly_not_permitted: bool = False
     # Then: what the body of the answer begins with.
     beginning: bytes = b""
+    # Where the request is a batch: what its answer says of the calls in it.
+    batch: BatchAnswer | None = None
     # What was spent waiting for the platform, in seconds, and when its answer went on to the client.
     upstream_seconds: float = 0.0
     answered_at: float | None = None
@@ -89,6 +92,10 @@ class Exchange:
         fields["duration_ms"] = round((now - self.started_at) * 1000, 1)
         fields["bytes_in"] = self.bytes_in
         fields["bytes_out"] = self.response.bytes_sent
+        if self.batch is not None and self.batch.counted:
+            fields["inner_statuses"] = {str(status): count for status, count in sorted(self.batch.counted.items())}
+        if answer is not None and answer.head.dropped:
+            fields["dropped_fields"] = answer.head.dropped
         fields["request_id"] = self.request_id.decode()
         if b"traceparent" in request.head.first and (trace := trace_id(request.head)):
             fields["trace_id"] = trace
@@ -119,12 +126,16 @@ class Exchange:
             None if answered_at is None else answered_at - self.started_at - self.upstream_seconds,
             None if turn is UNPACED else turn.waited,
             throttled,
+            0 if answer is None else answer.head.dropped,
+            None if self.batch is None else self.batch.counted,
         )
 
     def note_body(self, chunk: bytes) -> None:
-        """Take note of a piece of the answer's body, if the log needs to know what it begins with."""
+        """Take note of a piece of the answer's body, if the log needs to know something of it."""
         if self.newly_not_permitted and len(self.beginning) < INNER_CODE_WITHIN:
             self.beginning += chunk
+        if self.batch is not None:
+            self.batch.note(chunk)
 
     def not_permitted_fields(self) -> dict[str, Any]:
         """Return what the log says of a 401 that no token helps against."""
@@ -135,17 +146,6 @@ class Exchange:
             "inner_code": inner_code(self.beginning),
             "why": _NOT_PERMITTED,
         }
-
-    def write(self, answer: Problem) -> None:
-        """Write an answer of the proxy's own. Raises `ConnectionResetError` if the client is gone."""
-        self.response.start(
-            answer.status,
-            answer.reason,
-            b"".join([name + b": " + value + b"\r\n" for name, value in answer.headers]),
-            length=b"%d" % len(answer.body),
-            first=b"" if self.request.method == "HEAD" else answer.body,
-            complete=True,
-        )
 
 
 def inner_code(body: bytes) -> int | None:

@@ -34,7 +34,12 @@ _READ_OF_REQUESTS: Final = (
 )
 _READ_OF_ANSWERS: Final = (
     b"date retry-after content-type content-encoding content-disposition vary etag accept-ranges"
-    b" location content-location link refresh content-md5 digest content-digest repr-digest"
+    b" location content-location link refresh content-md5 digest content-digest repr-digest www-authenticate"
+)
+# What an answer says of the platform's host for times to come: of this one it is not so.
+_OF_THE_HOST: Final = (
+    b"alt-svc strict-transport-security public-key-pins public-key-pins-report-only expect-ct"
+    b" nel report-to reporting-endpoints clear-site-data"
 )
 _ONCE_ONLY: Final = b"last-modified expires set-cookie content-length"  # lines of answers that hardly come twice
 
@@ -51,7 +56,7 @@ def request_fields() -> FieldTable:
 
 def answer_fields() -> FieldTable:
     """Return what becomes of the fields of answers."""
-    stops = [*_HOP_BY_HOP.split(), b"proxy-authenticate", b"content-length"]
+    stops = [*_HOP_BY_HOP.split(), *_OF_THE_HOST.split(), b"proxy-authenticate", b"content-length"]
     unlearned = [*_ONCE_ONLY.split(), b"date", b"etag", b"location"]
     known = dict.fromkeys(_ONCE_ONLY.split() + _READ_OF_ANSWERS.split(), PASSES) | dict.fromkeys(stops, STOPS)
     return FieldTable(known, unlearned=unlearned)

@@ -8,15 +8,11 @@ to be kept, the connection is kept, the body is here.
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final, NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 
 from proxy.errors import (
-    BadRequest,
-    BadTarget,
-    BodyTooLarge,
     Draining,
     InternalError,
     Overloaded,
@@ -26,12 +22,13 @@ from proxy.errors import (
     TooManyFailures,
     UnknownShop,
     UpstreamError,
-    problem,
 )
+from proxy.forwarding.answering import answer_error, answer_options
 from proxy.forwarding.exchange import Exchange
 from proxy.forwarding.fields import check_for_loop, request_id
 from proxy.forwarding.preparing import is_last_recipient, prepare
 from proxy.forwarding.relay import relay
+from proxy.forwarding.restricting import check_target
 from proxy.forwarding.route import Route
 from proxy.forwarding.site import Site
 from proxy.forwarding.target import call_segment
@@ -134,12 +131,15 @@ class Forwarder:
         route = exchange.route = site.routes.find(target.shop)
         if route is None:
             raise UnknownShop(f"There is no shop '{target.shop}' here.")
+        if client is not None and client.methods is not None:
+            check_target(target.rest, route.shop.platform)
         if route.api_urls:
             base = site.addressing.base(request, site.hop, target)
             exchange.links = site.links.find(route.shop.key, route.api_urls, route.base_path, base)
         # 3. prepare
         if request.method == "OPTIONS" and is_last_recipient(head):
-            self._answer_options(exchange)
+            answer_options(exchange)
+            self._log.info("request.refused", code="max_forwards", **exchange.log_fields(self._clock()))
             return
         prepared = await prepare(exchange, route, target)
         limit = route.shop.platform.rate_limit
@@ -266,34 +266,14 @@ class Forwarder:
                 break
         return answer
 
-    def _answer_options(self, exchange: Exchange) -> None:
-        """Answer OPTIONS as its last recipient (RFC 9110 §7.6.2)."""
-        exchange.response.start(204, b"No Content", b"", length=None, first=b"", complete=True)
-        self._log.info("request.refused", code="max_forwards", **exchange.log_fields(self._clock()))
-
     def _answer(self, exchange: Exchange, error: ProxyError) -> None:
-        """Answer with an error of the proxy's own; where an answer has begun already, break it off."""
-        exchange.error = error
-        response, request = exchange.response, exchange.request
-        if response.status is not None:
-            response.abort()
-            self._log.warning("request.forwarded", **exchange.log_fields(self._clock(), error))
-            return
-        # What is meant for another host, or for none (`http://…`, `host:443`, `*`), or is not whole: what follows may
-        # belong to no request.
-        elsewhere = isinstance(error, BadTarget) and not request.target.startswith(b"/")
-        if (
-            elsewhere
-            or isinstance(error, (BadRequest, BodyTooLarge))
-            or not (request.body is None or request.body.ended)
-        ):
-            response.refuse_rest()
-        with suppress(ConnectionError):
-            exchange.write(problem(error, request_id=exchange.request_id.decode()))
-        level = (
-            self._log.warning if isinstance(error, (UpstreamError, InternalError, TooManyFailures)) else self._log.info
-        )
-        level("request.refused", **exchange.log_fields(self._clock(), error))
+        """Answer with an error of the proxy's own."""
+        broken_off = answer_error(exchange, error)
+        if broken_off or isinstance(error, (UpstreamError, InternalError, TooManyFailures)):
+            level = self._log.warning
+        else:
+            level = self._log.info
+        level("request.forwarded" if broken_off else "request.refused", **exchange.log_fields(self._clock(), error))
 
     def _abandon(self, exchange: Exchange) -> None:
         exchange.response.abort()

@@ -9,6 +9,7 @@ from typing import Final
 
 from proxy.forwarding.exchange import Exchange
 from proxy.forwarding.fields import decrease_max_forwards, expects_continue, forwarded_lines
+from proxy.forwarding.restricting import check_message
 from proxy.forwarding.rewritten_body import RewrittenBody, rewritten
 from proxy.forwarding.route import Route
 from proxy.forwarding.target import Target, upstream_target
@@ -41,6 +42,9 @@ async def prepare(exchange: Exchange, route: Route, target: Target) -> UpstreamR
         content = await body.read_ahead()
     elif len(content) > exchange.site.max_body_size:
         raise too_large(exchange.site.max_body_size)
+    if exchange.client is not None and exchange.client.methods is not None:
+        head = head.copy()
+        await check_message(head, content, exchange.body)
     if route.token_field is not None:
         head = head.copy()
         head.stop([route.token_field])

@@ -8,16 +8,21 @@ exact; if not, the rest goes without a length, and with a weak ETag, since nobod
 import asyncio
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from proxy.errors import UpstreamProtocolError
+from proxy.forwarding.batches import BatchAnswer
+from proxy.forwarding.challenges import ask_as_this_proxy
 from proxy.forwarding.exchange import Exchange
 from proxy.forwarding.upstream import UpstreamResponse
-from proxy.links.answers import ANSWER_FIELDS, Edit, added_fields, edit_of, edited_field
+from proxy.links.answers import ANSWER_FIELDS, UNTOUCHED, Edit, added_fields, edit_of, edited_field
 from proxy.links.body_editor import BodyEditor
 from proxy.links.shop_links import ShopLinks
 from proxy.links.unpacking import BrokenEncoding
 from proxy.wire.head import Head
+
+if TYPE_CHECKING:
+    from proxy.wire.incoming import Incoming
 
 _HELD_BACK: Final = 1 << 18  # bytes
 _HELD_FOR: Final = 0.05  # seconds
@@ -30,72 +35,75 @@ async def relay(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks |
     """
     if exchange.body is not None and not exchange.body.complete:
         exchange.response.refuse_rest()  # answered early
-    if links is None:
-        if (
-            answer.content is not None and not exchange.newly_not_permitted
-        ):  # the ordinary case, with nothing to wait for
-            exchange.response.start(
-                answer.status,
-                answer.reason,
-                answer.head.passing,
-                length=_announced(answer),
-                first=answer.content,
-                complete=True,
-            )
-        else:
-            await _pass(exchange, answer, _announced(answer))
-        return
-    edit = edit_of(answer.status, answer.head.values, exchange.request.head.values)
-    if edit.passes or exchange.request.method == "HEAD" or answer.status == 304:
+    if answer.status == 401 or b"www-authenticate" in answer.head.first:
+        assert exchange.route is not None  # noqa: S101 - for the type checker
+        ask_as_this_proxy(answer.head, answer.status, exchange.route.shop.key)
+    edit = UNTOUCHED if links is None else edit_of(answer.status, answer.head.values, exchange.request.head.values)
+    if exchange.request.method == "POST" and _is_batch(exchange):
+        exchange.batch = BatchAnswer(b"" if edit.unpack else b", ".join(answer.head.values(b"content-encoding")))
+    if links is not None:
+        if not (edit.passes or exchange.request.method == "HEAD" or answer.status == 304):
+            await _pass_edited(exchange, answer, links, edit)
+            return
         _edit_head(answer.head, links, edit, changed=edit.rewrite)
-        await _pass(exchange, answer, _announced(answer) if edit.passes else None)
-    else:
-        await _pass_edited(exchange, answer, links, edit)
+    body = answer.body
+    # Whether a length was announced; that of a body which may be edited is not known.
+    known = (links is None or edit.passes) and answer.length is not None and answer.length >= 0
+    length = answer.head.first[b"content-length"] if known else None
+    if body is None:  # the ordinary case, with nothing to wait for
+        _start(exchange, answer, answer.content or b"", length=length, complete=True)
+        return
+    first = body.read_nowait()
+    complete = body.complete
+    _start(exchange, answer, first, length=length, complete=complete)
+    if not complete:
+        await _pass_rest(exchange, body)
 
 
-def _announced(answer: UpstreamResponse) -> bytes | None:
-    """Return the length that the answer announces, if it does."""
-    return None if answer.length is None or answer.length < 0 else answer.head.first.get(b"content-length")
-
-
-async def _pass(exchange: Exchange, answer: UpstreamResponse, length: bytes | None) -> None:
-    """Send the answer with its body as it is."""
-    response, head, content, body = exchange.response, answer.head, answer.content, answer.body
-    if body is None:
-        first, complete = content or b"", True
-    else:
-        first, complete = body.read_nowait(), body.complete
-    exchange.note_body(first)
-    response.start(answer.status, answer.reason, head.passing, length=length, first=first, complete=complete)
-    if body is not None and not complete:
-        while piece := await body.read():
-            exchange.note_body(piece)
-            await response.write(piece)
-        response.finish()
+def _is_batch(exchange: Exchange) -> bool:
+    route, target = exchange.route, exchange.target
+    return route is not None and target is not None and route.shop.platform.is_batch(target.rest)
 
 
 async def _pass_edited(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks, edit: Edit) -> None:
     """Send the answer with its body unpacked, and its links rewritten."""
     editor = BodyEditor(links, edit, b", ".join(answer.head.values(b"content-encoding")))
-    response = exchange.response
     try:
         whole = None if answer.content is None else editor.whole(answer.content, _HELD_BACK)
         body = EditedBody(answer, editor)
         first, complete = (await body.begin(), body.complete) if whole is None else (whole, True)
         _edit_head(answer.head, links, edit, changed=editor.changed or (edit.rewrite and not complete))
-        exchange.note_body(first)
-        length = b"%d" % len(first) if complete else None
-        lines = answer.head.passing
-        response.start(answer.status, answer.reason, lines, length=length, first=first, complete=complete)
+        _start(exchange, answer, first, length=b"%d" % len(first) if complete else None, complete=complete)
         if not complete:
-            while piece := await body.read():
-                exchange.note_body(piece)
-                await response.write(piece)
-            response.finish()
+            await _pass_rest(exchange, body)
     except BrokenEncoding as error:
         raise UpstreamProtocolError(
             "The shop's API sent an answer that can't be unpacked.", reason=str(error)
         ) from None
+
+
+def _start(exchange: Exchange, answer: UpstreamResponse, first: bytes, *, length: bytes | None, complete: bool) -> None:
+    """Send the head of the answer, and so much of its body."""
+    exchange.note_body(first)
+    head = answer.head
+    exchange.response.start(
+        answer.status,
+        answer.reason,
+        head.passing,
+        length=length,
+        first=first,
+        complete=complete,
+        dated=b"date" in head.first,
+    )
+
+
+async def _pass_rest(exchange: Exchange, body: "Incoming | EditedBody") -> None:
+    """Send what is left of the body, as it comes."""
+    response = exchange.response
+    while piece := await body.read():
+        exchange.note_body(piece)
+        await response.write(piece)
+    response.finish()
 
 
 class EditedBody:

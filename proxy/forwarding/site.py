@@ -20,7 +20,7 @@ class Site:
     """Which shops are served, how, and to whom.
 
     `upstreams` maps a route's `any_address` to the connections to use; `max_body_size` is in bytes, `max_requests` how
-    many are served at once.
+    many are served at once. `answers_in_xml` if all platforms of the shops do so unless asked for something else.
     """
 
     addressing: Addressing
@@ -31,3 +31,4 @@ class Site:
     hop: Hop
     max_body_size: int
     max_requests: int
+    answers_in_xml: bool

@@ -6,8 +6,9 @@ Rules:
   with HTTP Basic is looked at only if the secret is right, and has to be that client's.
 - Constant time: what is compared are SHA-256 digests, so that neither length nor beginning of a secret matters; the
   digest of what was shown is compared with those of all clients, by `hmac.compare_digest` and to the end, whatever
-  name came with it. How long that takes depends on the number of clients and on the length of what was shown, which
-  the caller knows. That it takes longer if the secret is right is no secret: the answer says so.
+  name came with it. How long that takes depends on the number of clients and on what was shown, which the caller knows.
+  That it takes longer if the secret is right is no secret: the answer says so.
+- Letters outside ASCII are sent in UTF-8 by some programs and in Latin-1 by others (RFC 7617 §2.1): either is right.
 - Right credentials always pass. So the limit on failing attempts does not stop who guesses; it keeps them apart from
   the rest, in the answers and in the log. What stops them is a secret that can't be guessed: see `new-client`.
 - A request without credentials is no attempt: many programs send their credentials only when they are asked with 401.
@@ -96,8 +97,9 @@ class Access:
             raise ClientForbidden(NOT_THIS_METHOD)
 
     def _client_with(self, secret: bytes) -> Client | None:
-        digest = sha256(secret).digest()
-        matching = [client for client in self._clients if self._compare(client.digest, digest)]
+        matching = [
+            client for digest in _digests(secret) for client in self._clients if self._compare(client.digest, digest)
+        ]
         return matching[0] if matching else None
 
     def _name_for_log(self, shown: ShownCredentials) -> str | None:
@@ -115,6 +117,14 @@ class Access:
         if wait is not None:
             return TooManyFailures(TOO_MANY, reason=reason, tried=tried, retry_after=wait)
         return ClientUnauthenticated(WRONG_CREDENTIALS, reason=reason, tried=tried)
+
+
+def _digests(secret: bytes) -> list[bytes]:
+    """Return the digests that a client may have who sends these bytes for its secret, which it has in UTF-8."""
+    texts = [secret]
+    if not secret.isascii():
+        texts.append(secret.decode("latin-1").encode())
+    return [sha256(text).digest() for text in texts]
 
 
 def _reason(shown: ShownCredentials, client: Client | None) -> str:

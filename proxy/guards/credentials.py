@@ -41,8 +41,9 @@ def read_credentials(authorization: Sequence[bytes]) -> ShownCredentials | None:
 
 
 def _basic(encoded: bytes) -> ShownCredentials:
+    bare = encoded.rstrip(b"=")  # some programs write no padding
     try:
-        pair = binascii.a2b_base64(encoded, strict_mode=True)
+        pair = binascii.a2b_base64(bare + b"=" * (-len(bare) % 4), strict_mode=True)
     except binascii.Error:
         raise UnreadableCredentialsError("HTTP Basic that is not Base64") from None
     name, colon, secret = pair.partition(b":")  # RFC 7617 §2: a name has no colon, a secret may have

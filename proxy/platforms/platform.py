@@ -126,6 +126,8 @@ class Platform:
     hosts: tuple[str, ...] = ()
     # Whether the API's URLs in answers become the proxy's, and the reverse in requests.
     rewrite_links: bool = False
+    # Whether its API answers in XML unless asked for something else: so do the proxy's own errors then.
+    answers_in_xml: bool = False
     # Path prefix that all of the platform's calls share, for telling kinds of calls apart.
     api_prefix: str = ""
     # Where several calls are sent as one, as a path from `api_url` on; "" if nowhere. Its answers have statuses inside.

@@ -59,3 +59,9 @@ class Shops:
         yield from (shop.credentials for shop in self.named.values())
         if self.wildcard is not None:
             yield self.wildcard[1]
+
+    def all_platforms(self) -> Iterator[Platform]:
+        """Yield the platform of every entry."""
+        yield from (shop.platform for shop in self.named.values())
+        if self.wildcard is not None:
+            yield self.wildcard[0]

@@ -6,7 +6,7 @@ number of shops held is bounded by `ShopLabels`, that of everything else by its 
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Self
 
 from proxy.telemetry.labels import ShopLabels
@@ -38,7 +38,8 @@ class FinishedRequest(NamedTuple):
     that of the answer to the client, `None` if there was none, `answered` that of the platform's. `failure` is an error
     of the proxy's own, for which an answer may have been broken off. `added` is what the proxy took until the answer
     began, `paced` what it waited for the platform's rate limit, `None` if there was nothing to wait for; `throttled`
-    counts the platform's 429s.
+    counts the platform's 429s, `dropped_fields` what the answer's head had to lose, `inner` the statuses in a batch
+    that were 401 or 429.
     """
 
     key: str
@@ -54,6 +55,8 @@ class FinishedRequest(NamedTuple):
     added: float | None
     paced: float | None
     throttled: int
+    dropped_fields: int = 0
+    inner: Mapping[int, int] | None = None
 
 
 class Problem(NamedTuple):
@@ -94,7 +97,9 @@ class ShopTraffic:
         "attempts",
         "bytes_in",
         "bytes_out",
+        "dropped_fields",
         "duration",
+        "inner",
         "paced",
         "problem",
         "recent",
@@ -107,7 +112,8 @@ class ShopTraffic:
         self.duration = Histogram(DURATION_BOUNDS)
         self.added = Histogram(ADDED_BOUNDS)
         self.paced = Histogram(WAIT_BOUNDS)
-        self.bytes_in = self.bytes_out = self.attempts = self.throttled = 0
+        self.bytes_in = self.bytes_out = self.attempts = self.throttled = self.dropped_fields = 0
+        self.inner: Counter[int] = Counter()
         self.recent = Recent()
         self.problem: Problem | None = None
 
@@ -118,6 +124,7 @@ class ShopTraffic:
         other.duration, other.added, other.paced = self.duration.copy(), self.added.copy(), self.paced.copy()
         other.bytes_in, other.bytes_out = self.bytes_in, self.bytes_out
         other.attempts, other.throttled, other.problem = self.attempts, self.throttled, self.problem
+        other.dropped_fields, other.inner = self.dropped_fields, self.inner.copy()
         return other
 
 
@@ -146,6 +153,8 @@ class Traffic:
             added,
             paced,
             throttled,
+            dropped_fields,
+            inner,
         ) = request
         label = key if key == entry else self.labels.of(key, entry)
         shop = self.shops.get(label)
@@ -167,6 +176,9 @@ class Traffic:
         shop.bytes_out += bytes_out
         shop.attempts += attempts
         shop.throttled += throttled
+        shop.dropped_fields += dropped_fields
+        if inner:
+            shop.inner.update(inner)
         if failure is not None:
             self.errors[failure.code] += 1
         failed = failure is not None or (status is not None and status >= 500)

@@ -6,6 +6,7 @@ and another as two is refused (RFC 9112 §5.1, §6.3). What was parsed is in no 
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from aiohttp.http import HttpResponseParser
@@ -13,7 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from proxy.errors import UpstreamProtocolError
 from proxy.wire.head import BrokenFieldError, FieldTable, Head, is_text
-from proxy.wire.repair import repaired_answer
+from proxy.wire.repair import broken_field, repaired_answer
 
 MAX_HEAD: Final = 1 << 16  # bytes
 _MAX_LINE: Final = 1 << 15  # bytes of a status line or field
@@ -37,12 +38,14 @@ def parse_answer(raw: bytes, table: FieldTable, loop: asyncio.AbstractEventLoop)
     except (HttpProcessingError, BrokenFieldError) as refused:
         repaired = repaired_answer(raw)
         if repaired is not None:
-            try:
-                return _parsed(repaired, table, loop)
-            except (HttpProcessingError, BrokenFieldError):
-                pass
-        if isinstance(refused, BrokenFieldError):
-            raise UpstreamProtocolError("The shop's API sent a broken header field.") from None
+            raw = repaired.raw
+            with suppress(HttpProcessingError, BrokenFieldError):
+                parsed = _parsed(raw, table, loop)
+                parsed.head.dropped = repaired.dropped
+                return parsed
+        why = broken_field(raw)
+        if why:
+            raise UpstreamProtocolError("The shop's API sent a broken header field.", reason=why) from None
         raise not_http(type(refused).__name__) from None
 
 

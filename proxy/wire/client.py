@@ -7,11 +7,11 @@ takes too long is refused, or, where it would not hear that, cut off; one timer 
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from proxy.errors import BadRequest, ProxyError, RequestTimeout
 from proxy.wire.client_watch import ClientWatch, Overdue
+from proxy.wire.lingering import Lingering
 from proxy.wire.request import ClientRequest, no_request
 from proxy.wire.request_reading import RequestReader
 from proxy.wire.sockets import reset, unsent
@@ -19,10 +19,6 @@ from proxy.wire.sockets import reset, unsent
 if TYPE_CHECKING:
     from proxy.wire.listener import ClientServer
 
-# How long a client whose request was refused is listened to: without a byte, and in all. Some never see an answer while
-# they send (nginx has the same times, lingering_timeout and lingering_time).
-_LINGER: Final = 5.0  # seconds
-_LINGER_AT_MOST: Final = 30.0
 _HIGH_WATER: Final = 1 << 14  # bytes of answers that wait for the client here; the rest waits where it comes from
 
 
@@ -31,7 +27,7 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     # fmt: off
     __slots__ = (
-        "_drop", "_heard_at", "_lingers", "_listening", "_look_timer", "_reader", "_ready", "_requests", "_waiter",
+        "_broken", "_drop", "_lingering", "_listening", "_look_timer", "_reader", "_ready", "_requests", "_waiter",
         "_waiting_since", "can_write", "loop", "note", "remote", "secure", "server", "task", "transport", "watch",
     )
     # fmt: on
@@ -52,8 +48,9 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._waiting_since: float | None = None  # for a request
         self._requests = 0
         self.can_write: asyncio.Future[None] | None = None  # to come, while the client has enough to read
-        self._listening, self._lingers = True, False
-        self._heard_at = 0.0
+        self._listening = True
+        self._lingering: Lingering | None = None
+        self._broken = False
 
     # Its place among the connections
 
@@ -110,11 +107,9 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what came."""
-        if self._lingers:
-            self._heard_at = self.loop.time()
         self._reader.feed(bytes(self.server.read_buffer[:nbytes]))
-        if self._lingers and self._reader.body is None:
-            self._wake()
+        if self._lingering is not None:
+            self._lingering.heard(nbytes)
 
     def pause_writing(self) -> None:
         """Write no more, until the client has read."""
@@ -144,9 +139,13 @@ class ClientConnection(asyncio.BufferedProtocol):
                 raise ConnectionResetError("the client is gone")
 
     def abort(self) -> None:
-        """Break the connection off, so that the client sees that."""
+        """Reset the connection, so that the client sees that its end is none."""
         if self.transport is not None:
             reset(self.transport)
+
+    def break_off(self) -> None:
+        """Have the connection end after what was written, and not as if that were whole."""
+        self._broken = True
 
     # What is told of it
 
@@ -165,7 +164,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         """Whether nothing of a request has come since the last one, or since the connection was accepted."""
         in_handshake = self.transport is None
         waits = self._waiting_since is not None and self._ready is None
-        return in_handshake or self._lingers or (waits and not self.watch.head_bytes)
+        return in_handshake or self._lingering is not None or (waits and not self.watch.head_bytes)
 
     def local_address(self) -> tuple[str, int] | None:
         """Return where the client connected to: address and port, `None` if that is no TCP port."""
@@ -197,7 +196,9 @@ class ClientConnection(asyncio.BufferedProtocol):
                     self._reader.next()
         finally:
             self._reader.closed = True
-            if self.transport is not None:
+            if self.transport is not None and self._broken and self.secure:
+                self.transport.abort()  # to close TLS in order is to say that all was sent
+            elif self.transport is not None:
                 self.transport.close()
 
     def take(self, request: ClientRequest) -> None:
@@ -225,30 +226,18 @@ class ClientConnection(asyncio.BufferedProtocol):
         return pipelined
 
     async def linger(self) -> None:
-        """Say that nothing more will come, and let the client send what it can't hold back any more.
-
-        If the connection were closed with that unread, it would be reset, and the client might lose the answer.
-        """
+        """Say that nothing more will come, and let the client send what it can't hold back any more."""
         transport, reader = self.transport, self._reader
         if transport is None or transport.is_closing():
             return
-        reader.closed = self._lingers = True
-        if transport.can_write_eof():
-            transport.write_eof()
+        reader.closed = True
         reader.forget_ahead()
-        body = reader.body
-        if body is not None:
-            body.discard()
+        if reader.body is not None:
+            reader.body.discard()
         self.listen(True)
-        begun = self._heard_at = self.loop.time()
-        while body is None or not body.ended:
-            until = min(self._heard_at + _LINGER, begun + _LINGER_AT_MOST)
-            if self.loop.time() >= until:
-                return
-            self._waiter = self.loop.create_future()
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(until):
-                    await self._waiter  # cancelled as soon as the client has closed
+        read_size = len(self.server.read_buffer)
+        self._lingering = Lingering(transport, reader.body, read_size=read_size, broken=self._broken)
+        await self._lingering.to_the_end()
 
     def listen(self, on: bool) -> None:
         """Listen to the client, or not."""
@@ -277,9 +266,9 @@ class ClientConnection(asyncio.BufferedProtocol):
         if wire.is_closing() and not behind:
             wire.abort()  # all that is missing is the client's part in the end of TLS
             return
-        head_wanted = self._waiting_since if self._ready is None and not self._lingers else None
+        head_wanted = self._waiting_since if self._ready is None and self._lingering is None else None
         body = self._reader.body
-        body_wanted = body is not None and body.wanted and not self._lingers
+        body_wanted = body is not None and body.wanted and self._lingering is None
         match self.watch.overdue(
             now,
             head_wanted=head_wanted,

@@ -1,8 +1,9 @@
 """The writing of answers to clients, as bytes.
 
-Rules: after the head is out nothing can be taken back, so an answer that breaks off must look broken to the client: the
-connection is reset, and no chunk or length ever pretends an end (RFC 9112 §8). Nothing is written faster than the
-client reads.
+Rules: after the head is out nothing can be taken back, so an answer that breaks off must look broken to the client
+(RFC 9112 §8). One whose length is known, or that is chunked, does so by itself: it ends there, and no chunk or length
+ever pretends an end. One that ends with its connection does not, so that is reset; for others too, and some clients
+would hang, or lose what had come. Nothing is written faster than the client reads.
 """
 
 from contextlib import suppress
@@ -19,12 +20,17 @@ class ClientResponse:
     Writing raises `ConnectionResetError` if the client is gone.
     """
 
-    __slots__ = ("_chunked", "_connection", "_read_whole", "_request", "bytes_sent", "keep_alive", "status")
+    # fmt: off
+    __slots__ = (
+        "_chunked", "_connection", "_ends_visibly", "_read_whole", "_request", "bytes_sent", "keep_alive", "status",
+    )
+    # fmt: on
 
     def __init__(self, request: ClientRequest) -> None:
         self._request = request
         self._connection = request.connection
         self._chunked = False
+        self._ends_visibly = False
         self._read_whole = True
         self.keep_alive = request.keep_alive
         self.status: int | None = None  # as soon as the head is out
@@ -37,11 +43,19 @@ class ClientResponse:
                 self._connection.write(_CONTINUE)
 
     def start(
-        self, status: int, reason: bytes, lines: bytes, *, length: bytes | None, first: bytes, complete: bool
+        self,
+        status: int,
+        reason: bytes,
+        lines: bytes,
+        *,
+        length: bytes | None,
+        first: bytes,
+        complete: bool,
+        dated: bool = False,
     ) -> None:
         """Send the head with these lines of fields, and `first` of the body with it; `complete` if that is all of it.
 
-        `length` is the value of `Content-Length`, `None` if the length is not known.
+        `length` is the value of `Content-Length`, `None` if the length is not known. `dated` if a line tells the time.
         """
         if self.keep_alive and self._connection.stopping:
             self.keep_alive = False
@@ -61,6 +75,9 @@ class ClientResponse:
             framing += b"Connection: close\r\n"
         elif not self._request.modern:
             framing += b"Connection: keep-alive\r\n"
+        if not dated:
+            framing = self._connection.server.date.now() + framing
+        self._ends_visibly = self._chunked or length is not None
         self.status = status
         self.bytes_sent = len(first)
         if self._chunked:
@@ -80,9 +97,17 @@ class ClientResponse:
             self._connection.write(_LAST_CHUNK)
 
     def abort(self) -> None:
-        """Break the connection off, so that the client sees that the answer is not whole."""
+        """Reset the connection: nobody is there any more."""
         self.keep_alive = False
         self._connection.abort()
+
+    def break_off(self) -> None:
+        """End the answer where it is, so that the client sees that it is not whole."""
+        if self._ends_visibly:
+            self.refuse_rest()
+            self._connection.break_off()
+        else:
+            self.abort()
 
     async def end(self) -> bool:
         """Wait until the client has the answer, or most of it; return whether the connection can be kept."""

@@ -47,11 +47,16 @@ def answer_length(head: Head) -> int | None:
     """
     if b"transfer-encoding" in head.first:
         if head.members(b"transfer-encoding") != [b"chunked"]:
-            raise UpstreamProtocolError("The shop's API sent its answer in a transfer coding that was not asked for.")
+            raise UpstreamProtocolError(
+                "The shop's API sent its answer in a transfer coding that was not asked for.",
+                reason="Transfer-Encoding",
+            )
         return CHUNKED
     length = head.first.get(b"content-length")
     if length is None:
         return None
     if len(length) > _MAX_LENGTH_DIGITS or not length.isdigit():
-        raise UpstreamProtocolError("The shop's API announced an answer of a length that can't be.")
+        raise UpstreamProtocolError(
+            "The shop's API announced an answer of a length that can't be.", reason="Content-Length"
+        )
     return int(length)

@@ -110,10 +110,11 @@ class FieldTable:
 class Head:
     """The fields of a message, from its lines without their ends. Raises `BrokenFieldError`.
 
-    `first` has the value of the first field of each known name; `repeated` tells whether one of them comes twice.
+    `first` has the value of the first field of each known name; `repeated` tells whether one of them comes twice;
+    `dropped` counts the fields that it had to lose to be one.
     """
 
-    __slots__ = ("_passing", "fields", "first", "repeated")
+    __slots__ = ("_passing", "dropped", "fields", "first", "repeated")
 
     def __init__(self, lines: Collection[bytes], table: FieldTable) -> None:
         text = b"".join(lines)
@@ -135,6 +136,7 @@ class Head:
         self.fields = fields
         self.first = first
         self.repeated = repeated
+        self.dropped = 0
         self._passing: bytes | None = None
         if b"connection" in first and (repeated or first[b"connection"] not in _NOMINATE_NOTHING):
             # RFC 9110 §7.6.1: what any Connection line names belongs to this hop.
@@ -169,7 +171,7 @@ class Head:
         """Return the same head, which can be changed without changing this one."""
         other = Head.__new__(Head)
         other.fields, other.first = self.fields.copy(), self.first
-        other.repeated, other._passing = self.repeated, self._passing
+        other.repeated, other.dropped, other._passing = self.repeated, self.dropped, self._passing
         return other
 
     def change(self, known: bytes, changed: Callable[[bytes], bytes | None]) -> None:

@@ -13,6 +13,7 @@ from proxy.errors import ProxyError
 from proxy.tasks import BackgroundTasks
 from proxy.wire.client import ClientConnection
 from proxy.wire.client_watch import ClientLimits
+from proxy.wire.date import DateLine
 from proxy.wire.head import FieldTable
 from proxy.wire.listener_tls import ListenerTls, TlsDoor
 from proxy.wire.request import ClientRequest
@@ -60,8 +61,8 @@ class ClientServer:
     """Makes a `ClientConnection` for each client.
 
     `handle` gets each request, `refuse` what is none or is not to be served; both tell whether the connection can be
-    kept. `guard` says who may hold a connection, `request_fields` what becomes of the fields of requests. `limits` may
-    be set anew at any time; so may `tls`, and with it clients are to speak TLS.
+    kept. `guard` says who may hold a connection, `request_fields` what becomes of the fields of requests, `date` what
+    time it is. `limits` may be set anew at any time; so may `tls`, and with it clients are to speak TLS.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class ClientServer:
         guard: Guard,
         limits: ClientLimits,
         request_fields: FieldTable,
+        date: DateLine,
         *,
         tasks: BackgroundTasks,
     ) -> None:
@@ -79,6 +81,7 @@ class ClientServer:
         self.guard = guard
         self.limits = limits
         self.request_fields = request_fields
+        self.date = date
         self.loop = asyncio.get_running_loop()
         self.read_buffer = memoryview(bytearray(_READ_SIZE))
         self.small_read_buffer = self.read_buffer[:_SMALL_READ_SIZE]

@@ -5,16 +5,24 @@ touches the end of a message is never repaired in a request, and in an answer on
 """
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.errors import UpstreamProtocolError
-from proxy.wire.head import is_field
+from proxy.wire.head import is_field, is_text
 
 _TARGET: Final = re.compile(rb"[\r\n]*[A-Z-]+ +(/[^ \r\n]*)")  # maybe only its beginning
 _OUTSIDE_ASCII: Final = re.compile(rb"[\x80-\xff]")
+_SHOWN: Final = 64  # bytes of a name
 _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding", b"connection"))
 _NO_LETTERS: Final = re.compile(rb"[^a-z-]")
 _UPGRADE: Final = re.compile(rb"\r\nupgrade:[^\r]*(?=\r\n)", re.IGNORECASE)
+
+
+class Repaired(NamedTuple):
+    """A repaired head, and how many fields it has lost."""
+
+    raw: bytes
+    dropped: int
 
 
 def encoded_target(raw: bytes) -> bytes | None:
@@ -34,7 +42,7 @@ def without_upgrade(raw: bytes) -> bytes:
     return _UPGRADE.sub(b"", raw)
 
 
-def repaired_answer(raw: bytes) -> bytes | None:
+def repaired_answer(raw: bytes) -> Repaired | None:
     """Return the head of an answer without what is known to be wrong with platforms' heads; `None` if that is nothing.
 
     A blank before a colon goes (RFC 9112 §5.1), a field goes whose name is none, and a length that is told twice is
@@ -43,6 +51,8 @@ def repaired_answer(raw: bytes) -> bytes | None:
     start, *lines = raw.rstrip(b"\r\n").split(b"\r\n")
     kept: list[bytes] = []
     lengths: list[bytes] = []
+    coded = False
+    dropped = 0
     for line in lines:
         name, colon, value = line.partition(b":")
         bare = name.rstrip(b" \t")
@@ -54,13 +64,34 @@ def repaired_answer(raw: bytes) -> bytes | None:
             lengths += [length.strip(b" \t") for length in value.split(b",")]
         elif colon and is_field(bare + b":"):
             kept.append(bare + colon + value)
+            coded = coded or known == b"transfer-encoding"
         elif not colon or name[:1] in (b" ", b"\t"):
             return None  # no field at all, or the rest of another one
+        else:
+            dropped += 1
     if len(set(lengths)) > 1:
         raise _unclear(b"Content-Length", "told twice, and not the same")
+    if lengths and coded:
+        raise _unclear(b"Content-Length", "beside Transfer-Encoding")
+    if lengths and not lengths[0].isdigit():
+        raise _unclear(b"Content-Length", "no number")
     kept += [b"Content-Length: " + length for length in lengths[:1]]
     repaired = b"\r\n".join([start, *kept, b"", b""])
-    return None if repaired == raw else repaired
+    return None if repaired == raw else Repaired(repaired, dropped)
+
+
+def broken_field(raw: bytes) -> str:
+    """Return what is wrong with the fields of a head that can't be repaired, for the log; empty if it is none of them.
+
+    A value is never shown.
+    """
+    for line in raw.rstrip(b"\r\n").split(b"\n")[1:]:
+        name, colon, value = line.removesuffix(b"\r").partition(b":")
+        if not colon or not is_field(name + b":"):
+            return "a line that is no field"
+        if not is_text(value):
+            return f"{name[:_SHOWN].decode()}: a control character in its value"
+    return ""
 
 
 def _unclear(name: bytes, why: str) -> UpstreamProtocolError:

@@ -15,10 +15,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from proxy.errors import BadRequest, MethodNotSupported, ProxyError
 from proxy.wire.client_watch import ClientLimits
-from proxy.wire.head import FieldTable, Head
+from proxy.wire.head import FieldTable, Head, is_field
 from proxy.wire.plain import END
 from proxy.wire.repair import encoded_target, without_upgrade
-from proxy.wire.unreadable import SPEAKS_HTTP_1, UNKNOWN_METHOD, headers_too_large, unreadable
+from proxy.wire.unreadable import ENDS_EARLY, SPEAKS_HTTP_1, UNKNOWN_METHOD, headers_too_large, unreadable
 
 # llhttp takes these for RTSP and ICE, whatever protocol the request line says.
 _NOT_HTTP_METHODS: Final = frozenset(
@@ -87,7 +87,7 @@ class RequestParser:
         except HttpProcessingError as error:
             repaired = encoded_target(self._raw)
             if repaired is None:
-                raise unreadable(error, self._limits) from None
+                raise unreadable(error, self._limits, self._raw) from None
             message = self._again(repaired)
         if message is not None and message.upgrade:
             # An upgrade is never taken here, and need not be (RFC 9110 §7.8). But the parser stops behind it.
@@ -100,7 +100,7 @@ class RequestParser:
         try:
             return _first(self._parser.feed_data(repaired))
         except HttpProcessingError as error:
-            raise unreadable(error, self._limits) from None
+            raise unreadable(error, self._limits, repaired) from None
 
     def _parsed(self, message: RawRequestMessage, rest: bytes) -> ParsedHead:
         too_large = len(self._raw) > self._limits.max_header_size and _size(message) > self._limits.max_header_size
@@ -136,6 +136,8 @@ def not_a_request(rest: bytes, limits: ClientLimits, loop: asyncio.AbstractEvent
 
     Then it most likely belongs to the first one, whose framing does not say so.
     """
+    if is_field(rest[:_PEEK].partition(b"\r\n")[0]):
+        return BadRequest(ENDS_EARLY)
     beginning = rest[:_PEEK].partition(END)[0]
     try:
         HttpRequestParser(None, loop, _UNUSED, response_with_body=False).feed_data(

@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import os
 import socket
 import struct
 import sys
@@ -20,6 +21,14 @@ def reset(transport: asyncio.Transport) -> None:
         with suppress(OSError, ValueError):  # closed just now
             own_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     transport.abort()
+
+
+def end_writing(transport: asyncio.Transport) -> None:
+    """Have the system say that nothing more will come, after what it was given to send; below TLS, if there is some."""
+    own_socket = transport.get_extra_info("socket")
+    if own_socket is not None:
+        with suppress(OSError, ValueError), socket.socket(fileno=os.dup(own_socket.fileno())) as same:
+            same.shutdown(socket.SHUT_WR)  # of both, as they are one connection
 
 
 def unsent(transport: asyncio.Transport) -> int:

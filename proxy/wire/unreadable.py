@@ -9,6 +9,7 @@ from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooL
 
 from proxy.errors import BadRequest, BadTarget, MethodNotSupported, ProxyError, RequestTooLarge
 from proxy.wire.client_watch import ClientLimits
+from proxy.wire.head import is_field
 
 MUST_BE_A_PATH: Final = "The request target must be a path: /<shop>/…"
 PERCENT_ENCODE: Final = (
@@ -16,6 +17,15 @@ PERCENT_ENCODE: Final = (
     "outside ASCII as their UTF-8 bytes."
 )
 SPEAKS_HTTP_1: Final = "This proxy speaks HTTP/1.1 and HTTP/1.0."
+_NOT_ON_ONE_LINE: Final = (
+    "A header is broken over two lines, or is none: each is a name, a colon and a value, all on one line."
+)
+_AUTHORIZATION_NOT_ON_ONE_LINE: Final = (
+    "The Authorization header is broken over two lines: write the Base64 in it without line breaks."
+)
+ENDS_EARLY: Final = (
+    "The headers end with an empty line, and others follow it: perhaps one has a line break at its end, such as Base64."
+)
 UNKNOWN_METHOD: Final = "The method is not one that HTTP knows; methods are written in upper case."
 _NOT_HTTP: Final = "The request is not HTTP/1.1 as RFC 9112 has it."
 
@@ -31,8 +41,8 @@ _WORDS: Final[tuple[tuple[str, type[BadRequest | BadTarget], str], ...]] = (
 )
 
 
-def unreadable(error: BaseException, limits: ClientLimits) -> ProxyError:
-    """Return what the client is told of a parser's error."""
+def unreadable(error: BaseException, limits: ClientLimits, head: bytes = b"") -> ProxyError:
+    """Return what the client is told of a parser's error; `head` is what the parser was given."""
     text = error.message.partition(":\n\n")[0] if isinstance(error, HttpProcessingError) else ""
     match error:
         case LineTooLong() if error.args[1] == limits.max_request_line:
@@ -45,7 +55,24 @@ def unreadable(error: BaseException, limits: ClientLimits) -> ProxyError:
             return MethodNotSupported(UNKNOWN_METHOD)
     if "Too many headers" in text:
         return RequestTooLarge(f"The request has more than {limits.max_header_count} header fields.", status=431)
-    return next((kind(sentence) for words, kind, sentence in _WORDS if words in text), BadRequest(_NOT_HTTP))
+    named = next((kind(sentence) for words, kind, sentence in _WORDS if words in text), None)
+    return named or BadRequest(_broken_line(head) or _NOT_HTTP)
+
+
+def _broken_line(head: bytes) -> str:
+    """Return what the client is told of a field that does not stand on one line; empty if there is none.
+
+    Old programs break Base64 after 60 or 76 characters, or end it with a line end (RFC 9112 §5.2 has a fold refused).
+    """
+    before = b""
+    for line in head.lstrip(b"\r\n").split(b"\n")[1:-1]:
+        whole = line.endswith(b"\r") and (line == b"\r" or is_field(line[:-1]))
+        broken = line if is_field(line) else before
+        if not whole and broken:
+            name = broken.partition(b":")[0].lower()
+            return _AUTHORIZATION_NOT_ON_ONE_LINE if name == b"authorization" else _NOT_ON_ONE_LINE
+        before = line
+    return ""
 
 
 def headers_too_large(limits: ClientLimits) -> RequestTooLarge:

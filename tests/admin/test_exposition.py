@@ -33,6 +33,8 @@ NAMES = {
     ("pacing_wait_seconds", "histogram", ("shop",)),
     ("pacing_queue", "gauge", ("shop",)),
     ("throttled", "counter", ("shop",)),
+    ("dropped_fields", "counter", ("shop",)),
+    ("batch_parts_failed", "counter", ("shop", "status")),
     ("errors", "counter", ("code",)),
     ("client_connections", "gauge", ()),
     ("client_connections_refused", "counter", ()),
@@ -66,6 +68,8 @@ def counters() -> CountersNow:
             added=0.002,
             paced=0.0,
             throttled=1,
+            dropped_fields=5,
+            inner={401: 6, 429: 7},
         )
     )
     tokens = TokenMetrics(waits=3, waited_seconds=1.5)
@@ -108,6 +112,8 @@ def test_the_numbers_are_those_that_were_counted() -> None:
     assert found["request_body_bytes_total"] == {("demo",): 3.0}
     assert found["response_body_bytes_total"] == {("demo",): 4.0}
     assert found["throttled_total"] == {("demo",): 1.0}
+    assert found["dropped_fields_total"] == {("demo",): 5.0}
+    assert found["batch_parts_failed_total"] == {("demo", "401"): 6.0, ("demo", "429"): 7.0}
     assert found["errors_total"] == {("upstream_timeout",): 1.0}
     assert found["token_requests_total"] == {("demo", "granted"): 2.0, ("*", "refused"): 1.0}
     assert found["token_age_seconds"] == {("demo",): 600.0}

@@ -15,7 +15,7 @@ SECRET = "s3cret-of-erp"
 DIGEST = sha256(SECRET.encode()).hexdigest()
 ERP = f'[clients.erp]\nsecret = "{SECRET}"\n'
 SHORT = "is shorter than 8 characters and could be found by trying: make one with shop-auth-proxy new-client"
-NOT_SENDABLE = "must consist of visible ASCII characters, without spaces: programs differ in how they send others"
+NOT_SENDABLE = "must consist of visible characters, without spaces: programs differ in how they send others"
 MISSING = "is missing: write it, or secret_sha256 (shop-auth-proxy new-client makes both)"
 KNOWN_METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
 
@@ -55,6 +55,12 @@ def test_a_secret_is_a_text_a_file_a_variable_or_a_digest(path: Path, text: str,
     assert config.clients == {"erp": expected}
     assert config.clients["erp"].digest.hex() == DIGEST
     assert SECRET not in repr(config)
+
+
+def test_a_secret_may_have_letters_outside_ascii(path: Path) -> None:
+    config = load(path, f'[clients.erp]\nsecret = "jelszó-ő-パス"\n{DEMO}')
+
+    assert config.clients["erp"].digest == sha256("jelszó-ő-パス".encode()).digest()
 
 
 def test_shops_and_methods_are_all_unless_they_are_named(path: Path) -> None:
@@ -116,7 +122,8 @@ def test_another_name_is_none(path: Path, name: str) -> None:
         ('[clients.erp]\nsecret = { file = "/run/none" }', "clients.erp.secret: the file /run/none does not exist"),
         ('[clients.erp]\nsecret = "s3crets"', f"clients.erp.secret: {SHORT}"),
         ('[clients.erp]\nsecret = "s3cret with spaces"', f"clients.erp.secret: {NOT_SENDABLE}"),
-        ('[clients.erp]\nsecret = "s3cret-jelszó"', f"clients.erp.secret: {NOT_SENDABLE}"),
+        ('[clients.erp]\nsecret = "s3cret-jelszó\\u00a0"', f"clients.erp.secret: {NOT_SENDABLE}"),
+        ('[clients.erp]\nsecret = "s3cret\\u2028jelszó"', f"clients.erp.secret: {NOT_SENDABLE}"),
         (
             '[clients.warehouse]\nsecret = "warehouse"',
             "clients.warehouse.secret: is that of an empty text or of a client's name: make another with"

@@ -126,6 +126,7 @@ def test_a_platform_of_the_users_own_may_stand_below_its_shop(path: Path) -> Non
         token_params = { audience = "https://api.example.com" }
         hosts = ["{shop}.old.example.com", "old.example.com"]
         rewrite_links = true
+        answers_in_xml = true
         api_prefix = "v1"
         forwarded_headers = true
         allow_private = true
@@ -141,6 +142,7 @@ def test_a_platform_of_the_users_own_may_stand_below_its_shop(path: Path) -> Non
         token_params={"audience": "https://api.example.com"},
         hosts=("{shop}.old.example.com", "old.example.com"),
         rewrite_links=True,
+        answers_in_xml=True,
         api_prefix="v1",
         forwarded_headers=True,
         allow_private=True,

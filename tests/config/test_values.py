@@ -57,6 +57,7 @@ def refusal(setting: str, value: object, *, from_text: bool = False) -> str:
         ("server.route_by_host", False, False),
         ("platforms.hosts", ["{shop}.old.example.com"], ("{shop}.old.example.com",)),
         ("platforms.rewrite_links", True, True),
+        ("platforms.answers_in_xml", True, True),
         ("server.drain_timeout", 0, 0.0),
         ("upstream.read_timeout", 1, 1.0),
         ("upstream.read_timeout", 0.001, 0.001),

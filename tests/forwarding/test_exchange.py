@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import ClientForbidden, TokenRefused
+from proxy.forwarding.batches import BatchAnswer
 from proxy.forwarding.exchange import INNER_CODE_WITHIN, Exchange, inner_code
 from proxy.forwarding.fields import request_fields
 from proxy.forwarding.target import Target
@@ -75,6 +76,7 @@ class AsResponse:
     status: int | None = 200
     bytes_sent: int = 7
     meaning: Meaning = ORDINARY
+    head: Any = field(default_factory=lambda: SimpleNamespace(dropped=0))
 
 
 @dataclass
@@ -118,6 +120,19 @@ def test_a_request_that_was_served_is_told_whole() -> None:
         "bytes_out": 7,
         "request_id": "id-1",
     }
+
+
+def test_what_an_answer_lost_and_what_was_in_a_batch_is_told_if_there_is_some() -> None:
+    exchange = Parts().exchange()
+    answer: Any = AsResponse(200, head=SimpleNamespace(dropped=2))
+    exchange.answer, exchange.batch = answer, BatchAnswer(b"")
+    exchange.note_body(b'{"header":{"statusCode":200}}')
+    assert "inner_statuses" not in exchange.log_fields(1000.0)
+    exchange.note_body(b'{"header":{"statusCode":429}} {"header":{"statusCode":401}}')
+
+    fields = exchange.log_fields(1000.0)
+    assert (fields["inner_statuses"], fields["dropped_fields"]) == ({"401": 1, "429": 1}, 2)
+    assert exchange.finished(1000.0).inner == {401: 1, 429: 1}
 
 
 def test_a_request_whose_target_could_not_be_read_has_neither_shop_nor_path() -> None:
@@ -182,7 +197,7 @@ def test_a_request_that_was_served_is_counted_whole() -> None:
     shop = Shop("x", "x", SHOPRENTER, Credentials("id", Secret("s3cret")), by_wildcard=True)
     route: Any = SimpleNamespace(shop=shop)
     body: Any = AsBody()
-    answer: Any = AsResponse(401)
+    answer: Any = AsResponse(401, head=SimpleNamespace(dropped=4))
     turn: Any = SimpleNamespace(waited=0.75, throttlings=2)
     exchange.route, exchange.body, exchange.answer, exchange.turn = route, body, answer, turn
     exchange.attempts, exchange.upstream_seconds, exchange.answered_at = 3, 1.5, 1002.5
@@ -201,6 +216,8 @@ def test_a_request_that_was_served_is_counted_whole() -> None:
         added=1.0,
         paced=0.75,
         throttled=2,
+        dropped_fields=4,
+        inner=None,
     )
 
 

@@ -218,3 +218,41 @@ def test_of_a_shop_that_it_may_not_use_a_client_learns_nothing_by_another_method
 
 def test_a_client_does_not_show_its_digest() -> None:
     assert repr(CLIENTS[0]) == "Client(name='erp', shops=None, methods=None)"
+
+
+@pytest.mark.parametrize(
+    "secret", ["jelszó-és-még", "naïve-café-1", "¡contraseña!", "jelszű-ő", "パスワード1234", "Ã©-both-ways"]
+)
+def test_letters_outside_ascii_match_in_utf_8_and_in_latin_1(secret: str) -> None:
+    watched = Watched(Client("erp", sha256(secret.encode()).digest()), *CLIENTS)
+    in_latin_1 = secret.encode("latin-1", "ignore")
+
+    for shown in (basic(b"erp", secret.encode()), bearer(secret.encode())):
+        assert watched.let_in(shown) == "erp"
+    for shown in (basic(b"erp", in_latin_1), bearer(in_latin_1)):
+        if in_latin_1.decode("latin-1") == secret:
+            assert watched.let_in(shown) == "erp"
+        else:
+            watched.refusal(shown)
+    for encoding in ("utf-16", "utf-7"):
+        watched.refusal(bearer(secret.encode(encoding)))
+
+
+def test_of_two_readings_utf_8_comes_first() -> None:
+    """What is one client's secret in Latin-1 may be another's in UTF-8."""
+    clients = [Client(name, sha256(secret.encode()).digest()) for name, secret in (("one", "Ã©"), ("other", "é"))]
+    watched = Watched(*clients)
+
+    assert watched.let_in(bearer("é".encode())) == "other"
+    assert watched.let_in(bearer("é".encode("latin-1"))) == "other"
+    assert watched.let_in(bearer("Ã©".encode())) == "one"
+
+
+def test_how_much_is_compared_depends_on_what_is_shown_alone() -> None:
+    for shown, rounds in ((b"wrong", 1), (b"wr\xf6ng", 2), ("wröng".encode(), 2)):
+        watched = Watched()
+        watched.refusal(basic(b"erp", shown))
+        digests = [sha256(shown).digest(), sha256(shown.decode("latin-1").encode()).digest()][:rounds]
+        assert watched.compared[: rounds * len(CLIENTS)] == [
+            (client.digest, digest) for digest in digests for client in CLIENTS
+        ]

@@ -52,6 +52,14 @@ def test_bearer_is_the_secret_alone(secret: str, scheme: str, spaces: int) -> No
     assert read_credentials([f"{scheme}{' ' * spaces}{secret}".encode()]) == ShownCredentials(None, secret.encode())
 
 
+@pytest.mark.parametrize("secret", [b"a", b"ab", b"abc", b"abcd"])
+@pytest.mark.parametrize("padding", [b"", b"=", b"=="])
+def test_the_padding_makes_no_difference(secret: bytes, padding: bytes) -> None:
+    encoded = base64.b64encode(b"erp:" + secret).rstrip(b"=") + padding
+
+    assert read_credentials([b"Basic " + encoded]) == ShownCredentials(b"erp", secret)
+
+
 def test_no_field_is_no_credentials() -> None:
     assert read_credentials([]) is None
 
@@ -63,7 +71,7 @@ def test_no_field_is_no_credentials() -> None:
         (b"Basic", "colon"),
         (b"Basic ", "colon"),
         (b"Basic bm8tY29sb24=", "colon"),
-        (b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ", "Base64"),  # its padding is missing
+        (b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZ", "Base64"),  # no number of bytes has so many characters
         (b"Basic QWxh*GRpbjpvcGVuIHNlc2FtZQ==", "Base64"),
         (b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==QQ", "Base64"),
         (b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==, Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", "Base64"),

@@ -16,6 +16,7 @@ def test_shoprenter_is_as_documented() -> None:
         api_prefix="",
         forwarded_headers=False,
         allow_private=False,
+        answers_in_xml=True,
         hosts=("{shop}.api.myshoprenter.hu", "{shop}.api.shoprenter.hu"),
         rewrite_links=True,
         batch_path="batch",

@@ -45,6 +45,16 @@ def test_a_request_is_counted_with_all_its_numbers() -> None:
     assert [sum(histogram.counts) for histogram in (shop.duration, shop.added, shop.paced)] == [2, 2, 2]
 
 
+def test_what_an_answer_lost_and_what_was_in_a_batch_is_added_up() -> None:
+    traffic = counted(OK, OK._replace(dropped_fields=2, inner={429: 1}), OK._replace(inner={429: 2, 401: 1}))
+    shop = traffic.shops["demo"]
+    copy = shop.copy()
+    traffic.finished(OK._replace(dropped_fields=1, inner={401: 1}))
+
+    assert (copy.dropped_fields, copy.inner) == (2, {429: 3, 401: 1})
+    assert (shop.dropped_fields, shop.inner) == (3, {429: 3, 401: 2})
+
+
 def test_what_there_was_not_is_not_counted() -> None:
     shop = counted(OK._replace(added=None, paced=None)).shops["demo"]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
-from proxy.wire import client
+from proxy.wire import lingering
 
 
 def pytest_asyncio_loop_factories(
@@ -21,4 +21,4 @@ def pytest_asyncio_loop_factories(
 
 @pytest.fixture(autouse=True)
 def _endless_linger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_LINGER", 3600.0)
+    monkeypatch.setattr(lingering, "_SILENCE", 3600.0)

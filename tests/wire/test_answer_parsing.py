@@ -5,11 +5,11 @@ from typing import Final
 
 import pytest
 
-from tests.peers import Answer, Connection, answering, closing, request, response
+from tests.peers import DATE, Answer, Connection, answering, closing, request, response
 from tests.proxies import whole_path
 
 BODY = b"\r\n\r\nok"
-OK = b"HTTP/1.1 200 OK\r\n"
+OK = b"HTTP/1.1 200 OK\r\n" + DATE
 MAX_HEAD: Final = 1 << 16  # bytes, the line and the empty line included
 
 
@@ -33,15 +33,25 @@ UNCLEAR: Final = {
     "two lengths": (OK + b"Content-Length: 2\r\nContent-Length: 3" + BODY, "Content-Length"),
     "two lengths in a list": (OK + b"Content-Length: 2, 3" + BODY, "Content-Length"),
     "a length and no length": (OK + b"Content-Length: 2\r\nContent-Length:" + BODY, "Content-Length"),
-    "a length below zero": (OK + b"Content-Length: -2" + BODY, ""),
-    "a length in letters": (OK + b"Content-Length: two" + BODY, ""),
-    "a length of 2^64 - 1": (OK + b"Content-Length: 18446744073709551615" + BODY, ""),
-    "a coding that nobody asked for": (OK + b"Transfer-Encoding: gzip, chunked" + BODY, ""),
-    "a coding and a length": (OK + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n2\r\nok\r\n0\r\n\r\n", ""),
-    "a length and a coding": (OK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", ""),
-    "a line that is no field": (OK + b"no field\r\nContent-Length: 2" + BODY, ""),
-    "a control in a value": (OK + b"A: b\x01c\r\nContent-Length: 2" + BODY, ""),
-    "NUL in a value": (OK + b"A: b\0c\r\nContent-Length: 2" + BODY, ""),
+    "a length below zero": (OK + b"Content-Length: -2" + BODY, "Content-Length"),
+    "a length in letters": (OK + b"Content-Length: two" + BODY, "Content-Length"),
+    "a length of 2^64 - 1": (OK + b"Content-Length: 18446744073709551615" + BODY, "Content-Length"),
+    "a coding that nobody asked for": (OK + b"Transfer-Encoding: gzip, chunked" + BODY, "Transfer-Encoding"),
+    "a coding and a length": (
+        OK + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "Content-Length: beside Transfer-Encoding",
+    ),
+    "a length and a coding": (
+        OK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "Content-Length: beside Transfer-Encoding",
+    ),
+    "a line that is no field": (OK + b"no field\r\nContent-Length: 2" + BODY, "a line that is no field"),
+    "a control in a value": (OK + b"X-A: b\x01c\r\nContent-Length: 2" + BODY, "X-A: a control"),
+    "NUL in a value": (OK + b"X-A: b\0c\r\nContent-Length: 2" + BODY, "X-A: a control"),
+    "a control in a value beside what can be repaired": (
+        OK + b"X-A : b\r\n@: c\r\nX-B : d\x7f\r\nContent-Length: 2" + BODY,
+        "X-B: a control",
+    ),
     "controls in the reason": (b"HTTP/1.1 200 O\x01\x1b[31mK\r\nContent-Length: 2" + BODY, ""),
     "status 000": (b"HTTP/1.1 000 x\r\nContent-Length: 2" + BODY, ""),
     "status 001": (b"HTTP/1.1 001 x\r\n\r\n" + response(), ""),
@@ -83,9 +93,9 @@ ODD: Final = {
         b"A: b\r\nA: d\r\n",
     ),
     "bytes outside ASCII in a value": (OK + b"A: b\xe9\r\nContent-Length: 2" + BODY, b"A: b\xe9\r\n"),
-    "no reason": (b"HTTP/1.1 200 \r\nA: b\r\nContent-Length: 2" + BODY, b"A: b\r\n"),
-    "HTTP/1.0": (b"HTTP/1.0 200 OK\r\nA: b\r\nContent-Length: 2" + BODY, b"A: b\r\n"),
-    "LF alone": (b"HTTP/1.1 200 OK\nA: b\nContent-Length: 2\n\nok", b"A: b\r\n"),
+    "no reason": (b"HTTP/1.1 200 \r\n" + DATE + b"A: b\r\nContent-Length: 2" + BODY, b"A: b\r\n"),
+    "HTTP/1.0": (b"HTTP/1.0 200 OK\r\n" + DATE + b"A: b\r\nContent-Length: 2" + BODY, b"A: b\r\n"),
+    "LF alone": (b"HTTP/1.1 200 OK\n" + DATE + b"A: b\nContent-Length: 2\n\nok", b"A: b\r\n"),
     "an empty line before it": (b"\r\n" + OK + b"A: b\r\nContent-Length: 2" + BODY, b"A: b\r\n"),
     "oddities of an interim answer": (
         b"HTTP/1.1 103 Hints\r\nLink : <a>\r\n@: b\r\n\r\n" + OK + b"A: b\r\nContent-Length: 2" + BODY,
@@ -109,7 +119,7 @@ async def test_an_answer_that_is_only_odd_reaches_the_client_as_it_is_meant(what
 
     reason = b"" if what == "no reason" else b"OK"
     for answer in answers:
-        assert answer.head == b"HTTP/1.1 200 " + reason + b"\r\n" + fields + b"Content-Length: 2\r\n\r\n"
+        assert answer.head == b"HTTP/1.1 200 " + reason + b"\r\n" + DATE + fields + b"Content-Length: 2\r\n\r\n"
         assert answer.body == b"ok"
     assert path.api.connections == (2 if what == "HTTP/1.0" else 1)
 
@@ -237,7 +247,7 @@ async def test_a_flood_of_interim_answers_reaches_no_client_and_costs_none_the_a
         client.start_reading()
         rest, orderly = await client.read_to_end()
 
-    assert rest == b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nfinal"
+    assert rest == b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: 5\r\nConnection: close\r\n\r\nfinal"
     assert orderly
 
 

@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
-from tests.peers import Connection, answering, chunked, closing, request, response
+from tests.peers import DATE, Connection, answering, chunked, closing, request, response
 from tests.proxies import whole_path
 
-CHUNKED_ANSWER = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-ENDLESS_ANSWER = b"HTTP/1.1 200 OK\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\n" + DATE
+CHUNKED_ANSWER = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+ENDLESS_ANSWER = OK + b"\r\n"
 
 
 @pytest.mark.parametrize(
@@ -16,45 +17,45 @@ ENDLESS_ANSWER = b"HTTP/1.1 200 OK\r\n\r\n"
     [
         (
             response(b"hello"),
-            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
-            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\nhello",
+            OK + b"Content-Length: 5\r\n\r\nhello",
+            OK + b"Content-Length: 5\r\nConnection: close\r\n\r\nhello",
+            OK + b"Content-Length: 5\r\nConnection: keep-alive\r\n\r\nhello",
         ),
         (
             CHUNKED_ANSWER + chunked(b"hello"),
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello",
-            b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello",
+            OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            OK + b"Connection: close\r\n\r\nhello",
+            OK + b"Connection: close\r\n\r\nhello",
         ),
         (
             CHUNKED_ANSWER + chunked(),
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+            OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            OK + b"Connection: close\r\n\r\n",
+            OK + b"Connection: close\r\n\r\n",
         ),
         (
             CHUNKED_ANSWER + b"5;ext=1\r\nhello\r\n0\r\nX-Trailer: 1\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello",
-            b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello",
+            OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            OK + b"Connection: close\r\n\r\nhello",
+            OK + b"Connection: close\r\n\r\nhello",
         ),
         (
-            b"HTTP/1.1 204 No Content\r\n\r\n",
-            b"HTTP/1.1 204 No Content\r\n\r\n",
-            b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",
-            b"HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n",
+            b"HTTP/1.1 204 No Content\r\n" + DATE + b"\r\n",
+            b"HTTP/1.1 204 No Content\r\n" + DATE + b"\r\n",
+            b"HTTP/1.1 204 No Content\r\n" + DATE + b"Connection: close\r\n\r\n",
+            b"HTTP/1.1 204 No Content\r\n" + DATE + b"Connection: keep-alive\r\n\r\n",
         ),
         (
-            b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
-            b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
-            b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nConnection: close\r\n\r\n",
-            b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n",
+            b"HTTP/1.1 304 Not Modified\r\n" + DATE + b"Content-Length: 5\r\n\r\n",
+            b"HTTP/1.1 304 Not Modified\r\n" + DATE + b"Content-Length: 5\r\n\r\n",
+            b"HTTP/1.1 304 Not Modified\r\n" + DATE + b"Content-Length: 5\r\nConnection: close\r\n\r\n",
+            b"HTTP/1.1 304 Not Modified\r\n" + DATE + b"Content-Length: 5\r\nConnection: keep-alive\r\n\r\n",
         ),
         (
-            b"HTTP/1.1 304 Not Modified\r\n\r\n",
-            b"HTTP/1.1 304 Not Modified\r\n\r\n",
-            b"HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n",
-            b"HTTP/1.1 304 Not Modified\r\nConnection: keep-alive\r\n\r\n",
+            b"HTTP/1.1 304 Not Modified\r\n" + DATE + b"\r\n",
+            b"HTTP/1.1 304 Not Modified\r\n" + DATE + b"\r\n",
+            b"HTTP/1.1 304 Not Modified\r\n" + DATE + b"Connection: close\r\n\r\n",
+            b"HTTP/1.1 304 Not Modified\r\n" + DATE + b"Connection: keep-alive\r\n\r\n",
         ),
     ],
     ids=["length", "chunked", "chunked-empty", "trailers", "204", "304-length", "304"],
@@ -89,7 +90,7 @@ async def test_an_answer_that_ends_with_its_connection_is_chunked_for_modern_cli
 
         async with path.connect() as client:
             await client.send(request(version=b"1.0", fields=b"Connection: keep-alive\r\n"))
-            assert await client.read_to_end() == (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello", True)
+            assert await client.read_to_end() == (OK + b"Connection: close\r\n\r\nhello", True)
 
 
 @pytest.mark.parametrize(
@@ -98,8 +99,8 @@ async def test_an_answer_that_ends_with_its_connection_is_chunked_for_modern_cli
     ids=["length", "chunked", "neither"],
 )
 async def test_an_answer_to_head_has_no_body_and_leaves_the_connections_in_order(framing: bytes) -> None:
-    head = b"HTTP/1.1 200 OK\r\n" + framing + b"X: 1\r\n\r\n"
-    relayed = b"HTTP/1.1 200 OK\r\nX: 1\r\n" + (framing if b"1234" in framing else b"") + b"\r\n"
+    head = OK + b"" + framing + b"X: 1\r\n\r\n"
+    relayed = OK + b"X: 1\r\n" + (framing if b"1234" in framing else b"") + b"\r\n"
     async with whole_path(answering(head, response(b"next"))) as path, path.connect() as client:
         await client.send(request(b"HEAD"))
         assert await client.reader.readexactly(len(relayed)) == relayed

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import UpstreamProtocolError
-from proxy.wire.repair import encoded_target, repaired_answer, without_upgrade
+from proxy.wire.repair import broken_field, encoded_target, repaired_answer, without_upgrade
 
 REST = b" HTTP/1.1\r\nHost: h\r\nX-Name: k\xe9k\r\n\r\n"
 
@@ -92,7 +92,8 @@ def test_the_wish_for_another_protocol_goes_and_nothing_else(lines: bytes) -> No
 
 
 def repaired(*lines: bytes) -> bytes | None:
-    return repaired_answer(b"\r\n".join([b"HTTP/1.1 200 OK", *lines, b"", b""]))
+    found = repaired_answer(b"\r\n".join([b"HTTP/1.1 200 OK", *lines, b"", b""]))
+    return None if found is None else found.raw
 
 
 def answer(*lines: bytes) -> bytes:
@@ -114,6 +115,12 @@ def answer(*lines: bytes) -> bytes:
 )
 def test_what_platforms_are_known_for_is_repaired(lines: list[bytes], kept: list[bytes]) -> None:
     assert repaired(*lines) == answer(*kept)
+
+
+def test_fields_that_are_dropped_are_counted() -> None:
+    found = repaired_answer(answer(b"A : b", b"A(b): c", b": d", b"E: f", b"@: g"))
+
+    assert found == (answer(b"A: b", b"E: f"), 3)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +149,11 @@ def test_the_same_length_told_more_than_once_is_that_length(lengths: list[bytes]
         ([b"Content-Length: 5", b"Content-Length:"], "Content-Length: told twice"),
         ([b"Content-Length: 5", b"Content-Length: 05"], "Content-Length: told twice"),
         ([b"Content-Length: 5,"], "Content-Length: told twice"),
+        ([b"Content-Length: 5x"], "Content-Length: no number"),
+        ([b"Content-Length: -5"], "Content-Length: no number"),
+        ([b"Content-Length:"], "Content-Length: no number"),
+        ([b"Content-Length: 5", b"Transfer-Encoding: chunked"], "Content-Length: beside Transfer-Encoding"),
+        ([b"transfer-encoding: x", b"content-length: 5"], "Content-Length: beside Transfer-Encoding"),
     ],
 )
 def test_what_makes_the_end_unclear_is_an_error_that_names_the_field(lines: list[bytes], named: str) -> None:
@@ -183,3 +195,19 @@ def test_a_repaired_head_needs_no_repair_and_lost_no_field_that_has_a_name(lines
         name for name in names if name in (b"a", b"set-cookie")
     ]
     assert kept.count(b"content-length") == (1 if b"content-length" in names else 0)
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([b"A: b"], ""),
+        ([b"A: b", b"no field"], "a line that is no field"),
+        ([b"A: b", b" folded: x"], "a line that is no field"),
+        ([b"A: b", b"X-Secret: \x01s3cret"], "X-Secret: a control character in its value"),
+        ([b"A: b\tc", b"Set-Cookie: s3cret\x7f"], "Set-Cookie: a control character in its value"),
+        ([b"y" * 5000 + b": \0"], "y" * 64 + ": a control character in its value"),
+    ],
+)
+def test_what_can_not_be_repaired_is_told_by_its_name(lines: list[bytes], expected: str) -> None:
+    assert broken_field(answer(*lines)) == expected
+    assert broken_field(answer(*lines).replace(b"\r\n", b"\n")) == expected

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from proxy.wire.sockets import reset, unsent
+from proxy.wire.sockets import end_writing, reset, unsent
 from proxy.wire.transports import upstream_loop
 
 SMALL_BUFFER = 1 << 14  # bytes, of the system
@@ -128,3 +128,16 @@ async def test_upstream_transports_can_be_reset_too() -> None:
         await told.lost
         with pytest.raises(ConnectionResetError):
             await read(peer, 2)
+
+
+async def test_after_the_end_of_writing_the_peer_is_still_heard() -> None:
+    async with connection() as (transport, told, peer):
+        transport.write(b"last words")
+        assert await until_unsent(transport, 10) <= 10
+        end_writing(transport)
+        await read(peer, 10)
+        assert await asyncio.get_running_loop().sock_recv(peer, 1) == b""
+        assert not told.lost.done()
+        peer.close()
+        await told.lost
+        end_writing(transport)  # without harm
