@@ -90,7 +90,7 @@ class Reloader:
             config = await asyncio.to_thread(self._load)
         except ConfigError as error:
             self._files = error.files
-            return error.problems
+            return error.told
         self._files = config.files
         self._learn(config)
         if found := await hosts_leading_here(config, within=LOOKUPS, resolver=self._outside.resolver):

@@ -4,19 +4,28 @@ import os
 import sys
 from pathlib import Path
 
-from proxy.config import Config, ConfigError, load_config
+from proxy.config import Config, ConfigError, load_config, locate
+from proxy.config.files import shown
 from proxy.telemetry.redaction import Redactor
 
 
-def read_config(path: Path | None) -> Config | None:
-    """Return the configuration; if it has problems, print them and return `None`."""
+def read_config(named: Path | None) -> Config | None:
+    """Return the configuration; if it has problems, print them and return `None`.
+
+    `named` is the file that the command line names, if it does.
+    """
+    path = named
     try:
+        path = locate(named, os.environ)
         return load_config(path, os.environ)
     except ConfigError as error:
         count = len(error.problems)
-        complain(f"the configuration has {'a problem' if count == 1 else f'{count} problems'}:")
-        for problem in error.problems:
+        where = "" if path is None else f" (file {shown(path)})"
+        complain(f"the configuration has {'a problem' if count == 1 else f'{count} problems'}{where}:")
+        for problem in error.told:
             print(f"  {problem}", file=sys.stderr)
+        for line in error.excerpt:
+            print(f"      {line}", file=sys.stderr)
         return None
 
 

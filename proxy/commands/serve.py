@@ -7,7 +7,7 @@ from pathlib import Path
 
 from proxy import app
 from proxy.commands.common import complain, learn_secrets, read_config, redactor_for
-from proxy.config import load_config
+from proxy.config import load_config, locate
 from proxy.config.clients import LONG_ENOUGH, short_secrets
 from proxy.systemd import take_supervisor
 from proxy.telemetry.logs import make_logger, route_library_logs, wants_color
@@ -33,7 +33,10 @@ async def serve(config_file: Path | None) -> int:
     try:
         outside = app.Outside(log, conceal=redactor.add_transient, redact=redactor.text, supervisor=supervisor)
         await app.serve(
-            config, outside, load=lambda: load_config(config_file, os.environ), learn=partial(learn_secrets, redactor)
+            config,
+            outside,
+            load=lambda: load_config(locate(config_file, os.environ), os.environ),
+            learn=partial(learn_secrets, redactor),
         )
     except app.StartError as error:
         complain(str(error))

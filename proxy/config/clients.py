@@ -25,7 +25,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 _SENDABLE: Final = re.compile(r"[!-~]*")
 # What the platforms' APIs know. Clients without a list may use whatever HTTP knows.
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_NEW_CLIENT: Final = "shop-auth-proxy new-client"
+_NEW_CLIENT: Final = "shop-auth-proxy new-client NAME"
 
 
 def is_client_name(name: str) -> bool:
@@ -72,7 +72,7 @@ def check_digests(clients: Mapping[str, ClientConfig], problems: Problems) -> No
             continue
         place = ("clients", name, "secret" if client.secret is not None else "secret_sha256")
         if client.digest in no_secrets:
-            problems.add(place, f"is that of an empty text or of a client's name: make another with {_NEW_CLIENT}")
+            problems.add(place, f"is that of an empty string or of a client's name: make another with {_NEW_CLIENT}")
         first = first_with.setdefault(client.digest, name)
         if first != name:
             problems.add(

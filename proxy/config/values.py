@@ -12,7 +12,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType, NoneType
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_origin
 
 import msgspec
 
@@ -41,10 +41,12 @@ _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TYPE_NAMES: Final = (
     (bool, "true or false"),
     (int | float, "a number"),
-    (str, "a text"),
+    (str, "a string"),
     (list, "a list"),
     (dict, "a table"),
 )
+# What stands in quotes although it is no string.
+_PLAIN = re.compile(r"true|false|[0-9]+(?:\.[0-9]+)?")
 # The token request has these from elsewhere.
 _OWN_TOKEN_PARAMS: Final = ("grant_type", "client_id", "client_secret", "scope")
 
@@ -63,8 +65,8 @@ def expectation(annotation: Any) -> str:
 class ValueReader:
     """Reads values.
 
-    Relative file names begin at `directory`. With `from_text`, numbers and flags are written as text, as the
-    environment has them. `variables_used` collects the names of variables that were asked for, `files` what was read.
+    Relative file names begin at `directory`. With `from_text`, numbers and flags are strings, as the environment
+    has them. `variables_used` collects the names of variables that were asked for, `files` what was read.
     """
 
     directory: Path
@@ -93,13 +95,15 @@ class ValueReader:
             (PublicUrl, _public_url),
             (RateLimitRule, _rate_limit),
         )
+        if not self.from_text and (why := _of_wrong_type(rule, value)):
+            raise Unusable(f"{expected}, {why}")
         for own_rule, reader in readers:
             if rule == own_rule:
                 return reader(value, expected)
         try:
             result = msgspec.convert(value, rule, strict=not self.from_text)
         except msgspec.ValidationError:
-            raise Unusable(expected if self.from_text else _with_type(expected, value)) from None
+            raise Unusable(expected) from None
         if isinstance(result, float) and not isfinite(result):
             raise Unusable(expected)
         return result
@@ -107,10 +111,10 @@ class ValueReader:
     def _secret(self, value: object, expected: str) -> Secret:
         match value:
             case str():
-                source, text = "the text", value
+                source, text = "the string", value
             case {"file": str(name), **rest} if name and not rest:
                 path = self.note(self.directory / name)
-                source, text = "the text in the file", read_text(path, MAX_SECRET_FILE)
+                source, text = f"the file {shown(path)}", read_text(path, MAX_SECRET_FILE)
                 # Editors and `echo` end a file with a newline. One, since a second is no habit but a mistake.
                 text = text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
             case {"env": str(name), **rest} if not rest:
@@ -118,16 +122,12 @@ class ValueReader:
                     raise Unusable("env must be the name of a variable: letters, digits and underscores")
                 self.variables_used.add(name)
                 if name not in self.environ:
-                    raise Unusable(f"the environment variable {name} is not set")
+                    raise Unusable(f"the environment variable {name} is not set (or not exported)")
                 source, text = f"the environment variable {name}", self.environ[name]
-            case dict():
-                raise Unusable(expected)
             case _:
-                raise Unusable(_with_type(expected, value))
-        if not text:
-            raise Unusable(f"{source} is empty")
-        if _UNCLEAN.search(text):
-            raise Unusable(f"{source} has control characters in it, such as a second newline at the end")
+                raise Unusable(expected)
+        if why := _not_clean(text):
+            raise Unusable(f"{source} {why}")
         return Secret(text)
 
     def _proxy(self, value: object, expected: str) -> EgressProxy:
@@ -141,23 +141,21 @@ class ValueReader:
 
     def _certificate_file(self, value: object, expected: str) -> Path:
         if not isinstance(value, str) or not value:
-            raise Unusable(_with_type(expected, value))
+            raise Unusable(expected)
         path = self.note(self.directory / value)
         read_file(path, MAX_FILE)  # says in words why a file can't be read
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
         except (OSError, ValueError):
-            raise Unusable("the file has no certificates in PEM form in it, or broken ones") from None
+            raise Unusable(f"the file {shown(path)} has no certificates in PEM form in it, or broken ones") from None
         return path
 
     def _certificate_and_key(self, value: object, expected: str) -> CertificateFiles:
         match value:
             case {"certificate": str(certificate), "private_key": str(key), **rest} if certificate and key and not rest:
                 files = CertificateFiles(self.directory / certificate, self.directory / key)
-            case dict():
-                raise Unusable(expected)
             case _:
-                raise Unusable(_with_type(expected, value))
+                raise Unusable(expected)
         for path in (files.certificate, files.private_key):
             read_file(self.note(path), MAX_FILE)  # says in words why a file can't be read
         try:
@@ -179,7 +177,7 @@ def _rule(annotation: Any) -> Any:
 
 def _networks(value: object, expected: str) -> tuple[IPv4Network | IPv6Network, ...]:
     if not isinstance(value, list):
-        raise Unusable(_with_type(expected, value))
+        raise Unusable(expected)
     networks = []
     bad = []
     for number, entry in enumerate(value, 1):
@@ -195,7 +193,7 @@ def _networks(value: object, expected: str) -> tuple[IPv4Network | IPv6Network, 
 
 def _token_params(value: object, expected: str) -> Mapping[str, str]:
     if not isinstance(value, dict):
-        raise Unusable(_with_type(expected, value))
+        raise Unusable(expected)
     if own := [name for name in _OWN_TOKEN_PARAMS if name in value]:
         raise Unusable(f"must not hold {', '.join(own)}: the token request has that from the other settings")
     if not all(isinstance(entry, str) and not _UNCLEAN.search(key + entry) for key, entry in value.items()):
@@ -204,10 +202,8 @@ def _token_params(value: object, expected: str) -> Mapping[str, str]:
 
 
 def _public_url(value: object, expected: str) -> str:
-    if not isinstance(value, str):
-        raise Unusable(_with_type(expected, value))
     try:
-        return str(parse_prefix(value))
+        return str(parse_prefix(str(value)))
     except ValueError:
         raise Unusable(expected) from None
 
@@ -215,15 +211,55 @@ def _public_url(value: object, expected: str) -> str:
 def _rate_limit(value: object, expected: str) -> RateLimit | None:
     if value is False:
         return None
-    if value is True or not isinstance(value, dict):
-        raise Unusable(_with_type(expected, value))
     try:
         return msgspec.convert(value, RateLimit, strict=True)
     except (msgspec.ValidationError, ValueError):
         raise Unusable(expected) from None
 
 
-def _with_type(expected: str, value: object) -> str:
-    # "must be a number of seconds above 0, not a number" would help nobody.
-    name = type_name(value)
-    return expected if name.removeprefix("a ") in expected else f"{expected}, not {name}"
+def _not_clean(text: str) -> str:
+    """Return why a text is no secret, if it is none."""
+    if not text:
+        return "is empty"
+    if text.startswith("\ufeff"):
+        return "begins with a byte order mark, as some editors of Windows write it: save it as UTF-8 without BOM"
+    if "\n" in text:
+        return "has more than one line, or an empty line at its end: it must hold the secret and nothing else"
+    if _UNCLEAN.search(text):
+        return "has characters in it that can't be seen (control characters): write it again"
+    return ""
+
+
+def _of_wrong_type(rule: Any, value: object) -> str:
+    """Return what a value is instead, and how to write what was probably meant; empty if its type is right."""
+    kinds = _kinds(rule)
+    if value is False and rule in (ProxyUrlOrFalse, RateLimitRule):
+        return ""
+    if isinstance(value, kinds) and isinstance(value, bool) == (kinds == (bool,)):
+        return ""
+    sentence = f"not {type_name(value)}"
+    if isinstance(value, str) and kinds == (list,):
+        return f'{sentence}: write it in brackets, ["…"]'
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and not {str, dict}.intersection(kinds):
+        return f"{sentence}: write it without quotes"
+    if str in kinds and not isinstance(value, bool | list | dict):
+        return f"{sentence}: write it in quotes"
+    return sentence
+
+
+def _kinds(rule: Any) -> tuple[type, ...]:
+    """Return which types of TOML a value for this rule may have."""
+    base = get_args(rule)[0]
+    base = get_origin(base) or base
+    by_base: dict[Any, tuple[type, ...]] = {
+        bool: (bool,),
+        int: (int, float),
+        float: (int, float),
+        tuple: (list,),
+        Secret: (str, dict),
+        EgressProxy: (str, dict),
+        CertificateFiles: (dict,),
+        RateLimit: (dict,),
+        Mapping: (dict,),
+    }
+    return by_base.get(base, (str,))
