@@ -1,7 +1,7 @@
 """Connections to the platforms: how they are made, and what they may lead to."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -9,9 +9,8 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from proxy import __version__
-from proxy.config import Config, UpstreamConfig
+from proxy.config import UpstreamConfig
 from proxy.guards.egress import PublicResolver
-from proxy.tokens.endpoint import TokenEndpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +55,3 @@ async def open_connections(
                 )
             )
         yield Connections(connectors, sessions)
-
-
-@asynccontextmanager
-async def open_token_endpoint(config: Config, redact: Callable[[str], str]) -> AsyncIterator[TokenEndpoint]:
-    """Provide the token endpoints alone, for a question from the command line; `redact` as `TokenEndpoint` has it."""
-    async with open_connections(config.upstream) as connections:
-        yield TokenEndpoint(
-            connections.sessions, fetch_timeout=config.tokens.fetch_timeout, conceal=lambda _: None, redact=redact
-        )

@@ -23,6 +23,7 @@ from proxy import __version__
 from proxy.admin.server import open_admin
 from proxy.admin.sources import Sources
 from proxy.app.connections import Connections, open_connections
+from proxy.app.listening import cannot_listen
 from proxy.app.outside import Outside, StartError
 from proxy.app.site import client_limits, pacing_policy, site_of, token_policy, who_may_call
 from proxy.certificate import CertificateFiles, UnusableCertificate
@@ -105,10 +106,8 @@ class RunningProxy:
                 self._server.door, config.server.host, config.server.port, backlog=_BACKLOG
             )
         except OSError as error:
-            raise StartError(
-                f"server.host, server.port: can't listen on {config.server.host} port {config.server.port}: "
-                f"{error.strerror or error}"
-            ) from None
+            why = cannot_listen(config.server.host, config.server.port, error)
+            raise StartError(f"server.host, server.port: {why}") from None
         self.host, self.port = self._listener.sockets[0].getsockname()[:2]
         log.info(
             "proxy.started",
@@ -239,7 +238,7 @@ class RunningProxy:
             return await self._stack.enter_async_context(open_admin(sources, host, port))
         except OSError as error:
             raise StartError(
-                f"admin.host, admin.port: can't listen on {host} port {port}: {error.strerror or error};"
+                f"admin.host, admin.port: {cannot_listen(host, port, error)};"
                 " choose another port, or set admin.enabled = false"
             ) from None
 

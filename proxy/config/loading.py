@@ -80,7 +80,7 @@ def _parse(text: str | None, files: Mapping[Path, FileStamp]) -> dict[str, Any] 
     except tomllib.TOMLDecodeError as error:
         from proxy.config.syntax import explain  # noqa: PLC0415 - for this message alone
 
-        found = explain(text, error)
+        found = explain(text or "", error)
         told = (f"line {found.line}: not TOML: {found.sentence}",)
         raise ConfigError(told, files, excerpt=found.excerpt) from None
     except (ValueError, RecursionError):

@@ -63,13 +63,20 @@ def without_name(section: str, table: Mapping[str, Any]) -> str:
     return f"has {', '.join(found)}, but no name of a {whose}: write [{section}.NAME], with the {whose}'s name for NAME"
 
 
+def shop_name_in(text: str) -> str:
+    """Return the name of the shop that somebody wrote, be it in upper case or as a Shoprenter address."""
+    lower = text.strip().lower()
+    address = _OF_SHOPRENTER.fullmatch(lower)
+    return address[1] if address else lower
+
+
 def about_shop_name(name: str) -> str:
     """Return what is wrong with a name that is no shop's, and what to write."""
-    lower = name.strip().lower()
+    lower, meant = name.strip().lower(), shop_name_in(name)
     if is_shop_name(lower.encode(errors="replace")):
         return f'shop names are lower case{"" if lower == name.lower() else ", without blanks"}: write "{lower}"'
-    if (address := _OF_SHOPRENTER.fullmatch(lower)) and is_shop_name(address[1].encode()):
-        return f'only the first label of the address is the name: write "{address[1]}"'
+    if is_shop_name(meant.encode(errors="replace")):
+        return f'only the first label of the address is the name: write "{meant}"'
     if "." in name:
         return f"{_NAME_RULE}: of Shoprenter's ….myshoprenter.hu address the first label, and not the shop's own domain"
     return _NAME_RULE

@@ -126,7 +126,7 @@ class ValueReader:
                 source, text = f"the environment variable {name}", self.environ[name]
             case _:
                 raise Unusable(expected)
-        if why := _not_clean(text):
+        if why := not_clean(text):
             raise Unusable(f"{source} {why}")
         return Secret(text)
 
@@ -217,7 +217,7 @@ def _rate_limit(value: object, expected: str) -> RateLimit | None:
         raise Unusable(expected) from None
 
 
-def _not_clean(text: str) -> str:
+def not_clean(text: str) -> str:
     """Return why a text is no secret, if it is none."""
     if not text:
         return "is empty"

@@ -15,8 +15,26 @@ def test_every_problem_is_told_in_a_line_of_its_own(tmp_path: Path, capsys: pyte
     assert read_config(file) is None
 
     first, *problems = capsys.readouterr().err.splitlines()
-    assert first == "shop-auth-proxy: the configuration has 2 problems:"
-    assert [problem.split(":")[0].strip() for problem in problems] == ["server.prot", "shops.demo.client_secret"]
+    assert first == f"shop-auth-proxy: the configuration has 2 problems (file {file}):"
+    assert [problem.split(":")[:2] for problem in problems] == [
+        ["  line 2", " server.prot"],
+        ["  line 3", " shops.demo.client_secret"],
+    ]
+
+
+def test_of_a_file_that_is_not_toml_the_line_is_shown_without_the_secret(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[shops.demo]\nclient_secret = s3cret\n")
+
+    assert read_config(file) is None
+
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        '  line 2: not TOML: a string needs quotes around it: client_secret = "…"',
+        "      2 | client_secret = ······",
+        "        |                 ^",
+    ]
 
 
 def test_the_secrets_of_all_shops_and_clients_are_kept_out_of_the_log(tmp_path: Path) -> None:

@@ -61,6 +61,28 @@ async def test_a_port_that_is_taken_is_told_with_the_way_out() -> None:
     assert "Another port: shop-auth-proxy demo --port" in ended.stderr
 
 
+async def test_for_a_container_it_listens_where_others_reach_it() -> None:
+    async with started("demo", "--host", "127.0.0.2", "--port", "0") as command:
+        line = await command.line_with("with the proxy in front of them: ")
+        found = re.search(r"http://127\.0\.0\.2:(\d+)$", line.strip())
+        assert found is not None
+        status = await command.line_with("How the shops are: ")
+        async with connected(int(found[1]), "127.0.0.2") as client:
+            answer = await client.ask(b"GET /demo/products HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async with connected(9090, "127.0.0.2") as client:
+            page = await client.ask(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.2\r\n\r\n")
+
+    assert status.strip().endswith("http://127.0.0.2:9090/status")
+    assert (answer.status, page.status) == (200, 200)
+
+
+async def test_every_address_is_told_as_the_one_of_this_machine() -> None:
+    ended = await ran("demo", "--once", "--host", "")
+
+    assert (ended.status, ended.stderr) == (0, "")
+    assert "'http://localhost:" in ended.stdout
+
+
 @pytest.mark.parametrize("port", ["70000", "-1", "http", "²"])
 async def test_a_port_that_is_none_is_refused_in_plain_words(port: str) -> None:
     ended = await ran("demo", f"--port={port}")
