@@ -20,10 +20,12 @@ INSTALL_PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
 COMPILE := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help demo test check lock clean FORCE
+.PHONY: help install demo test check lock clean FORCE
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+install: .venv/.installed ## install into .venv; the command is .venv/bin/shop-auth-proxy
 
 demo: .venv/.installed ## install into .venv, then try the proxy against simulated shops (ARGS=--once: a few calls only)
 	@exec $(BIN)/shop-auth-proxy demo $(ARGS)
