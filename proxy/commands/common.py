@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from proxy.config import Config, ConfigError, load_config, locate
+from proxy.config.environment import CONFIG
 from proxy.config.files import shown
 from proxy.telemetry.redaction import Redactor
 
@@ -20,7 +21,8 @@ def read_config(named: Path | None) -> Config | None:
         return load_config(path, os.environ)
     except ConfigError as error:
         count = len(error.problems)
-        where = "" if path is None else f" (file {shown(path)})"
+        named_there = named is None and CONFIG in os.environ
+        where = "" if path is None else f" (file {shown(path)}{', named by ' + CONFIG if named_there else ''})"
         complain(f"the configuration has {'a problem' if count == 1 else f'{count} problems'}{where}:")
         for problem in error.told:
             print(f"  {problem}", file=sys.stderr)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
+from proxy.config.files import closest
 from proxy.config.problems import Problems, unknown
 from proxy.config.schema import ClientConfig
 from proxy.platforms.platform import is_shop_name
@@ -51,7 +52,7 @@ def check_client(
         problems.add(place, NAME_RULE)
     if "secret" in table and "secret_sha256" in table:
         problems.add((*place, "secret_sha256"), "stands beside secret: remove one of the two")
-    elif "secret" not in table and "secret_sha256" not in table:
+    elif not any(closest(key, ("secret", "secret_sha256")) or isinstance(table[key], dict) for key in table):
         problems.add((*place, "secret"), f"is missing: write it, or secret_sha256 ({_NEW_CLIENT} makes both)")
     if "secret" in settings and (sentence := _what_is_wrong_with_secret(settings["secret"])):
         problems.add((*place, "secret"), sentence)

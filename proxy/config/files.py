@@ -79,8 +79,10 @@ def read_text(path: Path, max_size: int) -> str:
 
 
 def _perhaps(path: Path) -> str:
-    """Return what may be wrong with the name of a file that isn't there."""
+    """Return where a file was sought that isn't there, and what may be wrong with its name."""
     name = str(path)
+    if not name.isprintable():
+        return ": in double quotes a backslash has a meaning, write / or single quotes"
     if "~" in path.parts:
         return ": ~ does not stand for the home directory here, write the whole path"
     if "$" in name or "%" in name:
@@ -90,6 +92,7 @@ def _perhaps(path: Path) -> str:
     try:
         there = [entry.name for entry in islice(path.parent.iterdir(), _MANY)]
     except (OSError, ValueError):
-        return f": there is no directory {shown(path.parent)}" if path.parent != Path() else ""
-    meant = closest(path.name, there, cutoff=0.75)
-    return f": did you mean {shown(path.with_name(meant))}?" if meant else ""
+        return f": there is no directory {shown(path.parent)}"
+    if meant := closest(path.name, there, cutoff=0.75):
+        return f": did you mean {shown(path.with_name(meant))}?"
+    return "" if path.is_absolute() else f" in {shown(Path.cwd())}"

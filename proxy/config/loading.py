@@ -16,7 +16,7 @@ from msgspec.structs import fields
 
 from proxy.config.clients import check_client, check_digests
 from proxy.config.environment import read_environment, refuse_beside_file
-from proxy.config.files import MAX_FILE, FileStamp, Unusable, read_text
+from proxy.config.files import MAX_FILE, FileStamp, Unusable, closest, read_text
 from proxy.config.lines import line_of, lines_of
 from proxy.config.listeners import check_exposure, check_ports, check_share
 from proxy.config.misplaced import about_shop_name, unknown_section, unknown_setting, without_name
@@ -70,7 +70,8 @@ def _read(path: Path, problems: Problems) -> str | None:
         # Windows editors like to begin a file with a byte order mark, which TOML does not know.
         return read_text(path, MAX_FILE).removeprefix("\ufeff")
     except Unusable as error:
-        problems.add((), str(error))
+        made = "; shop-auth-proxy init makes one" if not path.exists() else ""
+        problems.add((), f"{error}{made}")
         return None
 
 
@@ -118,7 +119,8 @@ class Loader:
             else:
                 self._problems.add((name,), unknown_section(name, table))
         check_ports(sections["server"], sections["admin"], self._problems)
-        if not shops:
+        misnamed = any(isinstance(document[name], dict) for name in document if (name,) in self._problems)
+        if not shops and not misnamed:
             self._problems.add(("shops",), "there is no shop: add [shops.NAME] with its client_id and client_secret")
         self._check_hosts(platforms.values(), shops)
         proxy = self._proxy_for_all(sections["upstream"])
@@ -249,6 +251,7 @@ class Loader:
             self._problems.add(place, f"must be a table, [{self._problems.name(place)}], not {type_name(table)}")
             return {}
         known = {field.name: field for field in fields(schema)}
+        misspelt = {closest(key, known) for key in table if key not in known}
         settings = {}
         for key, value in table.items():
             if key not in known:
@@ -260,7 +263,7 @@ class Loader:
             except Unusable as error:
                 self._problems.add((*place, key), str(error))
         for key, field in known.items():
-            if complete and field.required and key not in table:
+            if complete and field.required and key not in table and key not in misspelt:
                 self._problems.add((*place, key), f"is missing: it {expectation(field.type)}")
         return settings
 

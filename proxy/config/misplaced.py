@@ -78,7 +78,9 @@ def about_shop_name(name: str) -> str:
     if is_shop_name(meant.encode(errors="replace")):
         return f'only the first label of the address is the name: write "{meant}"'
     if "." in name:
-        return f"{_NAME_RULE}: of Shoprenter's ….myshoprenter.hu address the first label, and not the shop's own domain"
+        return (
+            f"{_NAME_RULE}; for Shoprenter, write the first label of its ….myshoprenter.hu address, not its own domain"
+        )
     return _NAME_RULE
 
 

@@ -32,7 +32,7 @@ _INVISIBLE: Final = re.compile("[\u00a0\u00ad\u2000-\u200f\u2028-\u202f\u205f-\u
 _WORD: Final = re.compile(rf"""[^\s\[\]{{}}=:,"'#;/<>{_TYPOGRAPHIC.pattern[1:-1]}]+""")
 _UNIT: Final = r"(?i:m?s|secs?|seconds?|min|minutes?|h|hours?|d|days?|[kmg]i?b?|bytes?|%)"
 _STRING: Final = 'a string needs quotes around it: name = "…"'
-_TOML: Final = "this file is TOML, with lines such as port = 8080 below a line [server]"
+_TOML: Final = "the file has to be TOML, with lines such as port = 8080 below a line [server]"
 
 # What the whole line looks like, whether there is a = in it or not.
 _LINES: Final = (
@@ -131,7 +131,7 @@ def _sentence(lines: list[str], number: int, message: str) -> str:
         return f"there is a character on the line that can't be seen, U+{ord(blank[0]):04X}: type the line again"
     if "twice" in message or "overwrite" in message or "Duplicate" in message:
         return _twice(lines, number)
-    if message.startswith("Unescaped") or "scalar value" in message:
+    if message.startswith(("Unescaped", "Invalid hex", "Escaped")):
         return "in double quotes a backslash has a meaning: write single quotes, 'C:\\folder', or / instead of it"
     if general := _first_that_fits(_LINES, line):
         return general

@@ -17,7 +17,17 @@ from typing import Any, Final, get_args, get_origin
 import msgspec
 
 from proxy.certificate import CertificateFiles, UnusableCertificate, server_context
-from proxy.config.files import MAX_FILE, MAX_SECRET_FILE, FileStamp, Unusable, read_file, read_text, shown, stamp
+from proxy.config.files import (
+    MAX_FILE,
+    MAX_SECRET_FILE,
+    FileStamp,
+    Unusable,
+    closest,
+    read_file,
+    read_text,
+    shown,
+    stamp,
+)
 from proxy.config.schema import (
     UNCLEAN,
     CertificateAndKey,
@@ -124,6 +134,9 @@ class ValueReader:
                 if name not in self.environ:
                     raise Unusable(f"the environment variable {name} is not set (or not exported)")
                 source, text = f"the environment variable {name}", self.environ[name]
+            case dict():
+                meant = next((closest(key, ("file", "env")) for key in value if key not in ("file", "env")), None)
+                raise Unusable(f"{expected}{f': did you mean {meant}?' if meant else ''}")
             case _:
                 raise Unusable(expected)
         if why := not_clean(text):

@@ -123,6 +123,8 @@ class Terminal:
     def wait_for(self, text: str) -> None:
         """Wait until it has shown `text` behind what was waited for before; at its end, that is an error."""
         while (found := self.shown.find(text, self._waited_for)) < 0:
+            if not select.select([self._terminal], [], [], LIMIT)[0]:
+                raise AssertionError(f"it waits without showing {text!r}: {self.shown}")
             try:
                 self.shown += os.read(self._terminal, 65536).decode().replace("\r\n", "\n")
             except OSError:

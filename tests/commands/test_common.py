@@ -37,6 +37,20 @@ def test_of_a_file_that_is_not_toml_the_line_is_shown_without_the_secret(
     ]
 
 
+def test_a_file_that_the_environment_names_is_told_with_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "none.toml"
+    monkeypatch.setenv("SHOP_AUTH_PROXY_CONFIG", str(file))
+
+    assert read_config(None) is None
+
+    assert capsys.readouterr().err.splitlines() == [
+        f"shop-auth-proxy: the configuration has a problem (file {file}, named by SHOP_AUTH_PROXY_CONFIG):",
+        f"  the file {file} does not exist; shop-auth-proxy init makes one",
+    ]
+
+
 def test_the_secrets_of_all_shops_and_clients_are_kept_out_of_the_log(tmp_path: Path) -> None:
     file = written(
         tmp_path / "config.toml",

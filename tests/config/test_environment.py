@@ -133,7 +133,7 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
         (
             {"SHOP": "a.b"},
             "SHOP_AUTH_PROXY_SHOP: a shop name has 1 to 63 of the characters a-z, 0-9 and hyphen, and no hyphen at"
-            " either end: of Shoprenter's ….myshoprenter.hu address the first label, and not the shop's own domain",
+            " either end; for Shoprenter, write the first label of its ….myshoprenter.hu address, not its own domain",
         ),
         (
             {"SHOP": "*"},

@@ -30,6 +30,11 @@ def test_a_file_that_is_replaced_changed_or_gone_has_another_stamp(tmp_path: Pat
         ("demo.secert", "the file DIR/demo.secert does not exist: did you mean DIR/demo.secret?"),
         ("Demo.secret", "the file DIR/Demo.secret does not exist: did you mean DIR/demo.secret?"),
         ("quite-else", "the file DIR/quite-else does not exist"),
+        (
+            "new\nline",
+            r"the file 'DIR/new\nline' does not exist: in double quotes a backslash has a meaning, write / or single"
+            " quotes",
+        ),
         ("no/demo.secret", "the file DIR/no/demo.secret does not exist: there is no directory DIR/no"),
         (
             "~/demo.secret",

@@ -186,7 +186,7 @@ def test_a_file_that_is_missing_is_told(path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(path, {})
 
-    assert caught.value.problems == (f"the file {path} does not exist",)
+    assert caught.value.problems == (f"the file {path} does not exist; shop-auth-proxy init makes one",)
 
 
 @pytest.mark.parametrize(

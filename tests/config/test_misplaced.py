@@ -7,7 +7,7 @@ import pytest
 from tests.config.written import DEMO, problems
 
 RULE = "a shop name has 1 to 63 of the characters a-z, 0-9 and hyphen, and no hyphen at either end"
-OWN_DOMAIN = f"{RULE}: of Shoprenter's ….myshoprenter.hu address the first label, and not the shop's own domain"
+OWN_DOMAIN = f"{RULE}; for Shoprenter, write the first label of its ….myshoprenter.hu address, not its own domain"
 OF_A_SHOP = 'client_id = "id"\nclient_secret = "s3cret"\n'
 
 
@@ -66,10 +66,14 @@ OF_A_SHOP = 'client_id = "id"\nclient_secret = "s3cret"\n'
             'clients.erp.feed: is a table inside of clients.erp, as a dot makes it: write [clients."erp.feed"]',
         ),
         (
+            f'[clients.erp]\nsecert = "long-enough-s3cret"\n{DEMO}',
+            "clients.erp.secert: unknown setting: did you mean secret?",
+        ),
+        (
             f'[clients]\nsecret = "long-enough-s3cret"\n{DEMO}',
             "clients: has secret, but no name of a client: write [clients.NAME], with the client's name for NAME",
         ),
     ],
 )
 def test_it_is_told_with_what_was_meant_or_where_it_belongs(path: Path, text: str, expected: str) -> None:
-    assert expected in problems(path, text)
+    assert problems(path, text) == (expected,)

@@ -91,6 +91,8 @@ def test_a_secret_file_that_can_not_be_used_is_refused(tmp_path: Path, content: 
         ({}, SECRET),
         ({"text": "s3cret"}, SECRET),
         ({"s3cret": "s3cret"}, SECRET),
+        ({"fiel": "s3cret"}, f"{SECRET}: did you mean file?"),
+        ({"File": "s3cret"}, f"{SECRET}: did you mean file?"),
         ({"file": "f", "env": "E"}, SECRET),
         ({"file": ["s3cret"]}, SECRET),
         ({"file": ""}, SECRET),
@@ -102,8 +104,12 @@ def test_a_secret_file_that_can_not_be_used_is_refused(tmp_path: Path, content: 
             {"env": "RAW"},
             f"the environment variable RAW {UNSEEN}",
         ),
-        ({"file": "missing"}, "the file missing does not exist"),
-        ({"file": "missing\n"}, r"the file 'missing\n' does not exist: its name begins or ends with a blank"),
+        ({"file": "missing"}, f"the file missing does not exist in {Path.cwd()}"),
+        (
+            {"file": "missing\n"},
+            r"the file 'missing\n' does not exist: in double quotes a backslash has a meaning, write / or single"
+            " quotes",
+        ),
         ({"file": "/dev/null/secret"}, "the file /dev/null/secret does not exist: there is no directory /dev/null"),
         ({"file": "/"}, "/ is a directory, not a file: name a file in it"),
         ({"file": "nul\0"}, r"the file 'nul\x00' can't be read"),

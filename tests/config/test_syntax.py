@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from proxy.config.syntax import Explanation, explain
 
 STRING = 'a string needs quotes around it: client_id = "…"'
-TOML = "this file is TOML, with lines such as port = 8080 below a line [server]"
+TOML = "the file has to be TOML, with lines such as port = 8080 below a line [server]"
 
 
 def explained(text: str) -> Explanation:
@@ -56,6 +56,10 @@ def explained(text: str) -> Explanation:
         ("; s3cret", "a comment begins with #"),
         (
             'client_secret = { file = "C:\\s3cret" }',
+            "in double quotes a backslash has a meaning: write single quotes, 'C:\\folder', or / instead of it",
+        ),
+        (
+            'client_secret = { file = "C:\\Users\\s3cret" }',
             "in double quotes a backslash has a meaning: write single quotes, 'C:\\folder', or / instead of it",
         ),
         ("client_secret = { file = s3cret }", 'inside { }, too, a string needs quotes around it: client_secret = "…"'),
