@@ -115,5 +115,7 @@ def _read(path: Path, mark: bytes) -> bytes:
         raise UnusableCertificate(path, f"the file is larger than {_MAX_FILE} bytes")
     if mark not in content:
         what = "private key" if b"KEY" in mark else "certificate"
-        raise UnusableCertificate(path, f"the file has no {what} in PEM form in it")
+        swapped = b"PRIVATE KEY-----" in content or b"-----BEGIN CERTIFICATE-----" in content
+        hint = "are the two files swapped?" if swapped else "it would have a line that begins with -----BEGIN"
+        raise UnusableCertificate(path, f"the file has no {what} in PEM form in it: {hint}")
     return content

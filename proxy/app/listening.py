@@ -5,13 +5,11 @@ import os
 import socket
 from typing import Final
 
-# An office's machine, a container and a service each have a way of their own to allow it.
-_LOW_PORT: Final = (
-    "ports below 1024 need a right, which one of these gives: for all programs of this machine, the line"
-    " net.ipv4.ip_unprivileged_port_start={port} in a file in /etc/sysctl.d/, then sysctl --system; with systemd, for"
-    " this service alone, AmbientCapabilities=CAP_NET_BIND_SERVICE in its unit; in a container or pod, the same sysctl"
-    " there (docker run --sysctl …, securityContext.sysctls)"
-)
+# A machine, a service and a container each have a way of their own to allow it.
+_LOW_PORT: Final = """ports below 1024 need a right, which one of these gives:
+  for all programs of this machine: sysctl -w net.ipv4.ip_unprivileged_port_start={port} (in /etc/sysctl.d/, to stay)
+  with systemd, for this service alone: AmbientCapabilities=CAP_NET_BIND_SERVICE in its unit
+  in a container or pod: the same sysctl there (docker run --sysctl …; in Kubernetes, securityContext.sysctls)"""
 
 
 def cannot_listen(host: str, port: int, error: OSError) -> str:

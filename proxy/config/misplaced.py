@@ -18,6 +18,9 @@ from proxy.platforms.platform import is_shop_name
 _NAME_RULE: Final = "a shop name has 1 to 63 of the characters a-z, 0-9 and hyphen, and no hyphen at either end"
 _OF_SHOPRENTER: Final = re.compile(r"(?:https?://)?([a-z0-9-]+)\.(?:api2?\.)?(?:my)?shoprenter\.(?:hu|net)(?:/.*)?")
 _SIMILAR: Final = 0.8  # of 1: nearly sure
+_OF_BASIC: Final = frozenset(
+    {"username", "user", "login", "password", "passwd", "pass", "api_key", "apikey", "api_user"}
+)
 
 
 def unknown_section(name: str, value: object) -> str:
@@ -44,6 +47,10 @@ def unknown_setting(table: Place, key: str, value: object, known: Iterable[str])
         return f"is a table inside of {name}, as a dot makes it: a shop's name has none, write [{name}]"
     if isinstance(value, dict) and table[0] == "clients":
         return f'is a table inside of {Problems().name(table)}, as a dot makes it: write [clients."{table[1]}.{key}"]'
+    if table[0] == "shops" and key.lower() in _OF_BASIC:
+        return (
+            "unknown setting: not a user name and password, but an API client's client_id and client_secret are needed"
+        )
     parts = [each for each in known if key.lower() in each.split("_")]
     if len(parts) == 1:
         return unknown("setting", parts[0], known)
@@ -73,6 +80,8 @@ def shop_name_in(text: str) -> str:
 def about_shop_name(name: str) -> str:
     """Return what is wrong with a name that is no shop's, and what to write."""
     lower, meant = name.strip().lower(), shop_name_in(name)
+    if is_shop_name((bare := lower.strip("\"'")).encode(errors="replace")) and bare != lower:
+        return f"has quotes around it, which are part of it here: write {bare} without them"
     if is_shop_name(lower.encode(errors="replace")):
         return f'shop names are lower case{"" if lower == name.lower() else ", without blanks"}: write "{lower}"'
     if is_shop_name(meant.encode(errors="replace")):

@@ -54,7 +54,7 @@ PathPrefix = Annotated[
 ]
 Texts = Annotated[tuple[Text, ...], Meta(description="a list of strings, none of them empty")]
 PublicUrl = Annotated[
-    str, Meta(description='a URL without a query, such as "https://shops.example.com" or "https://example.com/shops"')
+    str, Meta(description='a URL with https:// or http://, such as "https://example.com/shops", without a query')
 ]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],

@@ -136,6 +136,10 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
             " either end; for Shoprenter, write the first label of its ….myshoprenter.hu address, not its own domain",
         ),
         (
+            {"SHOP": '"demo"'},
+            "SHOP_AUTH_PROXY_SHOP: has quotes around it, which are part of it here: write demo without them",
+        ),
+        (
             {"SHOP": "*"},
             'SHOP_AUTH_PROXY_SHOP: this form serves one shop; for all of them write [shops."*"] into a file',
         ),

@@ -58,6 +58,11 @@ OF_A_SHOP = 'client_id = "id"\nclient_secret = "s3cret"\n'
             "SHOP_AUTH_PROXY_PORT: is an environment variable, which does not belong in the file",
         ),
         (f"{DEMO}id = 1", "shops.demo.id: unknown setting: did you mean client_id?"),
+        (
+            f'{DEMO}password = "s3cret"',
+            "shops.demo.password: unknown setting: not a user name and password, but an API client's client_id and"
+            " client_secret are needed",
+        ),
         (f"{DEMO}clientId = 1", "shops.demo.clientId: unknown setting: did you mean client_id?"),
         (f"{DEMO}client-id = 1", "shops.demo.client-id: unknown setting: did you mean client_id?"),
         (f"{DEMO}[server]\nPORT = 1", "server.PORT: unknown setting: did you mean port?"),

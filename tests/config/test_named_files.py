@@ -213,7 +213,10 @@ def test_a_certificate_and_its_key_may_stand_in_one_file(pair: Path) -> None:
         (PAIR | {"private_key": ""}, TLS),
         (PAIR | {"certificate": "none.pem"}, "the file DIR/none.pem does not exist"),
         (PAIR | {"private_key": "none.pem"}, "the file DIR/none.pem does not exist"),
-        (PAIR | {"private_key": "cert.pem"}, "DIR/cert.pem: the file has no private key in PEM form in it"),
+        (
+            PAIR | {"private_key": "cert.pem"},
+            "DIR/cert.pem: the file has no private key in PEM form in it: are the two files swapped?",
+        ),
         (PAIR | {"private_key": "other.pem"}, "DIR/other.pem: the key does not belong to the certificate"),
     ],
 )
