@@ -75,7 +75,7 @@ clean: ## remove .venv and everything else that was made here
 	@$(INSTALL_PROJECT)
 	@touch $@
 
-# An environment is bound to its Python and to its place: one of the two gone, it is made anew.
+# An environment is bound to its Python and to its place: if one of the two is gone, it is made again.
 ifeq ($(shell test -x $(BIN)/python && grep -qsxF "$$(pwd -P)" .venv/.made && echo usable),)
 .venv/.made: FORCE
 endif

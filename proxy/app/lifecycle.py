@@ -130,8 +130,8 @@ class RunningProxy:
         started = self._started_with
         if not (config.clients or config.server.allow_anonymous or is_loopback(started.server.host)):
             raise StartError(
-                f"server.host: the proxy still listens on {started.server.host}, where whoever reaches it could call"
-                " without [clients]: restart it"
+                f"server.host: the proxy still listens on {started.server.host}, where everybody who reaches it could"
+                " call without [clients]: restart it"
             )
         same_files = config.server.tls == self.config.server.tls
         tls = self._server.tls if same_files else self._listener_tls(config.server.tls)

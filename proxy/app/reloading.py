@@ -79,9 +79,11 @@ class Reloader:
             problems = ("the proxy made a mistake; its log says more",)
         self._proxy.process.reloaded(successful=not problems)
         if problems:
-            log.error("configuration.not_reloaded", problems=problems, hint="the one before stays in use")
+            log.error("configuration.not_reloaded", problems=problems, hint="the previous one stays in use")
         supervisor.ready(
-            "the new configuration has problems, the one before stays in use" if problems else "configuration reloaded"
+            "the new configuration has problems, the previous one stays in use"
+            if problems
+            else "configuration reloaded"
         )
 
     async def _take(self) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ The configuration is the file named by --config, or else by the environment
 variable SHOP_AUTH_PROXY_CONFIG, or else config.toml in the working directory."""
 _SERVE = f"""\
 Runs the proxy until SIGTERM or Ctrl-C; requests in flight are finished. SIGHUP
-reads the configuration anew, and so does a change of one of its files. The log
+reads the configuration again, and so does a change of one of its files. The log
 is on stdout; health, metrics and the status page are on the admin port, by
 default http://localhost:9090/status.
 

@@ -51,7 +51,7 @@ def check_client(
     if not is_client_name(name):
         problems.add(place, NAME_RULE)
     if "secret" in table and "secret_sha256" in table:
-        problems.add((*place, "secret_sha256"), "stands beside secret: remove one of the two")
+        problems.add((*place, "secret_sha256"), "is given as well as secret: remove one of the two")
     elif not any(closest(key, ("secret", "secret_sha256")) or isinstance(table[key], dict) for key in table):
         problems.add((*place, "secret"), f"is missing: write it, or secret_sha256 ({_NEW_CLIENT} makes both)")
     if "secret" in settings and (sentence := _what_is_wrong_with_secret(settings["secret"])):
@@ -88,7 +88,7 @@ def _what_is_wrong_with_secret(secret: Secret) -> str | None:
     if not _SENDABLE.fullmatch(text):
         return "must consist of visible ASCII characters, without spaces: programs differ in how they send others"
     if len(text) < _SHORTEST:
-        return f"is shorter than {_SHORTEST} characters and could be found by trying: make one with {_NEW_CLIENT}"
+        return f"is shorter than {_SHORTEST} characters and could be guessed by trying: make one with {_NEW_CLIENT}"
     return None
 
 

@@ -116,7 +116,7 @@ def _check_named(
     if name not in given:
         problems.add(secret_place[:2], f"is missing: set it to the {secret_place[0].removesuffix('s')}'s name")
     if secret in given and secret_file in given:
-        problems.add(secret_place, f"is set beside {secret}: remove one of the two")
+        problems.add(secret_place, f"is set as well as {secret}: remove one of the two")
     elif secret not in given and secret_file not in given:
         problems.add(secret_place, f"is missing: set it, or {secret_file}")
 

@@ -208,7 +208,7 @@ def _token_params(value: object, expected: str) -> Mapping[str, str]:
     if not isinstance(value, dict):
         raise Unusable(expected)
     if own := [name for name in _OWN_TOKEN_PARAMS if name in value]:
-        raise Unusable(f"must not hold {', '.join(own)}: the token request has that from the other settings")
+        raise Unusable(f"must not have {', '.join(own)}: the token request takes that from the other settings")
     if not all(isinstance(entry, str) and not _UNCLEAN.search(key + entry) for key, entry in value.items()):
         raise Unusable(expected)
     return MappingProxyType(value)

@@ -14,7 +14,7 @@ OTHERS = '[shops."*"]\nclient_id = "id"\nclient_secret = "s3cret"\n'
 SECRET = "s3cret-of-erp"
 DIGEST = sha256(SECRET.encode()).hexdigest()
 ERP = f'[clients.erp]\nsecret = "{SECRET}"\n'
-SHORT = "is shorter than 8 characters and could be found by trying: make one with shop-auth-proxy new-client NAME"
+SHORT = "is shorter than 8 characters and could be guessed by trying: make one with shop-auth-proxy new-client NAME"
 NOT_SENDABLE = "must consist of visible ASCII characters, without spaces: programs differ in how they send others"
 MISSING = "is missing: write it, or secret_sha256 (shop-auth-proxy new-client NAME makes both)"
 KNOWN_METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
@@ -107,7 +107,7 @@ def test_another_name_is_none(path: Path, name: str) -> None:
         ("[clients.erp]", f"clients.erp.secret: {MISSING}"),
         (
             f'{ERP}secret_sha256 = "{DIGEST}"',
-            "clients.erp.secret_sha256: stands beside secret: remove one of the two",
+            "clients.erp.secret_sha256: is given as well as secret: remove one of the two",
         ),
         (
             f'{ERP}password = "s3cret"',

@@ -75,7 +75,9 @@ def test_an_empty_host_is_every_address_as_in_the_file() -> None:
 def test_an_empty_host_wants_clients_or_a_word_that_anybody_may_call() -> None:
     [problem] = problems(MINIMAL | {"SHOP_AUTH_PROXY_HOST": ""})
 
-    assert problem.startswith("SHOP_AUTH_PROXY_HOST: is every address, so that whoever reaches it could use every shop")
+    assert problem.startswith(
+        "SHOP_AUTH_PROXY_HOST: is every address, so that everybody who reaches it could use every shop"
+    )
 
 
 def test_names_in_lower_case_are_told_of() -> None:
@@ -153,12 +155,13 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
         ),
         (
             {"CLIENT_SECRET_FILE": "/none"},
-            "SHOP_AUTH_PROXY_CLIENT_SECRET_FILE: is set beside SHOP_AUTH_PROXY_CLIENT_SECRET: remove one of the two",
+            "SHOP_AUTH_PROXY_CLIENT_SECRET_FILE: is set as well as SHOP_AUTH_PROXY_CLIENT_SECRET: remove one of the"
+            " two",
         ),
         (
             {"HOST": "::"},
-            "SHOP_AUTH_PROXY_HOST: is not a loopback address, so that whoever reaches it could use every shop with your"
-            ' credentials: write "127.0.0.1", or say who may call (SHOP_AUTH_PROXY_CLIENT_NAME; shop-auth-proxy'
+            "SHOP_AUTH_PROXY_HOST: is not a loopback address, so that everybody who reaches it could use every shop with"
+            ' your credentials: write "127.0.0.1", or say who may call (SHOP_AUTH_PROXY_CLIENT_NAME; shop-auth-proxy'
             " new-client NAME makes one), or set SHOP_AUTH_PROXY_ALLOW_ANONYMOUS = true if anybody may",
         ),
         (
@@ -174,7 +177,7 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
         ({"CLIENT_PASSWORD": PASSWORD}, "SHOP_AUTH_PROXY_CLIENT_NAME: is missing: set it to the client's name"),
         (
             {"CLIENT_NAME": "erp", "CLIENT_PASSWORD": PASSWORD, "CLIENT_PASSWORD_FILE": "/none"},
-            "SHOP_AUTH_PROXY_CLIENT_PASSWORD_FILE: is set beside SHOP_AUTH_PROXY_CLIENT_PASSWORD: remove one of the"
+            "SHOP_AUTH_PROXY_CLIENT_PASSWORD_FILE: is set as well as SHOP_AUTH_PROXY_CLIENT_PASSWORD: remove one of the"
             " two",
         ),
         (
@@ -191,8 +194,8 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
         ),
         (
             {"CLIENT_NAME": "erp", "CLIENT_PASSWORD": "s3cret"},
-            "SHOP_AUTH_PROXY_CLIENT_PASSWORD: is shorter than 8 characters and could be found by trying: make one with"
-            " shop-auth-proxy new-client NAME",
+            "SHOP_AUTH_PROXY_CLIENT_PASSWORD: is shorter than 8 characters and could be guessed by trying: make one"
+            " with shop-auth-proxy new-client NAME",
         ),
         (
             {"CLIENT_NAME": "erp", "CLIENT_PASSWORD": PASSWORD, "ALLOW_ANONYMOUS": "true"},

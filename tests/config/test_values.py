@@ -158,7 +158,7 @@ def test_a_usable_value_is_taken_as_it_is(setting: str, value: object, expected:
         (
             "platforms.token_params",
             {"scope": "a", "audience": "b", "client_id": "c"},
-            "must not hold client_id, scope: the token request has that from the other settings",
+            "must not have client_id, scope: the token request takes that from the other settings",
         ),
     ],
 )
