@@ -160,9 +160,10 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
         ),
         (
             {"HOST": "::"},
-            "SHOP_AUTH_PROXY_HOST: is not a loopback address, so that everybody who reaches it could use every shop with"
-            ' your credentials: write "127.0.0.1", or say who may call (SHOP_AUTH_PROXY_CLIENT_NAME; shop-auth-proxy'
-            " new-client NAME makes one), or set SHOP_AUTH_PROXY_ALLOW_ANONYMOUS = true if anybody may",
+            "SHOP_AUTH_PROXY_HOST: is not a loopback address, so that everybody who reaches it could use every shop"
+            ' with your credentials: write "127.0.0.1", or say who may call (SHOP_AUTH_PROXY_CLIENT_NAME;'
+            " shop-auth-proxy new-client NAME makes one), or set SHOP_AUTH_PROXY_ALLOW_ANONYMOUS = true if anybody"
+            " may",
         ),
         (
             {"PORT": "http"},
