@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 from proxy.config import Config, ConfigError, load_config, locate
-from proxy.config.environment import CONFIG
+from proxy.config.environment import CONFIG, SHOP
 from proxy.config.files import shown
+from proxy.config.location import DEFAULT
 from proxy.telemetry.redaction import Redactor
 
 
@@ -18,6 +19,8 @@ def read_config(named: Path | None) -> Config | None:
     path = named
     try:
         path = locate(named, os.environ)
+        if path is None and DEFAULT.exists():
+            complain(f"warning: {DEFAULT} is not read, since {SHOP} is set; to have it read, name it with --config")
         return load_config(path, os.environ)
     except ConfigError as error:
         count = len(error.problems)

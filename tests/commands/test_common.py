@@ -51,6 +51,22 @@ def test_a_file_that_the_environment_names_is_told_with_the_variable(
     ]
 
 
+def test_a_file_that_is_not_read_for_the_environment_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.toml").touch()
+    for name, value in (("SHOP", "demo"), ("CLIENT_ID", "an-id"), ("CLIENT_SECRET", SECRET)):
+        monkeypatch.setenv(f"SHOP_AUTH_PROXY_{name}", value)
+
+    assert read_config(None) is not None
+
+    assert capsys.readouterr().err == (
+        "shop-auth-proxy: warning: config.toml is not read, since SHOP_AUTH_PROXY_SHOP is set; to have it read, name it"
+        " with --config\n"
+    )
+
+
 def test_the_secrets_of_all_shops_and_clients_are_kept_out_of_the_log(tmp_path: Path) -> None:
     file = written(
         tmp_path / "config.toml",

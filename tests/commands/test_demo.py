@@ -1,6 +1,7 @@
 """`demo`, as a process."""
 
 import asyncio
+import os
 import re
 import shlex
 import signal
@@ -62,17 +63,19 @@ async def test_a_port_that_is_taken_is_told_with_the_way_out() -> None:
 
 
 async def test_for_a_container_it_listens_where_others_reach_it() -> None:
-    async with started("demo", "--host", "127.0.0.2", "--port", "0") as command:
+    # An address of this process alone, since the status page is at its usual port then.
+    host = f"127.1.{os.getpid() // 256 % 256}.{os.getpid() % 256 or 1}"
+    async with started("demo", "--host", host, "--port", "0") as command:
         line = await command.line_with("with the proxy in front of them: ")
-        found = re.search(r"http://127\.0\.0\.2:(\d+)$", line.strip())
+        found = re.search(rf"http://{re.escape(host)}:(\d+)$", line.strip())
         assert found is not None
         status = await command.line_with("How the shops are: ")
-        async with connected(int(found[1]), "127.0.0.2") as client:
+        async with connected(int(found[1]), host) as client:
             answer = await client.ask(b"GET /demo/products HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        async with connected(9090, "127.0.0.2") as client:
-            page = await client.ask(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.2\r\n\r\n")
+        async with connected(9090, host) as client:
+            page = await client.ask(f"GET /livez HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
 
-    assert status.strip().endswith("http://127.0.0.2:9090/status")
+    assert status.strip().endswith(f"http://{host}:9090/status")
     assert (answer.status, page.status) == (200, 200)
 
 
