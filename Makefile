@@ -1,4 +1,5 @@
-# Everything happens in .venv, from the locks; nothing is installed outside this folder.
+# Everything happens in .venv, from the locks; nothing is installed outside this folder. What `make bench` compares with
+# is no part of the project, and not in its locks: Envoy goes into benchmarks/.cache.
 # `make PYTHON=python3.13 …` takes another Python; `make demo ARGS=--once` and `make test ARGS="-k cache"` hand arguments on.
 
 PYTHON ?= python3
@@ -20,7 +21,7 @@ INSTALL_PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
 COMPILE := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help install demo test check lock clean FORCE
+.PHONY: help install demo test check bench lock clean FORCE
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -50,16 +51,19 @@ check: .venv/.installed-dev ## what CI runs: lint, format, types, Dockerfile, kn
 		print(f"branches alone: {percent:.1f} % (goal: $(MIN_BRANCHES) %)"); \
 		sys.exit(percent < $(MIN_BRANCHES))'
 
+bench: .venv/.installed-dev ## compare the speed with that of other proxies (ARGS="--only calls --rounds 2": a first look)
+	@$(BIN)/python -m benchmarks.compare $(ARGS)
+
 lock: .venv/.made ## renew the locks: the newest versions that pyproject.toml allows
 	@$(PIP) --upgrade uv
 	@$(COMPILE) --upgrade --group dev pyproject.toml -o requirements-dev.lock
-	@$(COMPILE) --upgrade --constraints requirements-dev.lock pyproject.toml -o requirements.lock
+	@$(COMPILE) --upgrade --constraints requirements-dev.lock --extra fast pyproject.toml -o requirements.lock
 	@$(COMPILE) --upgrade --constraints requirements-dev.lock --group build -o requirements-build.lock
 	@# A lock that names a place works only where that place can be reached.
 	@! grep -nE '://|^ *-[^-]|--(index|extra|find|trusted|no-index)| @ ' requirements.lock requirements-build.lock requirements-dev.lock
 
 clean: ## remove .venv and everything else that was made here
-	@rm -rf .venv dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache benchmarks/.cache benchmarks/results
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps: each is younger than what it was made from, or is made again.

@@ -33,6 +33,7 @@ from proxy.tasks import BackgroundTasks
 from proxy.telemetry.logs import make_logger
 from proxy.telemetry.metrics import TokenMetrics
 from proxy.telemetry.redaction import Redactor
+from proxy.telemetry.writing import LogWriter
 from proxy.tokens.cache import TokenCache, TokenPolicy
 from proxy.tokens.endpoint import TokenEndpoint, TokenGrant, TokenRequest
 
@@ -165,7 +166,7 @@ async def memory() -> None:
     book = TokenBook(time.monotonic, random.Random(1))
     tokens = [book.issue("demo-id", f"shop-{number}", None, 3600) for number in range(_SHOPS)]
     redactor, tasks = Redactor(), BackgroundTasks()
-    log = make_logger(log_format="json", level="error", redactor=redactor, stream=sys.stderr, color=False)
+    log = make_logger(log_format="json", level="error", redactor=redactor, writer=LogWriter(sys.stderr))
     policy = TokenPolicy(60.0, 86400.0, 10.0, 30.0, 20_000, 1e9)
     cache = TokenCache(
         _Granting(tokens), policy, tasks, log, TokenMetrics(), clock=time.monotonic, chance=random.random

@@ -7,7 +7,9 @@ in the files. OpenSSL would ask at the terminal for a passphrase; here nobody is
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+
+from proxy.files import read_bounded
 
 _MAX_FILE: Final = 1 << 20  # bytes; a long chain is a hundredth of it
 # OpenSSL's verify_code, see X509_STORE_CTX_get_error(3).
@@ -40,6 +42,17 @@ class CertificateFiles:
 
     certificate: Path
     private_key: Path
+
+
+class Authorities(NamedTuple):
+    """Certificates that are trusted besides the usual ones: their file, and what was in it (PEM)."""
+
+    file: Path
+    pem: str
+
+    def add_to(self, context: ssl.SSLContext) -> None:
+        """Have `context` trust them. Raises `ssl.SSLError` or `ValueError` if there are none, or broken ones."""
+        context.load_verify_locations(cadata=self.pem)
 
 
 def read(files: CertificateFiles) -> tuple[bytes, bytes]:
@@ -85,7 +98,7 @@ def not_in_use(context: ssl.SSLContext, certificate: bytes) -> str:
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    client.load_verify_locations(cadata=certificate.decode("ascii", "replace"))
+    client.load_verify_locations(cadata=certificate.decode("ascii", "ignore"))
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = (client.wrap_bio(to_client, to_server), context.wrap_bio(to_server, to_client, server_side=True))
     for end in ends * 2:
@@ -109,8 +122,7 @@ def _is_whole(certificate: Path) -> bool:
 
 
 def _read(path: Path, mark: bytes) -> bytes:
-    with path.open("rb") as file:
-        content = file.read(_MAX_FILE + 1)
+    content = read_bounded(path, _MAX_FILE)
     if len(content) > _MAX_FILE:
         raise UnusableCertificate(path, f"the file is larger than {_MAX_FILE} bytes")
     if mark not in content:

@@ -223,6 +223,14 @@ class InternalError(ProxyError):
     proxy_status = "proxy_internal_error"
 
 
+class PrivateAddressError(OSError):
+    """A host name resolved to addresses inside the own network only."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.strerror = message  # the part of an OSError that aiohttp passes on
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """An answer of the proxy itself, ready to be written: status, reason phrase, header fields in order, body."""

@@ -23,6 +23,7 @@ SETTINGS = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
 OPERATING = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
 TROUBLES = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "migrating-from-basic-auth.md").read_text(encoding="utf-8")
+PLATFORMS = (ROOT / "docs" / "platforms.md").read_text(encoding="utf-8")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").rglob("*.md")])
 THREATS = (ROOT / "THREAT_MODEL.md").read_text(encoding="utf-8")
 EXAMPLE = (ROOT / "config.example.toml").read_text(encoding="utf-8")
@@ -183,6 +184,18 @@ def test_every_code_stands_with_its_statuses_among_the_troubles() -> None:
         assert not hasattr(error, "status") or error.status in told[error.code], error.code
 
 
+PLATFORM_SETTINGS = [name for name in setting_names() if name.startswith("platforms.")]
+
+
+def test_every_setting_of_a_platform_stands_in_the_page_about_them_with_its_default() -> None:
+    told = defaults_in_tables(PLATFORMS, PLATFORM_SETTINGS)
+
+    assert set(PLATFORM_SETTINGS) == told.keys()
+    for name in PLATFORM_SETTINGS:
+        if (default := default_of(name)) is not None:
+            assert tomllib.loads(f"default = {told[name].strip('`')}") == {"default": default}, name
+
+
 def test_the_readme_is_short_and_says_first_where_it_runs_also_to_those_who_search_in_other_languages() -> None:
     lines = README.splitlines()
 
@@ -199,7 +212,9 @@ def test_the_readme_uses_no_command_before_it_says_how_to_install_it() -> None:
     assert "shop-auth-proxy" not in before
 
 
-@pytest.mark.parametrize("block", [each for text in (README, GUIDE, OPERATING) for each in code_blocks(text, "toml")])
+@pytest.mark.parametrize(
+    "block", [each for text in (README, GUIDE, OPERATING, PLATFORMS) for each in code_blocks(text, "toml")]
+)
 def test_a_piece_of_configuration_in_the_documentation_is_valid(block: str, tmp_path: Path) -> None:
     for name in ("demo", "demo.secret"):
         (tmp_path / name).write_text("s3cret\n", encoding="utf-8")

@@ -10,10 +10,11 @@ seconds to finish.
 """
 
 import asyncio
+import itertools
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -22,15 +23,14 @@ from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from proxy import __version__
 from proxy.admin.server import open_admin
 from proxy.admin.sources import Sources
-from proxy.app.connections import Connections, open_connections
+from proxy.app.connections import Connections
 from proxy.app.listening import cannot_listen
 from proxy.app.outside import Outside, StartError
 from proxy.app.site import client_limits, pacing_policy, site_of, token_policy, who_may_call
 from proxy.certificate import CertificateFiles, UnusableCertificate
-from proxy.config import Config, UpstreamConfig
+from proxy.config import Config
+from proxy.forwarding.fields import answer_fields, request_fields
 from proxy.forwarding.forwarder import Forwarder
-from proxy.forwarding.listener import ClientServer, close_listener
-from proxy.forwarding.listener_tls import ListenerTls
 from proxy.forwarding.site import Site
 from proxy.forwarding.upstream import Upstream
 from proxy.guards.connections import ConnectionGuard
@@ -42,6 +42,9 @@ from proxy.telemetry.metrics import ConnectionMetrics, PacingMetrics, ProcessMet
 from proxy.telemetry.traffic import Traffic
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.endpoint import TokenEndpoint
+from proxy.wire.dialing import Dialer
+from proxy.wire.listener import ClientServer, close_listener
+from proxy.wire.listener_tls import ListenerTls
 
 _BACKLOG: Final = 1024  # connections that wait to be accepted
 
@@ -55,11 +58,13 @@ class RunningProxy:
     def __init__(self, config: Config, outside: Outside, connections: Connections, stack: AsyncExitStack) -> None:
         self._outside = outside
         self._stack = stack
+        self._upstream_connections = connections
+        stack.push_async_callback(self._close_connections)
         self._tasks = BackgroundTasks()
         stack.push_async_callback(self._tasks.close)
+        self._answer_fields = answer_fields()
         self._pseudonym = b"shop-auth-proxy-" + secrets.token_hex(8).encode()
         self._started_with = self.config = config
-        self._upstream_connections, self._trusted = connections, _content(config.upstream)
         self.process, self.connections = ProcessMetrics(), ConnectionMetrics()
         self._token_metrics, self._pacing_metrics = TokenMetrics(), PacingMetrics()
         self._traffic = Traffic(self._token_metrics.labels, time.monotonic)
@@ -84,11 +89,16 @@ class RunningProxy:
             outside.log,
             self._traffic,
             clock=time.monotonic,
-            new_request_id=lambda: secrets.token_hex(16),
+            new_request_id=_request_ids(),
         )
         self._guard = ConnectionGuard(outside.log, self.connections, clock=loop.time)
         self._server = ClientServer(
-            self.forwarder.handle, self.forwarder.refuse, self._guard, client_limits(config), tasks=self._tasks
+            self.forwarder.handle,
+            self.forwarder.refuse,
+            self._guard,
+            client_limits(config),
+            request_fields(),
+            tasks=self._tasks,
         )
         self._limit_clients(config)
         self._certificate: asyncio.Task[None] | None = None
@@ -135,9 +145,11 @@ class RunningProxy:
             )
         same_files = config.server.tls == self.config.server.tls
         tls = self._server.tls if same_files else self._listener_tls(config.server.tls)
-        connections, trusted = await self._connections_for(config.upstream)
+        connections = before = self._upstream_connections
+        if config.upstream.ca_file != self.config.upstream.ca_file:
+            connections = await Connections.open(config.upstream, self._outside.resolver)
         # From here on nothing waits and nothing fails.
-        self.config, self._upstream_connections, self._trusted = config, connections, trusted
+        self.config, self._upstream_connections = config, connections
         self.tokens.keep_to(token_policy(config), self._token_endpoint(config, connections))
         self.pacer.keep_to(pacing_policy(config))
         self.forwarder.site = self._site(config, connections)
@@ -145,6 +157,8 @@ class RunningProxy:
         self._limit_clients(config)
         if not same_files:
             self._use_certificate(config.server.tls, tls)
+        if connections is not before:
+            self._tasks.start(before.close_when_unused(), name="connections of before")
         fixed = {
             "server.host": (config.server.host, started.server.host),
             "server.port": (config.server.port, started.server.port),
@@ -164,41 +178,32 @@ class RunningProxy:
         await self._server.shutdown(server.drain_timeout)
         self._outside.log.info("proxy.stopped")
 
-    async def _connections_for(self, config: UpstreamConfig) -> tuple[Connections, bytes | None]:
-        """Return the connections to the platforms, new ones if others are trusted now, and whom they trust.
-
-        The old ones stay: requests in flight need them, and what is idle among them closes by itself.
-        """
-        try:
-            trusted = _content(config)
-            if trusted == self._trusted:
-                return self._upstream_connections, trusted
-            opened = open_connections(config, self._outside.resolver)
-            return await self._stack.enter_async_context(opened), trusted
-        except OSError as error:  # ssl.SSLError is one too: the file was changed since it was checked
-            raise StartError(f"upstream.ca_file: can't be used: {error.strerror or error}") from None
+    async def _close_connections(self) -> None:
+        await self._upstream_connections.close()  # those of then, whichever it began with
 
     def _site(self, config: Config, connections: Connections) -> Site:
         clock = asyncio.get_running_loop().time
         upstreams = {
-            any_address: Upstream(
-                connector,
-                self._tasks,
-                connect_timeout=config.upstream.connect_timeout,
-                read_timeout=config.upstream.read_timeout,
-                clock=clock,
+            any_address: connections.used_by(
+                Upstream(
+                    Dialer(connector, self._answer_fields, timeout=config.upstream.connect_timeout),
+                    connections.pools[any_address],
+                    self._tasks,
+                    read_timeout=config.upstream.read_timeout,
+                )
             )
             for any_address, connector in connections.connectors.items()
         }
         return site_of(config, upstreams, self._pseudonym, clock=clock)
 
     def _token_endpoint(self, config: Config, connections: Connections) -> TokenEndpoint:
-        return TokenEndpoint(
+        endpoint = TokenEndpoint(
             connections.sessions,
             fetch_timeout=config.tokens.fetch_timeout,
             conceal=self._outside.conceal,
             redact=self._outside.redact,
         )
+        return connections.used_by(endpoint)
 
     def _limit_clients(self, config: Config) -> None:
         server = config.server
@@ -230,6 +235,7 @@ class RunningProxy:
             traffic=self._traffic,
             in_flight=lambda: self.forwarder.in_flight,
             connections=self.connections,
+            log=self._outside.log_metrics,
             redact=self._outside.redact,
             clock=time.monotonic,
         )
@@ -249,8 +255,7 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
     if HttpRequestParser is HttpRequestParserPy:
         raise StartError("aiohttp runs without its C parser, which is less strict: install a wheel of aiohttp.")
     async with AsyncExitStack() as stack:
-        connections = await stack.enter_async_context(open_connections(config.upstream, outside.resolver))
-        proxy = RunningProxy(config, outside, connections, stack)
+        proxy = RunningProxy(config, outside, await Connections.open(config.upstream, outside.resolver), stack)
         await proxy.start()
         try:
             yield proxy
@@ -258,6 +263,7 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
             await proxy.stop()
 
 
-def _content(config: UpstreamConfig) -> bytes | None:
-    """Return the certificates that are trusted besides the usual ones; the same file may have others tomorrow."""
-    return None if config.ca_file is None else config.ca_file.read_bytes()
+def _request_ids() -> Callable[[], bytes]:
+    """Return what makes ids of requests: a random beginning for the process, and a number."""
+    beginning, numbers = secrets.token_hex(8).encode(), itertools.count(int.from_bytes(secrets.token_bytes(4)))
+    return lambda: b"%b%016x" % (beginning, next(numbers))

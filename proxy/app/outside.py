@@ -1,17 +1,17 @@
 """What the proxy has from outside, what there must not be, and how it says that it can't start."""
 
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
-import aiohttp
 from aiohttp.abc import AbstractResolver
 from structlog.typing import FilteringBoundLogger
 
 from proxy.config import Config
 from proxy.guards.aliases import HostOfPlatform, hosts_of_platforms, leading_here
+from proxy.guards.names import SystemNames
 from proxy.systemd import Supervisor
+from proxy.telemetry.metrics import LogMetrics
 
 _LOCALHOST: Final = "localhost"
 _REACHED_AS_LOCALHOST: Final = frozenset({"", "0.0.0.0", "::", "127.0.0.1", "::1", _LOCALHOST})  # noqa: S104 - to compare
@@ -25,13 +25,14 @@ class StartError(Exception):
 class Outside:
     """The log, who is told of each token (so that the log hides it), name resolution, and who wants to hear from us.
 
-    `redact` takes what the log hides out of a text. `resolver` is `None` for the system's own.
+    `redact` takes what the log hides out of a text. `log_metrics` is counted by who writes the log.
     """
 
     log: FilteringBoundLogger
     conceal: Callable[[str], None]
     redact: Callable[[str], str]
-    resolver: AbstractResolver | None = None
+    resolver: AbstractResolver = field(default_factory=SystemNames)
+    log_metrics: LogMetrics = field(default_factory=LogMetrics)
     supervisor: Supervisor = field(default_factory=Supervisor)
 
 
@@ -39,16 +40,13 @@ async def hosts_leading_here(config: Config, *, within: float, resolver: Abstrac
     """Return a sentence for each platform host that this machine takes for itself; give up after `within` seconds.
 
     `localhost` always is this machine: there the platform's URL is what has to be changed, and no hosts file.
+    `resolver` is the system's own if it is `None`.
     """
     listener = (config.server.host, config.server.port)
     hosts = hosts_of_platforms(config.shops)
     sentences = [_about_localhost(host, listener) for host in hosts if host.host == _LOCALHOST]
-    async with AsyncExitStack() as stack:
-        if resolver is None:
-            resolver = aiohttp.DefaultResolver()
-            stack.push_async_callback(resolver.close)
-        others = [host for host in hosts if host.host != _LOCALHOST]
-        found = await leading_here(others, resolver, listener=listener, within=within)
+    others = [host for host in hosts if host.host != _LOCALHOST]
+    found = await leading_here(others, resolver or SystemNames(), listener=listener, within=within)
     return [*dict.fromkeys(filter(None, sentences)), *found]
 
 

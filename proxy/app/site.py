@@ -7,17 +7,17 @@ import msgspec
 
 from proxy.config import ClientConfig, Config
 from proxy.forwarding.addressing import Addressing
-from proxy.forwarding.client_watch import ClientLimits
-from proxy.forwarding.headers import Hop
-from proxy.forwarding.rewriting import LinksOfShops
+from proxy.forwarding.fields import Hop
 from proxy.forwarding.route import Routes
 from proxy.forwarding.site import Site
 from proxy.forwarding.upstream import Upstream
 from proxy.guards.access import Access, Client
 from proxy.guards.slots import PacingPolicy
+from proxy.links.shop_links import LinksOfShops
 from proxy.platforms.addresses import is_loopback
 from proxy.platforms.shop_hosts import ShopHosts
 from proxy.tokens.cache import TokenPolicy
+from proxy.wire.client_watch import ClientLimits
 
 
 def site_of(

@@ -18,7 +18,7 @@ from aiohttp import (
     ClientResponseError,
 )
 
-from proxy.guards.egress import PrivateAddressError
+from proxy.errors import PrivateAddressError
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import Origin, Platform, TokenRequestForm
 

@@ -3,12 +3,25 @@
 import os
 import sys
 from pathlib import Path
+from typing import Protocol
+
+from structlog.typing import FilteringBoundLogger
 
 from proxy.config import Config, ConfigError, load_config, locate
 from proxy.config.environment import CONFIG, SHOP
 from proxy.config.files import shown
 from proxy.config.location import DEFAULT
-from proxy.telemetry.redaction import Redactor
+from proxy.telemetry.redaction import SHORTEST_TOKEN, Redactor
+
+_TOO_SHORT = (
+    f"a platform grants tokens of less than {SHORTEST_TOKEN} characters: they are used, but not looked for in the log"
+)
+
+
+class Conceal(Protocol):
+    """Keeps a token out of the log until some time after its `lifetime` in seconds, `None` if not known."""
+
+    def __call__(self, token: str, lifetime: float | None = None) -> None: ...
 
 
 def read_config(named: Path | None) -> Config | None:
@@ -56,3 +69,16 @@ def learn_secrets(redactor: Redactor, config: Config) -> None:
     for proxy in (config.upstream.proxy, *(platform.proxy for platform in config.platforms.values())):
         if proxy is not None and proxy.password is not None:
             redactor.add(proxy.password.reveal())
+
+
+def concealer(redactor: Redactor, log: FilteringBoundLogger) -> Conceal:
+    """Return what keeps tokens out of the log; it warns once of a token that is too short to be hidden."""
+    warned = False
+
+    def conceal(token: str, lifetime: float | None = None) -> None:
+        nonlocal warned
+        if not redactor.add_transient(token, lifetime) and not warned:
+            warned = True
+            log.warning("token.not_hidden", characters=len(token), why=_TOO_SHORT)
+
+    return conceal

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -13,7 +13,7 @@ import aiohttp
 
 from proxy.app import Outside, StartError, running
 from proxy.commands.addresses import url_of
-from proxy.commands.common import complain, redactor_for
+from proxy.commands.common import complain, concealer, redactor_for
 from proxy.config import AdminConfig, Config, LoggingConfig, PacingConfig, ServerConfig, TokensConfig, UpstreamConfig
 from proxy.platforms.platform import Credentials, Platform
 from proxy.platforms.shop import Shop, Shops
@@ -22,6 +22,7 @@ from proxy.platforms.toss_shopping import TOSS_SHOPPING
 from proxy.secret import Secret
 from proxy.simulator import ShoprenterSimulator, SimulatedClient, TossSimulator
 from proxy.telemetry.logs import make_logger, route_library_logs, wants_color
+from proxy.telemetry.writing import LogWriter
 
 _READER: Final = Credentials("demo-reader", Secret("reader-secret-of-the-demo"))
 _WRITER: Final = Credentials("demo-writer", Secret("writer-secret-of-the-demo"))
@@ -115,20 +116,20 @@ async def _demo_proxy(server: ServerConfig, admin: AdminConfig, *, verbose: bool
             Shop("seoul", "seoul", toss_here, _SELLER),
         )
         redactor = redactor_for(config)
-        log = make_logger(
-            log_format="console",
-            level="info" if verbose else "error",
-            redactor=redactor,
-            stream=sys.stdout,
-            color=wants_color(sys.stdout, os.environ),
-        )
-        undo = route_library_logs(log, level="warning")
-        try:
-            async with running(config, Outside(log, conceal=redactor.add_transient, redact=redactor.text)) as proxy:
+        with ExitStack() as stack:
+            writer = stack.enter_context(LogWriter(sys.stdout))
+            log = make_logger(
+                log_format="console",
+                level="info" if verbose else "error",
+                redactor=redactor,
+                writer=writer,
+                color=wants_color(sys.stdout, os.environ),
+            )
+            stack.callback(route_library_logs(log, level="warning"))
+            outside = Outside(log, conceal=concealer(redactor, log), redact=redactor.text, log_metrics=writer.metrics)
+            async with running(config, outside) as proxy:
                 assert proxy.admin is not None  # noqa: S101 - for the type checker
                 yield _base(server.host, proxy.port), f"{_base(admin.host, proxy.admin[1])}/status"
-        finally:
-            undo()
 
 
 def _moved(platform: Platform, simulator: ShoprenterSimulator | TossSimulator) -> Platform:

@@ -3,17 +3,19 @@
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from proxy import app
 from proxy.commands.addresses import for_applications, url_of
-from proxy.commands.common import complain, learn_secrets, read_config, redactor_for
+from proxy.commands.common import complain, concealer, learn_secrets, read_config, redactor_for
 from proxy.config import Config, load_config, locate
 from proxy.config.clients import LONG_ENOUGH, short_secrets
 from proxy.systemd import take_supervisor
 from proxy.telemetry.logs import make_logger, route_library_logs, wants_color
+from proxy.telemetry.writing import LogWriter
 
 
 async def serve(config_file: Path | None) -> int:
@@ -24,30 +26,38 @@ async def serve(config_file: Path | None) -> int:
         return 2
     redactor = redactor_for(config)
     for_people = _is_for_people(config.logging.format, sys.stdout)
-    log = make_logger(
-        log_format="console" if for_people else "json",
-        level=config.logging.level,
-        redactor=redactor,
-        stream=sys.stdout,
-        color=wants_color(sys.stdout, os.environ),
-    )
-    undo = route_library_logs(log, level=config.logging.level)
-    for name in short_secrets(config.clients):
-        log.warning("client.short_secret", client=name, mend=f"take {LONG_ENOUGH} characters or more, made at random")
-    try:
-        outside = app.Outside(log, conceal=redactor.add_transient, redact=redactor.text, supervisor=supervisor)
-        await app.serve(
-            config,
-            outside,
-            load=lambda: load_config(locate(config_file, os.environ), os.environ),
-            learn=partial(learn_secrets, redactor),
-            greet=partial(_greet, config, os.environ, sys.stdout),
+    with ExitStack() as stack:
+        writer = stack.enter_context(LogWriter(sys.stdout))
+        log = make_logger(
+            log_format="console" if for_people else "json",
+            level=config.logging.level,
+            redactor=redactor,
+            writer=writer,
+            color=wants_color(sys.stdout, os.environ),
         )
-    except app.StartError as error:
-        complain(str(error))
-        return 2
-    finally:
-        undo()
+        stack.callback(route_library_logs(log, level=config.logging.level))
+        for name in short_secrets(config.clients):
+            log.warning(
+                "client.short_secret", client=name, mend=f"take {LONG_ENOUGH} characters or more, made at random"
+            )
+        outside = app.Outside(
+            log,
+            conceal=concealer(redactor, log),
+            redact=redactor.text,
+            supervisor=supervisor,
+            log_metrics=writer.metrics,
+        )
+        try:
+            await app.serve(
+                config,
+                outside,
+                load=lambda: load_config(locate(config_file, os.environ), os.environ),
+                learn=partial(learn_secrets, redactor),
+                greet=partial(_greet, config, os.environ, sys.stdout),
+            )
+        except app.StartError as error:
+            complain(str(error))
+            return 2
     return 0
 
 

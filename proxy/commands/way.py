@@ -15,6 +15,7 @@ from proxy.commands.findings import Finding
 from proxy.commands.reach import Answer, Unreachable, reach
 from proxy.config import Config
 from proxy.errors import TokenError, TokenRefused
+from proxy.platforms.answers import MAX_LOOKED_INTO, Sense
 from proxy.platforms.shop import Shop
 from proxy.telemetry.redaction import Redactor
 from proxy.tokens.endpoint import TokenEndpoint, TokenGrant, token_request
@@ -46,7 +47,7 @@ class Way:
         self._endpoint = TokenEndpoint(
             sessions,
             fetch_timeout=config.tokens.fetch_timeout,
-            conceal=redactor.add_transient,
+            conceal=redactor.add,  # however short: what is shown here is all that there will be
             redact=redactor.text,
         )
         self._places = asyncio.Semaphore(_AT_ONCE)
@@ -100,7 +101,8 @@ class Way:
         return True, f"{url} answers (status {answer.status}, in {answer.seconds:.2f} s)"
 
     async def _call(self, shop: Shop, token: str, path: str) -> tuple[bool, str]:
-        headers = {"Authorization": f"Bearer {token}", "Accept": _ACCEPT}
+        platform = shop.platform
+        headers = {platform.token_header: f"{platform.token_scheme} {token}".lstrip(" "), "Accept": _ACCEPT}
         called = f"GET /{shop.key}/{path}"
         within = self._config.upstream.read_timeout
         try:
@@ -109,9 +111,11 @@ class Way:
             return False, f"{called}: {error}"
         size = f"{len(answer.body):,} bytes of {answer.media_type or 'no Content-Type'}"
         told = f"{called}: status {answer.status}, {size}, in {answer.seconds:.2f} s"
-        if answer.status < 400:
+        whole = answer.body if len(answer.body) <= MAX_LOOKED_INTO else None
+        sense = platform.answers.meaning(answer.status, whole).sense
+        if answer.status < 400 and sense is Sense.ORDINARY:
             return True, told
-        return False, f"{told}; {_about_failure(answer)}: {self._beginning(answer)}"
+        return False, f"{told}; {_about_failure(answer, sense)}: {self._beginning(answer)}"
 
     def _beginning(self, answer: Answer) -> str:
         text = " ".join(self._redactor.text(answer.body.decode("utf-8", "replace")).split())
@@ -137,10 +141,12 @@ def _api_url(shop: Shop, path: str) -> str:
     return f"{origin.scheme}://{origin.host_header.decode()}{base.decode()}{path}"
 
 
-def _about_failure(answer: Answer) -> str:
+def _about_failure(answer: Answer, sense: Sense) -> str:
     if answer.status == 401 and b"40101" in answer.body:
         return "the API client may not do this, allow it where it was made (Shoprenter: Settings > API Settings)"
-    if answer.status == 401:
+    if sense is Sense.THROTTLED:
+        return "the platform says that calls come too fast, try again in a while"
+    if sense is Sense.UNAUTHORIZED:
         return "the token was granted just now, so the API client may not do this, or it is another shop's"
     return "the API says"
 

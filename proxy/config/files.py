@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from proxy.files import NotAFile, read_bounded
+
 MAX_FILE: Final = 16 * 1024 * 1024  # bytes; all public certificate authorities together are below 1 MB
 MAX_SECRET_FILE: Final = 64 * 1024  # bytes; far above any secret, far below what hurts
 _MANY: Final = 1000  # entries of a directory that are looked at for one with a similar name
@@ -49,8 +51,7 @@ def read_file(path: Path, max_size: int) -> bytes:
     """Return what is in a file of at most `max_size` bytes. Raises `Unusable`."""
     name = shown(path)
     try:
-        with path.open("rb") as file:
-            content = file.read(max_size + 1)
+        content = read_bounded(path, max_size)
     except (FileNotFoundError, NotADirectoryError):
         raise Unusable(f"the file {name} does not exist{_perhaps(path)}") from None
     except IsADirectoryError:
@@ -59,6 +60,10 @@ def read_file(path: Path, max_size: int) -> bytes:
         raise Unusable(
             f"the file {name} may not be read by user {os.geteuid()}, who runs this: change its owner or its mode"
         ) from None
+    except NotAFile as error:
+        raise Unusable(f"{name} {error.strerror}") from None
+    except TimeoutError:
+        raise Unusable(f"{name} is a pipe, and whoever writes to it does not come to an end") from None
     except (OSError, ValueError):  # ValueError: a NUL in the name, or characters that no file name can have
         raise Unusable(f"the file {name} can't be read") from None
     if len(content) > max_size:

@@ -33,7 +33,7 @@ from proxy.config.schema import (
 )
 from proxy.config.values import ValueReader, expectation, type_name
 from proxy.platforms.egress_proxy import EgressProxy
-from proxy.platforms.platform import SHOP_PLACEHOLDER, Credentials, Platform, is_shop_name
+from proxy.platforms.platform import SHOP_PLACEHOLDER, Credentials, Platform, TokenRequestForm, is_shop_name
 from proxy.platforms.shop import Shop, Shops
 from proxy.platforms.shoprenter import SHOPRENTER
 from proxy.platforms.toss_shopping import TOSS_SHOPPING, TOSS_SHOPPING_ALPHA
@@ -123,6 +123,7 @@ class Loader:
         if not shops and not misnamed:
             self._problems.add(("shops",), "there is no shop: add [shops.NAME] with its client_id and client_secret")
         self._check_hosts(platforms.values(), shops)
+        self._check_client_ids(platforms, shops)
         proxy = self._proxy_for_all(sections["upstream"])
         if self._problems:
             return None
@@ -218,6 +219,16 @@ class Loader:
                 self._problems.add(
                     ("platforms", claimed[0][0].name, "hosts"),
                     f'"{host}" could be any of the shops {", ".join(keys)}: put {SHOP_PLACEHOLDER} into it',
+                )
+
+    def _check_client_ids(self, platforms: Mapping[str, Platform], shops: Mapping[str, Mapping[str, Any]]) -> None:
+        for key, shop in shops.items():
+            platform = platforms.get(shop.get("platform", SHOPRENTER.name))
+            if platform and platform.token_request is TokenRequestForm.BASIC_RAW and ":" in shop.get("client_id", ""):
+                self._problems.add(
+                    ("shops", key, "client_id"),
+                    "must have no colon in it, which ends the user's name in HTTP Basic (RFC 7617):"
+                    ' write token_request = "basic" if the platform decodes it',
                 )
 
     def _check_url(self, place: Place, settings: Mapping[str, Any]) -> None:

@@ -15,8 +15,9 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct, field
 from msgspec.structs import fields
 
-from proxy.certificate import CertificateFiles
+from proxy.certificate import Authorities, CertificateFiles
 from proxy.config.files import FileStamp
+from proxy.platforms.answers import AnswerRule
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import Platform, RateLimit, TokenRequestForm
 from proxy.platforms.shop import Shops
@@ -60,7 +61,7 @@ Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
     Meta(description='a list of IP addresses and networks (without host bits), each a string such as "10.0.0.0/8"'),
 ]
-CertificateFile = Annotated[Path, Meta(description="the name of a file, a string that is not empty")]
+CertificateFile = Annotated[Authorities, Meta(description="the name of a file, a string that is not empty")]
 CertificateAndKey = Annotated[
     CertificateFiles, Meta(description='{ certificate = "cert.pem", private_key = "key.pem" }, the names of two files')
 ]
@@ -95,6 +96,20 @@ ProxyUrlOrFalse = Annotated[
 RateLimitRule = Annotated[
     RateLimit,
     Meta(description="{ requests = 3, per = 1.0 } (whole requests, in seconds above 0), or false for no limit"),
+]
+TokenScheme = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[!-~]*\Z",
+        description='a string in printable ASCII without spaces, such as "Bearer", or "" for the token alone',
+    ),
+]
+AnswerRules = Annotated[
+    tuple[AnswerRule, ...],
+    Meta(
+        description="a list of statuses from 400 to 599, and of values in JSON such as"
+        ' { status = 200, path = "error.code", equals = "TOO_FAST" }'
+    ),
 ]
 TokenParams = Annotated[Mapping[str, str], Meta(description="a table of strings, none of them with control characters")]
 
@@ -209,12 +224,19 @@ class PlatformSettings(Struct, frozen=True, kw_only=True):
 
     token_url: Text
     api_url: Text
-    token_request: Annotated[TokenRequestForm, Meta(description='"form", "json" or "basic"')] = TokenRequestForm.FORM
+    token_request: Annotated[TokenRequestForm, Meta(description='"form", "json", "basic" or "basic-raw"')] = (
+        TokenRequestForm.FORM
+    )
     scope: Text | None = None
     token_params: TokenParams = field(default_factory=dict)
+    token_header: Text = "Authorization"
+    token_scheme: TokenScheme = "Bearer"
     hosts: Texts = ()
     rewrite_links: Flag = False
     api_prefix: PathPrefix = ""
+    batch_path: PathPrefix = ""
+    throttled_when: AnswerRules = (429,)
+    unauthorized_when: AnswerRules = (401,)
     rate_limit: RateLimitRule | None = None
     forwarded_headers: Flag = False
     allow_private: Flag = False

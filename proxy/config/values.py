@@ -12,11 +12,11 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType, NoneType
-from typing import Any, Final, get_args, get_origin
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
 
-from proxy.certificate import CertificateFiles, UnusableCertificate, server_context
+from proxy.certificate import Authorities, CertificateFiles, UnusableCertificate, server_context
 from proxy.config.files import (
     MAX_FILE,
     MAX_SECRET_FILE,
@@ -30,6 +30,7 @@ from proxy.config.files import (
 )
 from proxy.config.schema import (
     UNCLEAN,
+    AnswerRules,
     CertificateAndKey,
     CertificateFile,
     Networks,
@@ -40,11 +41,13 @@ from proxy.config.schema import (
     SecretSource,
     TokenParams,
 )
+from proxy.platforms.answers import AnswerRule, InBody
 from proxy.platforms.egress_proxy import EgressProxy, parse_proxy
 from proxy.platforms.platform import RateLimit
 from proxy.platforms.url_prefix import parse_prefix
 from proxy.secret import Secret
 
+_T = TypeVar("_T")
 _UNCLEAN = re.compile(f"[{UNCLEAN}]")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # bool stands before int, which it is a kind of.
@@ -104,6 +107,7 @@ class ValueReader:
             (TokenParams, _token_params),
             (PublicUrl, _public_url),
             (RateLimitRule, _rate_limit),
+            (AnswerRules, lambda value, expected: _each(value, _answer_rule, expected)),
         )
         if not self.from_text and (why := _of_wrong_type(rule, value)):
             raise Unusable(f"{expected}, {why}")
@@ -152,16 +156,16 @@ class ValueReader:
     def _proxy_or_false(self, value: object, expected: str) -> EgressProxy | None:
         return None if value is False else self._proxy(value, expected)
 
-    def _certificate_file(self, value: object, expected: str) -> Path:
+    def _certificate_file(self, value: object, expected: str) -> Authorities:
         if not isinstance(value, str) or not value:
             raise Unusable(expected)
         path = self.note(self.directory / value)
-        read_file(path, MAX_FILE)  # says in words why a file can't be read
+        authorities = Authorities(path, read_file(path, MAX_FILE).decode("ascii", "ignore"))
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+            authorities.add_to(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         except (OSError, ValueError):
             raise Unusable(f"the file {shown(path)} has no certificates in PEM form in it, or broken ones") from None
-        return path
+        return authorities
 
     def _certificate_and_key(self, value: object, expected: str) -> CertificateFiles:
         match value:
@@ -189,19 +193,8 @@ def _rule(annotation: Any) -> Any:
 
 
 def _networks(value: object, expected: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    if not isinstance(value, list):
-        raise Unusable(expected)
-    networks = []
-    bad = []
-    for number, entry in enumerate(value, 1):
-        try:
-            # ip_network takes numbers too, as addresses.
-            networks.append(ip_network(entry if isinstance(entry, str) else ""))
-        except ValueError:
-            bad.append(str(number))
-    if bad:
-        raise Unusable(f"{expected}; look at entry {', '.join(bad)}")
-    return tuple(networks)
+    # ip_network takes numbers too, as addresses.
+    return _each(value, lambda entry: ip_network(entry if isinstance(entry, str) else ""), expected)
 
 
 def _token_params(value: object, expected: str) -> Mapping[str, str]:
@@ -228,6 +221,33 @@ def _rate_limit(value: object, expected: str) -> RateLimit | None:
         return msgspec.convert(value, RateLimit, strict=True)
     except (msgspec.ValidationError, ValueError):
         raise Unusable(expected) from None
+
+
+def _answer_rule(entry: object) -> AnswerRule:
+    match entry:
+        case int(status) if 400 <= status <= 599:
+            return status
+        case {"status": int(status), "path": str(path), "equals": str() | int() as text, **rest}:
+            vouched = rest.pop("not_carried_out", False)
+            clean = not isinstance(text, bool) and not _UNCLEAN.search(f"{path}{text}")
+            if clean and not rest and isinstance(vouched, bool):
+                return InBody(status, path, str(text), not_carried_out=vouched)
+    raise ValueError
+
+
+def _each(entries: object, read: Callable[[object], _T], expected: str) -> tuple[_T, ...]:
+    """Return what `read` makes of each entry; those for which it raises `ValueError` are told by their numbers."""
+    if not isinstance(entries, list):
+        raise Unusable(expected)
+    made, bad = [], []
+    for number, entry in enumerate(entries, 1):
+        try:
+            made.append(read(entry))
+        except ValueError:
+            bad.append(str(number))
+    if bad:
+        raise Unusable(f"{expected}; look at entry {', '.join(bad)}")
+    return tuple(made)
 
 
 def not_clean(text: str) -> str:

@@ -7,63 +7,69 @@ and it must be the proxy's own or one that stands for a shop: this is no forward
 """
 
 import re
-from dataclasses import dataclass
-from typing import Final, NamedTuple
-
-from aiohttp import web
+from typing import Final
 
 from proxy.errors import BadTarget
-from proxy.forwarding.headers import Hop, RawFields, first_named
+from proxy.forwarding.fields import Hop
 from proxy.forwarding.target import Target, parse_hosted_target, parse_target
 from proxy.guards.access import Client
 from proxy.platforms.shop_hosts import ShopHosts
 from proxy.platforms.url_prefix import parse_prefix
+from proxy.wire.request import ClientRequest
 
 _ABSOLUTE: Final = re.compile(rb"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 
 
-class Addressed(NamedTuple):
-    """What a client addressed. `base` is the URL that it knows the shop by; none that can be used if it is odd."""
-
-    target: Target
-    base: str
+_MAX_REMEMBERED: Final = 1000  # values of Host; clients choose them
 
 
-@dataclass(frozen=True, slots=True)
 class Addressing:
     """Reads what clients address. `hosts` is `None` if hosts stand for no shop.
 
     `public_url` has no slash at its end.
     """
 
-    hosts: ShopHosts | None
-    public_url: str | None
+    def __init__(self, hosts: ShopHosts | None, public_url: str | None) -> None:
+        self.hosts = hosts
+        self.public_url = public_url
+        self._of_no_shop: set[bytes | None] = set()  # values of Host that were looked at
 
-    def read(self, request: web.BaseRequest, hop: Hop, client: Client | None) -> Addressed:
+    def read(self, request: ClientRequest, hop: Hop, client: Client | None) -> Target:
         """Return what a request is addressed to. Raises `BadTarget` or `BadRequest`.
 
         For a `client` who may not see a shop, its host stands for none, as if there were no such shop.
         """
-        raw = request.raw_path.encode("utf-8", "surrogateescape")
-        scheme, authority = _client_url(request, hop)
-        absolute = None if raw.startswith(b"/") else _ABSOLUTE.fullmatch(raw)
+        raw = request.target
+        by_path = raw.startswith(b"/")
+        named = request.head.first.get(b"host")
+        if by_path and not hop.trusted_proxies and (self.hosts is None or named in self._of_no_shop):
+            return parse_target(raw)
+        absolute = None if by_path else _ABSOLUTE.fullmatch(raw)
         if absolute is not None:
-            scheme, authority = absolute["scheme"].decode().lower(), absolute["authority"].decode("latin-1")
             raw = absolute["rest"] if absolute["rest"].startswith(b"/") else b"/" + absolute["rest"]
-        host, authority = _plain(authority)
+        scheme, host, authority = _client_url(request, hop)
         hosted = self.hosts.find(host) if self.hosts is not None else None
         if hosted is not None and (client is None or client.may_see(hosted.key)):
-            target = parse_hosted_target(raw, hosted.key, hosted.base_path)
-            return Addressed(target, f"{scheme}://{authority}{target.prefix}")
+            return parse_hosted_target(raw, hosted.key, hosted.base_path)
+        if hosted is None and by_path:
+            if len(self._of_no_shop) >= _MAX_REMEMBERED:
+                self._of_no_shop.clear()
+            self._of_no_shop.add(named)
         if absolute is not None and not self._is_own(f"{scheme}://{authority}", request):
             raise BadTarget(
                 "The request target names another host: this is no forward proxy. If it is this proxy's own name, "
                 "write it down as server.public_url."
             )
-        target = parse_target(raw)
-        return Addressed(target, f"{self.public_url or f'{scheme}://{authority}'}{target.prefix}")
+        return parse_target(raw)
 
-    def _is_own(self, url: str, request: web.BaseRequest) -> bool:
+    def base(self, request: ClientRequest, hop: Hop, target: Target) -> str:
+        """Return the URL that the client knows the shop by; none that can be used if it is odd."""
+        if self.public_url is not None and not target.hosted:
+            return self.public_url + target.prefix
+        scheme, _, authority = _client_url(request, hop)
+        return f"{scheme}://{authority}{target.prefix}"
+
+    def _is_own(self, url: str, request: ClientRequest) -> bool:
         local = _local_authority(request)
         own = [f"{_scheme(request)}://{local}"] if local else []
         if local.startswith(("127.", "[::1]")):
@@ -78,29 +84,35 @@ class Addressing:
         return any(named in prefix._replace(path="").equals() for prefix in map(parse_prefix, own))
 
 
-def _client_url(request: web.BaseRequest, hop: Hop) -> tuple[str, str]:
-    """Return scheme and authority as the client used them; without a Host, the address that it connected to."""
-    fields = request.raw_headers
-    scheme, host = _scheme(request), first_named(fields, b"host")
-    if hop.trusts(request.remote):
-        told = _first_member(fields, b"x-forwarded-proto").lower()
+def _client_url(request: ClientRequest, hop: Hop) -> tuple[str, str, str]:
+    """Return the URL that the client used: scheme, host in lower case, and authority.
+
+    Without a Host, it is the address that it connected to.
+    """
+    absolute = None if request.target.startswith(b"/") else _ABSOLUTE.fullmatch(request.target)
+    if absolute is not None:
+        return absolute["scheme"].decode().lower(), *_plain(absolute["authority"].decode("latin-1"))
+    head, scheme = request.head, _scheme(request)
+    host = head.first.get(b"host")
+    if hop.trusts(request.connection.remote):
+        told = _first_member(head.first.get(b"x-forwarded-proto")).lower()
         scheme = told.decode() if told in (b"http", b"https") else scheme
-        host = _first_member(fields, b"x-forwarded-host") or host
-    return scheme, host.decode("latin-1") if host else _local_authority(request)
+        host = _first_member(head.first.get(b"x-forwarded-host")) or host
+    return scheme, *_plain(host.decode("latin-1") if host else _local_authority(request))
 
 
-def _scheme(request: web.BaseRequest) -> str:
-    return "https" if request.secure else "http"
+def _scheme(request: ClientRequest) -> str:
+    return "https" if request.connection.secure else "http"
 
 
-def _first_member(fields: RawFields, name: bytes) -> bytes:
+def _first_member(value: bytes | None) -> bytes:
     # Each proxy on the way may have added its own: the first is from the one that the client used.
-    return (first_named(fields, name) or b"").partition(b",")[0].strip()
+    return (value or b"").partition(b",")[0].strip()
 
 
-def _local_authority(request: web.BaseRequest) -> str:
-    address = request.transport.get_extra_info("sockname") if request.transport is not None else None
-    if not isinstance(address, tuple):
+def _local_authority(request: ClientRequest) -> str:
+    address = request.connection.local_address()
+    if address is None:
         return ""
     host, port = address[0].partition("%")[0], address[1]  # no URL has room for the scope of a link-local address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

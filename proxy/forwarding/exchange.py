@@ -6,22 +6,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aiohttp import web
-
 from proxy.errors import AccessError, Problem, ProxyError
-from proxy.forwarding.body import RequestBody
-from proxy.forwarding.client_response import ClientResponse
-from proxy.forwarding.rewriting import ShopLinks
 from proxy.forwarding.route import Route
 from proxy.forwarding.site import Site
 from proxy.forwarding.target import Target
 from proxy.forwarding.tracing import trace_id
-from proxy.forwarding.upstream_response import UpstreamResponse
+from proxy.forwarding.upstream import UpstreamResponse
 from proxy.guards.access import Client
 from proxy.guards.pacing import UNPACED, Turn
+from proxy.links.shop_links import ShopLinks
+from proxy.platforms.answers import ORDINARY, Sense
 from proxy.telemetry.labels import UNKNOWN
 from proxy.telemetry.traffic import Failure, FinishedRequest
 from proxy.tokens.token import AccessToken
+from proxy.wire.body import RequestBody
+from proxy.wire.client_response import ClientResponse
+from proxy.wire.request import ClientRequest
 
 # Platforms put a code of their own into the body of a 401 (Shoprenter: 40101), in JSON or XML; how is not documented.
 _INNER_CODE: Final = re.compile(rb"(?<![0-9A-Za-z])401[0-9]{2}(?![0-9A-Za-z])")
@@ -35,17 +35,17 @@ _NOT_PERMITTED: Final = (
 class Exchange:
     """A request, its answer, and what came of it so far. `started_at` in seconds on the monotonic clock."""
 
-    request: web.BaseRequest
+    request: ClientRequest
     response: ClientResponse
     site: Site
-    request_id: str
+    request_id: bytes
     started_at: float
     target: Target | None = None
     route: Route | None = None
     # What is rewritten in the body, both ways, and in the answer's head; `None`: nothing.
     links: ShopLinks | None = None
     client: Client | None = None
-    body: RequestBody | None = None
+    body: RequestBody | None = None  # of the request, where that did not come whole with its head
     turn: Turn = UNPACED
     attempts: int = 0
     # The token that was sent last, and the answer to that.
@@ -61,58 +61,64 @@ class Exchange:
     error: ProxyError | None = None
 
     @property
-    def shop(self) -> str | None:
-        """The shop's key, once the target has been read."""
-        return self.target.shop if self.target else None
-
-    @property
-    def path(self) -> str | None:
-        """The path without shop and query, once the target has been read."""
-        return self.target.path.decode() if self.target else None
-
-    @property
     def caller(self) -> str:
         """Who shares the platform's rate limit fairly: the client by its name, else the address it calls from."""
-        return self.client.name if self.client else self.request.remote or ""
+        return self.client.name if self.client is not None else self.request.connection.remote
+
+    @property
+    def bytes_in(self) -> int:
+        """How much of the request's body has come."""
+        return len(self.request.content or b"") if self.body is None else self.body.received
 
     def log_fields(self, now: float, error: ProxyError | None = None) -> dict[str, Any]:
         """Return what a log line says of any request; the trace only if the client named one."""
-        trace = trace_id(self.request.raw_headers)
-        return {
-            **({"code": error.code, "detail": error.detail, "reason": error.reason} if error else {}),
-            **self._caller_fields(error),
-            "shop": self.shop,
-            "method": self.request.method,
-            "path": self.path,
-            "status": self.response.status,
-            "upstream_status": self.answer.status if self.answer else None,
-            "attempts": self.attempts,
-            "duration_ms": round((now - self.started_at) * 1000, 1),
-            "bytes_in": self.body.received if self.body else 0,
-            "bytes_out": self.response.bytes_sent,
-            "request_id": self.request_id,
-            **({"trace_id": trace} if trace else {}),
-        }
+        request, target, answer = self.request, self.target, self.answer
+        fields: dict[str, Any] = {}
+        if error is not None:
+            fields |= {"code": error.code, "detail": error.detail, "reason": error.reason}
+        if self.client is not None:
+            fields["client"] = self.client.name
+        elif isinstance(error, AccessError):
+            fields |= {"client": None, "client_tried": error.tried, "address": request.connection.remote}
+        fields["shop"] = None if target is None else target.shop
+        fields["method"] = request.method
+        fields["path"] = None if target is None else target.path.decode()
+        fields["status"] = self.response.status
+        fields["upstream_status"] = None if answer is None else answer.status
+        fields["attempts"] = self.attempts
+        fields["duration_ms"] = round((now - self.started_at) * 1000, 1)
+        fields["bytes_in"] = self.bytes_in
+        fields["bytes_out"] = self.response.bytes_sent
+        fields["request_id"] = self.request_id.decode()
+        if b"traceparent" in request.head.first and (trace := trace_id(request.head)):
+            fields["trace_id"] = trace
+        return fields
 
     def finished(self, now: float) -> FinishedRequest:
         """Return what is counted of the request, which has come to its end."""
-        shop = self.route.shop if self.route else None
-        error, answered_at = self.error, self.answered_at
-        answered = self.answer.status if self.answer else None
+        shop = None if self.route is None else self.route.shop
+        error, answered_at, turn = self.error, self.answered_at, self.turn
+        answer = self.answer
+        answered = None if answer is None else answer.status
+        throttled = 0 if turn is UNPACED else turn.throttlings
+        if answer is not None and answer.meaning is not ORDINARY:
+            sense = answer.meaning.sense
+            answered = 401 if sense is Sense.UNAUTHORIZED else answered
+            throttled = throttled or int(sense is Sense.THROTTLED)
         return FinishedRequest(
-            key=shop.key if shop else UNKNOWN,
-            entry=shop.entry if shop else UNKNOWN,
-            method=self.request.method,
-            status=self.response.status,
-            answered=answered,
-            failure=Failure(error.code, error.detail) if error else None,
-            attempts=self.attempts,
-            bytes_in=self.body.received if self.body else 0,
-            bytes_out=self.response.bytes_sent,
-            duration=now - self.started_at,
-            added=None if answered_at is None else answered_at - self.started_at - self.upstream_seconds,
-            paced=self.turn.waited,
-            throttled=self.turn.throttlings or int(answered == 429),
+            UNKNOWN if shop is None else shop.key,
+            UNKNOWN if shop is None else shop.entry,
+            self.request.method,
+            self.response.status,
+            answered,
+            None if error is None else Failure(error.code, error.detail),
+            self.attempts,
+            self.bytes_in,
+            self.response.bytes_sent,
+            now - self.started_at,
+            None if answered_at is None else answered_at - self.started_at - self.upstream_seconds,
+            None if turn is UNPACED else turn.waited,
+            throttled,
         )
 
     def note_body(self, chunk: bytes) -> None:
@@ -120,20 +126,12 @@ class Exchange:
         if self.newly_not_permitted and len(self.beginning) < INNER_CODE_WITHIN:
             self.beginning += chunk
 
-    def _caller_fields(self, error: ProxyError | None) -> dict[str, Any]:
-        """Return what the log says of who calls, if there are clients: who it is, or who tried and from where."""
-        if self.client is not None:
-            return {"client": self.client.name}
-        if isinstance(error, AccessError):
-            return {"client": None, "client_tried": error.tried, "address": self.request.remote}
-        return {}
-
     def not_permitted_fields(self) -> dict[str, Any]:
         """Return what the log says of a 401 that no token helps against."""
         return {
-            "shop": self.shop,
+            "shop": None if self.target is None else self.target.shop,
             "method": self.request.method,
-            "path": self.path,
+            "path": None if self.target is None else self.target.path.decode(),
             "inner_code": inner_code(self.beginning),
             "why": _NOT_PERMITTED,
         }
@@ -143,7 +141,7 @@ class Exchange:
         self.response.start(
             answer.status,
             answer.reason,
-            answer.headers,
+            b"".join([name + b": " + value + b"\r\n" for name, value in answer.headers]),
             length=b"%d" % len(answer.body),
             first=b"" if self.request.method == "HEAD" else answer.body,
             complete=True,

@@ -2,15 +2,15 @@
 
 Every request ends here in exactly one of three ways, and in exactly one line of the log: the platform's answer is
 relayed (`request.forwarded`), the proxy answers itself (`request.refused`), or the client leaves before there is an
-answer (`request.abandoned`).
+answer (`request.abandoned`). In the ordinary case nothing waits but for the platform: the token is there, no limit is
+to be kept, the connection is kept, the body is here.
 """
 
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final, NamedTuple
 
-from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
 from proxy.errors import (
@@ -19,7 +19,6 @@ from proxy.errors import (
     BodyTooLarge,
     Draining,
     InternalError,
-    MethodNotSupported,
     Overloaded,
     PacedOut,
     ProxyError,
@@ -29,36 +28,36 @@ from proxy.errors import (
     UpstreamError,
     problem,
 )
-from proxy.forwarding.body import RequestBody
-from proxy.forwarding.client import check_request
-from proxy.forwarding.client_response import ClientResponse, WrittenResponse
 from proxy.forwarding.exchange import Exchange
-from proxy.forwarding.headers import (
-    ClientConnectionInfo,
-    decrease_max_forwards,
-    expects_continue,
-    fields_named,
-    first_named,
-    list_members,
-    request_id,
-    upstream_request_fields,
-)
+from proxy.forwarding.fields import check_for_loop, request_id
+from proxy.forwarding.preparing import is_last_recipient, prepare
 from proxy.forwarding.relay import relay
-from proxy.forwarding.rewriting import offer_gzip
-from proxy.forwarding.rewritten_body import RewrittenBody, with_links_of_platform
 from proxy.forwarding.route import Route
 from proxy.forwarding.site import Site
-from proxy.forwarding.target import Target, call_segment, upstream_target
-from proxy.forwarding.upstream import UpstreamRequest
-from proxy.forwarding.upstream_response import UpstreamResponse
-from proxy.guards.pacing import Pacer
+from proxy.forwarding.target import call_segment
+from proxy.forwarding.upstream import UpstreamRequest, UpstreamResponse
+from proxy.guards.access import Access, Client
+from proxy.guards.pacing import UNPACED, Pacer
+from proxy.platforms.answers import MAX_LOOKED_INTO, ORDINARY, Sense
 from proxy.telemetry.traffic import Traffic
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.state import CallKind
 from proxy.tokens.token import AccessToken
+from proxy.wire.client_response import ClientResponse
+from proxy.wire.head import Head
+from proxy.wire.request import ClientRequest
 
+_SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))  # to be sent again, whatever became of it (RFC 9110 §9.2.1)
 # One that was in the cache already, and one that is fetched because of the 401.
 _MORE_TOKENS: Final = 2
+
+
+class _LetIn(NamedTuple):
+    """Who was let in by a request with this head."""
+
+    access: Access
+    head: Head
+    client: Client | None
 
 
 class Forwarder:
@@ -73,7 +72,7 @@ class Forwarder:
         traffic: Traffic,
         *,
         clock: Callable[[], float],
-        new_request_id: Callable[[], str],
+        new_request_id: Callable[[], bytes],
     ) -> None:
         self.site = site
         self._tokens = tokens
@@ -84,8 +83,8 @@ class Forwarder:
         self._new_request_id = new_request_id
         self.in_flight = 0
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Serve one request, to the last byte of its answer."""
+    async def handle(self, request: ClientRequest) -> bool:
+        """Serve one request, to the last byte of its answer; return whether its connection can be kept."""
         exchange = self._open(request)
         self.in_flight += 1
         try:
@@ -93,119 +92,103 @@ class Forwarder:
         except ProxyError as error:
             self._answer(exchange, error)
         except ConnectionError:
-            self._abandon(exchange)  # seen here before aiohttp cancels this task
+            self._abandon(exchange)  # seen here before this task is cancelled
         except asyncio.CancelledError:
-            if exchange.response.cut_off:
+            if request.connection.cut_off:
                 self._answer(exchange, Draining("The proxy was stopped before the answer came.", retry_after=1.0))
             else:
                 self._abandon(exchange)
             raise
         except Exception:
-            self._log.exception("request.failed", request_id=exchange.request_id)
+            self._log.exception("request.failed", request_id=exchange.request_id.decode())
             self._answer(exchange, InternalError("The proxy made a mistake; its log says more."))
         finally:
             self.in_flight -= 1
             if exchange.body is not None:
                 exchange.body.close()
             self._traffic.finished(exchange.finished(self._clock()))
-        await exchange.response.end()
-        return WrittenResponse(keep_alive=exchange.response.keep_alive)
+        return await exchange.response.end()
 
-    async def refuse(self, request: web.BaseRequest, error: ProxyError) -> web.StreamResponse:
-        """Answer what could not be read as a request."""
+    async def refuse(self, request: ClientRequest, error: ProxyError) -> bool:
+        """Answer what could not be read as a request, or is none to be served."""
         exchange = self._open(request)
         exchange.response.refuse_rest()
         self._answer(exchange, error)
         self._traffic.finished(exchange.finished(self._clock()))
-        await exchange.response.end()
-        return WrittenResponse(keep_alive=False)
+        return await exchange.response.end()
 
     async def _forward(self, exchange: Exchange) -> None:
-        site = exchange.site
+        site, request = exchange.site, exchange.request
+        head, connection = request.head, request.connection
         if self.in_flight > site.max_requests:
             raise Overloaded("The proxy serves as many requests as it may (server.max_requests).", retry_after=1.0)
         # 1. route, but only for who is known: a host may stand for a shop, so that the answer would tell of it
-        check_request(exchange.request, site.hop)
-        authorization = fields_named(exchange.request.raw_headers, b"authorization")
-        exchange.client = site.access.identify(authorization, exchange.request.remote)
-        target, base = site.addressing.read(exchange.request, site.hop, exchange.client)
-        exchange.target = target
+        if b"via" in head.first:
+            check_for_loop(head, site.hop)
+        client = exchange.client = self._identify(site, request)
+        target = exchange.target = site.addressing.read(request, site.hop, client)
         # 2. admit; only then is the shop looked up
-        site.access.check(exchange.client, exchange.request.method, target.shop)
-        exchange.response.admitted()
+        if client is not None:
+            site.access.check(client, request.method, target.shop)
+        connection.admitted()
         route = exchange.route = site.routes.find(target.shop)
         if route is None:
             raise UnknownShop(f"There is no shop '{target.shop}' here.")
-        exchange.links = site.links.find(route, base)
+        if route.api_urls:
+            base = site.addressing.base(request, site.hop, target)
+            exchange.links = site.links.find(route.shop.key, route.api_urls, route.base_path, base)
         # 3. prepare
-        upstream_request = await self._prepare(exchange, route, target)
-        if upstream_request is None:
+        if request.method == "OPTIONS" and is_last_recipient(head):
             self._answer_options(exchange)
             return
+        prepared = await prepare(exchange, route, target)
+        limit = route.shop.platform.rate_limit
+        if limit is not None:
+            exchange.turn = self._pacer.turn(route.token_request.key, exchange.caller, limit)
         try:
             # 4. authorize, 5. pace, 6. send
-            await self._attempt(exchange, route, upstream_request)
+            answer = await self._attempt(exchange, route, prepared)
             # 7. retry; a platform may say first that it's too fast and then that the token is dead, or the reverse
-            await self._when_let(exchange, route, upstream_request)
-            await self._with_another_token(exchange, route, upstream_request)
-            answer = await self._when_let(exchange, route, upstream_request)
+            if answer.meaning is not ORDINARY:
+                answer = await self._retry(exchange, route, prepared)
             # 8. relay
             exchange.answered_at = self._clock()
             await relay(exchange, answer, exchange.links)
         finally:
-            if exchange.answer is not None:
+            if exchange.answer is not None and exchange.answer.open:
                 await exchange.answer.close()
             if exchange.newly_not_permitted:
                 self._log.warning("call.not_permitted", **exchange.not_permitted_fields())
-        self._log.info("request.forwarded", **self._fields(exchange))
+        self._log.info("request.forwarded", **exchange.log_fields(self._clock()))
 
-    async def _prepare(self, exchange: Exchange, route: Route, target: Target) -> UpstreamRequest | None:
-        """Return the request for the upstream; `None` if it ends here (`Max-Forwards: 0`)."""
-        request = exchange.request
-        fields = upstream_request_fields(
-            request.raw_headers,
-            host=route.host,
-            request_id=exchange.request_id,
-            hop=exchange.site.hop,
-            connection=ClientConnectionInfo(
-                request.remote, b"https" if request.secure else b"http", b"%d.%d" % request.version
-            ),
-            forwarded=route.shop.platform.forwarded_headers,
-        )
-        if request.method == "OPTIONS" and not decrease_max_forwards(fields):
-            return None
-        if exchange.links is not None:
-            fields = offer_gzip(fields)
-        if list_members(request.raw_headers, b"upgrade") not in ([], [b"websocket"]):
-            # Served as an ordinary request, like those; but aiohttp's parser forgets what was sent behind it.
-            exchange.response.keep_alive = False
-        announced = first_named(request.raw_headers, b"content-length")
-        body = exchange.body = RequestBody(
-            request.content,
-            announced=None if announced is None else int(announced),
-            max_size=exchange.site.max_body_size,
-        )
-        if expects_continue(request.raw_headers) and not body.complete:
-            exchange.response.send_continue()
-        content = await body.read_ahead()
-        to_send: RequestBody | RewrittenBody = body
-        if exchange.links is not None:
-            to_send, content, fields = await with_links_of_platform(body, content, fields, exchange.links)
-        path = upstream_target(route.base_path, target.rest)
-        turn = exchange.turn = self._pacer.turn(
-            route.token_request.key, exchange.caller, route.shop.platform.rate_limit
-        )
-        return UpstreamRequest(route.origin, request.method, path, fields, to_send, content, turn, route.proxy)
+    def _open(self, request: ClientRequest) -> Exchange:
+        given = request_id(request.head) if b"x-request-id" in request.head.first else None
+        return Exchange(request, ClientResponse(request), self.site, given or self._new_request_id(), self._clock())
+
+    def _identify(self, site: Site, request: ClientRequest) -> Client | None:
+        """Return the client that sent the request; one that was let in by the very same head is not looked at again.
+
+        The same head is the same object: nothing secret is compared, or kept beside it.
+        """
+        connection, head = request.connection, request.head
+        let_in: _LetIn | None = connection.note
+        if let_in is None or let_in.access is not site.access or let_in.head is not head:
+            client = site.access.identify(head.values(b"authorization"), connection.remote)
+            connection.note = let_in = _LetIn(site.access, head, client)
+        return let_in.client
 
     async def _attempt(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> UpstreamResponse:
         """Send the request as soon as there are a token and a slot, and return the answer."""
+        tokens, turn = self._tokens, exchange.turn
         while True:
-            await self._tokens.get(route.token_request)
-            async with request.turn:
+            token = tokens.current(route.token_request) or await tokens.get(route.token_request, exchange.caller)
+            if turn is UNPACED:
+                return await self._send(exchange, route, request, token)
+            async with turn:
                 # Read again, without awaiting: the token may have ended in the queue. Then the slot is given back.
-                token = self._tokens.current(route.token_request)
-                if token is not None:
-                    return await self._send(exchange, route, request, token)
+                still_good = tokens.current(route.token_request)
+                if still_good is not None:
+                    return await self._send(exchange, route, request, still_good)
 
     async def _send(
         self, exchange: Exchange, route: Route, request: UpstreamRequest, token: AccessToken
@@ -215,43 +198,68 @@ class Forwarder:
             await exchange.answer.close()
         exchange.attempts += 1
         exchange.token = token
-        upstream = exchange.site.upstreams[route.any_address]
         begun_at = self._clock()
+        answers = route.shop.platform.answers
         try:
-            exchange.answer = await upstream.send(request, token.authorization, exchange.response.send_interim)
+            answer = exchange.answer = await exchange.site.upstreams[route.any_address].send(
+                request, token.line, exchange.turn
+            )
+            if answers.tells_by(answer.status):
+                looked_into = await answer.small(MAX_LOOKED_INTO) if answers.looks_into(answer.status) else None
+                answer.meaning = answers.meaning(answer.status, looked_into)
         finally:
             exchange.upstream_seconds += self._clock() - begun_at
-        return exchange.answer
+        if exchange.turn is not UNPACED and answer.meaning.sense is not Sense.THROTTLED:
+            exchange.turn.answered()
+        return answer
+
+    async def _retry(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> UpstreamResponse:
+        """After 'too fast' or 'not with this token', as a 429 or 401 says, send the request again where that may help.
+
+        Return the last answer.
+        """
+        await self._when_let(exchange, route, request)
+        await self._with_another_token(exchange, route, request)
+        return await self._when_let(exchange, route, request)
 
     async def _with_another_token(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> None:
         """After a 401, send the same request with another token; the 401 stays if there is none to be had.
+
+        So after another answer that means the same.
 
         One more try is all, unless the other token was there before the first one was refused: it may be dead too.
         """
         assert exchange.target is not None  # noqa: S101 - for the type checker
         kind = CallKind(request.method, call_segment(exchange.target.rest, route.shop.platform.api_prefix))
         for _ in range(_MORE_TOKENS):
-            if exchange.token is None or exchange.answer is None or exchange.answer.status != 401:
+            if exchange.token is None or exchange.answer is None:
+                return
+            sense, not_carried_out = exchange.answer.meaning
+            if sense is not Sense.UNAUTHORIZED or not (not_carried_out or request.method in _SAFE):
                 return
             another = await self._tokens.after_unauthorized(route.token_request, exchange.token, kind)
             if another is None:
                 return
             try:
-                async with request.turn:
+                async with exchange.turn:
                     token = self._tokens.current(route.token_request)  # as in _attempt
                     if token is None:
                         return
                     answer = await self._send(exchange, route, request, token)
             finally:
                 self._tokens.repeated(route.token_request, kind)
-            if answer.status == 401 and token is another.token:
+            if answer.meaning.sense is Sense.UNAUTHORIZED and token is another.token:
                 exchange.newly_not_permitted = self._tokens.refused_again(route.token_request, another, kind)
 
     async def _when_let(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> UpstreamResponse:
-        """After a 429, send the same request again when the platform lets it; return the answer, maybe the 429."""
+        """After a 429 or its like, send the same request again when the platform lets it; return the last answer."""
         answer = exchange.answer
         assert answer is not None  # noqa: S101 - for the type checker
-        while answer.status == 429 and request.turn.throttled(answer.retry_after):
+        while (
+            answer.meaning.sense is Sense.THROTTLED
+            and exchange.turn.throttled(answer.retry_after)
+            and (answer.meaning.not_carried_out or request.method in _SAFE)
+        ):
             try:
                 answer = await self._attempt(exchange, route, request)
             except (PacedOut, TokenError):
@@ -260,37 +268,33 @@ class Forwarder:
 
     def _answer_options(self, exchange: Exchange) -> None:
         """Answer OPTIONS as its last recipient (RFC 9110 §7.6.2)."""
-        exchange.response.start(204, b"No Content", [], length=None, first=b"", complete=True)
-        self._log.info("request.refused", code="max_forwards", **self._fields(exchange))
+        exchange.response.start(204, b"No Content", b"", length=None, first=b"", complete=True)
+        self._log.info("request.refused", code="max_forwards", **exchange.log_fields(self._clock()))
 
     def _answer(self, exchange: Exchange, error: ProxyError) -> None:
         """Answer with an error of the proxy's own; where an answer has begun already, break it off."""
         exchange.error = error
-        response = exchange.response
-        if response.started:
+        response, request = exchange.response, exchange.request
+        if response.status is not None:
             response.abort()
-            self._log.warning("request.forwarded", **self._fields(exchange, error))
+            self._log.warning("request.forwarded", **exchange.log_fields(self._clock(), error))
             return
-        request = exchange.request
-        unclear = isinstance(error, (BadRequest, BodyTooLarge, MethodNotSupported))
-        # What is meant for another host, or for none: `http://…`, `host:443`, `*`.
-        elsewhere = isinstance(error, BadTarget) and not request.raw_path.startswith("/")
-        if unclear or elsewhere or not request.content.is_eof():
-            response.refuse_rest()  # what follows may belong to no request
+        # What is meant for another host, or for none (`http://…`, `host:443`, `*`), or is not whole: what follows may
+        # belong to no request.
+        elsewhere = isinstance(error, BadTarget) and not request.target.startswith(b"/")
+        if (
+            elsewhere
+            or isinstance(error, (BadRequest, BodyTooLarge))
+            or not (request.body is None or request.body.ended)
+        ):
+            response.refuse_rest()
         with suppress(ConnectionError):
-            exchange.write(problem(error, request_id=exchange.request_id))
+            exchange.write(problem(error, request_id=exchange.request_id.decode()))
         level = (
             self._log.warning if isinstance(error, (UpstreamError, InternalError, TooManyFailures)) else self._log.info
         )
-        level("request.refused", **self._fields(exchange, error))
+        level("request.refused", **exchange.log_fields(self._clock(), error))
 
     def _abandon(self, exchange: Exchange) -> None:
         exchange.response.abort()
-        self._log.info("request.abandoned", **self._fields(exchange))
-
-    def _open(self, request: web.BaseRequest) -> Exchange:
-        identifier = request_id(request.raw_headers) or self._new_request_id()
-        return Exchange(request, ClientResponse(request), self.site, identifier, self._clock())
-
-    def _fields(self, exchange: Exchange, error: ProxyError | None = None) -> dict[str, Any]:
-        return exchange.log_fields(self._clock(), error)
+        self._log.info("request.abandoned", **exchange.log_fields(self._clock()))

@@ -7,14 +7,17 @@ exact; if not, the rest goes without a length, and with a weak ETag, since nobod
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from proxy.errors import UpstreamProtocolError
 from proxy.forwarding.exchange import Exchange
-from proxy.forwarding.headers import Fields, client_response_fields, fields_named, first_named
-from proxy.forwarding.rewriting import UNTOUCHED, Edit, ShopLinks, edit_of, edited_fields
-from proxy.forwarding.unpacking import BrokenEncoding, Unpacker
-from proxy.forwarding.upstream_response import UpstreamResponse
+from proxy.forwarding.upstream import UpstreamResponse
+from proxy.links.answers import ANSWER_FIELDS, Edit, added_fields, edit_of, edited_field
+from proxy.links.body_editor import BodyEditor
+from proxy.links.shop_links import ShopLinks
+from proxy.links.unpacking import BrokenEncoding
+from proxy.wire.head import Head
 
 _HELD_BACK: Final = 1 << 18  # bytes
 _HELD_FOR: Final = 0.05  # seconds
@@ -25,53 +28,84 @@ async def relay(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks |
 
     Raises `UpstreamError`, and `ConnectionError` if the client is gone.
     """
-    fields = client_response_fields(answer.fields)
-    length = None if answer.chunked else first_named(answer.fields, b"content-length")
     if exchange.body is not None and not exchange.body.complete:
         exchange.response.refuse_rest()  # answered early
     if links is None:
-        await _send(exchange, fields, length, answer.read_nowait(), answer)
+        if (
+            answer.content is not None and not exchange.newly_not_permitted
+        ):  # the ordinary case, with nothing to wait for
+            exchange.response.start(
+                answer.status,
+                answer.reason,
+                answer.head.passing,
+                length=None if answer.length is None else answer.head.first.get(b"content-length"),
+                first=answer.content,
+                complete=True,
+            )
+        else:
+            await _pass(exchange, answer, _announced(answer))
         return
-    edit = edit_of(answer.status, answer.fields, exchange.request.raw_headers)
-    if edit == UNTOUCHED or exchange.request.method == "HEAD" or answer.status == 304:
-        fields = edited_fields(fields, links, edit, changed=edit.rewrite)
-        await _send(exchange, fields, length if edit == UNTOUCHED else None, answer.read_nowait(), answer)
-        return
-    body = EditedBody(answer, links, edit)
-    first = await body.begin()
-    fields = edited_fields(fields, links, edit, changed=body.changed or (edit.rewrite and not body.complete))
-    await _send(exchange, fields, b"%d" % len(first) if body.complete else None, first, body)
+    edit = edit_of(answer.status, answer.head.values, exchange.request.head.values)
+    if edit.passes or exchange.request.method == "HEAD" or answer.status == 304:
+        _edit_head(answer.head, links, edit, changed=edit.rewrite)
+        await _pass(exchange, answer, _announced(answer) if edit.passes else None)
+    else:
+        await _pass_edited(exchange, answer, links, edit)
 
 
-async def _send(
-    exchange: Exchange, fields: Fields, length: bytes | None, first: bytes, body: "UpstreamResponse | EditedBody"
-) -> None:
-    answer, response = exchange.answer, exchange.response
-    assert answer is not None  # noqa: S101 - for the type checker
+def _announced(answer: UpstreamResponse) -> bytes | None:
+    """Return the length that the answer announces, if it does."""
+    return None if answer.length is None or answer.length < 0 else answer.head.first.get(b"content-length")
+
+
+async def _pass(exchange: Exchange, answer: UpstreamResponse, length: bytes | None) -> None:
+    """Send the answer with its body as it is."""
+    response, head, content, body = exchange.response, answer.head, answer.content, answer.body
+    if body is None:
+        first, complete = content or b"", True
+    else:
+        first, complete = body.read_nowait(), body.complete
     exchange.note_body(first)
-    response.start(answer.status, answer.reason, fields, length=length, first=first, complete=body.complete)
-    if not body.complete:
-        while chunk := await body.read():
-            exchange.note_body(chunk)
-            await response.write(chunk)
+    response.start(answer.status, answer.reason, head.passing, length=length, first=first, complete=complete)
+    if body is not None and not complete:
+        while piece := await body.read():
+            exchange.note_body(piece)
+            await response.write(piece)
         response.finish()
 
 
+async def _pass_edited(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks, edit: Edit) -> None:
+    """Send the answer with its body unpacked, and its links rewritten."""
+    editor = BodyEditor(links, edit, b", ".join(answer.head.values(b"content-encoding")))
+    response = exchange.response
+    try:
+        whole = None if answer.content is None else editor.whole(answer.content, _HELD_BACK)
+        body = EditedBody(answer, editor)
+        first, complete = (await body.begin(), body.complete) if whole is None else (whole, True)
+        _edit_head(answer.head, links, edit, changed=editor.changed or (edit.rewrite and not complete))
+        exchange.note_body(first)
+        length = b"%d" % len(first) if complete else None
+        lines = answer.head.passing
+        response.start(answer.status, answer.reason, lines, length=length, first=first, complete=complete)
+        if not complete:
+            while piece := await body.read():
+                exchange.note_body(piece)
+                await response.write(piece)
+            response.finish()
+    except BrokenEncoding as error:
+        raise UpstreamProtocolError(
+            "The shop's API sent an answer that can't be unpacked.", reason=str(error)
+        ) from None
+
+
 class EditedBody:
-    """The body of an answer, unpacked and with its links rewritten, read piece by piece."""
+    """The body of an answer, edited as it comes. No byte is lost when a reader is cancelled."""
 
-    def __init__(self, answer: UpstreamResponse, links: ShopLinks, edit: Edit) -> None:
+    def __init__(self, answer: UpstreamResponse, editor: BodyEditor) -> None:
         self._answer = answer
-        coding = b", ".join(fields_named(answer.fields, b"content-encoding"))
-        self._unpacker = Unpacker(coding if edit.unpack else b"")
-        self._unpacked = self._unpacker.feed(b"")
-        self._rewriter = links.to_client.rewriter() if edit.rewrite else None
+        self._editor = editor
+        self._pieces = editor.feed(answer.content or b"")
         self.complete = False
-
-    @property
-    def changed(self) -> bool:
-        """Whether a link has been rewritten so far."""
-        return self._rewriter is not None and self._rewriter.changed
 
     async def begin(self) -> bytes:
         """Return the body if it comes soon and is small, else the beginning of it."""
@@ -85,26 +119,21 @@ class EditedBody:
         return b"".join(pieces)
 
     async def read(self) -> bytes:
-        """Return the next piece, empty at the end. No byte is lost when this is cancelled. Raises `UpstreamError`."""
+        """Return the next piece, empty at the end. Raises `UpstreamError` and `BrokenEncoding`."""
         while not self.complete:
-            try:
-                for unpacked in self._unpacked:
-                    if piece := self._rewritten(unpacked):
-                        return piece
-                packed = await self._answer.read()
-                if packed:
-                    self._unpacked = self._unpacker.feed(packed)
-                else:
-                    self._unpacker.finish()
-                    self.complete = True
-            except BrokenEncoding as error:
-                raise UpstreamProtocolError(
-                    "The shop's API sent an answer that can't be unpacked.", reason=str(error)
-                ) from None
-        return self._rest()
+            for piece in self._pieces:
+                return piece
+            packed = b"" if self._answer.body is None else await self._answer.body.read()
+            if not packed:
+                self.complete = True
+                return self._editor.finish()
+            self._pieces = self._editor.feed(packed)
+        return b""
 
-    def _rewritten(self, piece: bytes) -> bytes:
-        return piece if self._rewriter is None else self._rewriter.feed(piece)
 
-    def _rest(self) -> bytes:
-        return b"" if self._rewriter is None else self._rewriter.finish()
+def _edit_head(head: Head, links: ShopLinks, edit: Edit, *, changed: bool) -> None:
+    """Have the head of the answer say what is so of the edited body."""
+    for known in ANSWER_FIELDS & head.first.keys():
+        head.change(known, partial(edited_field, known, links=links, edit=edit, changed=changed))
+    for name, value in added_fields(head.values, edit, changed=changed):
+        head.add(name, value)

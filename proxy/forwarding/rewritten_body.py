@@ -7,18 +7,15 @@ lies in the temporary file then, as it came), and is rewritten anew for each att
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from proxy.forwarding.body import RequestBody
-from proxy.forwarding.headers import Fields
-from proxy.forwarding.links import LinkMap
-from proxy.forwarding.rewriting import ShopLinks, may_hold_links, without_digests
+from proxy.links.api_links import LinkMap
+from proxy.links.multipart import FormLinks
+from proxy.wire.body import RequestBody
 
 
 class RewrittenBody:
     """A body as it is sent on: `length` bytes in all."""
 
-    was_announced = True
-
-    def __init__(self, body: RequestBody, links: LinkMap, length: int) -> None:
+    def __init__(self, body: RequestBody, links: LinkMap | FormLinks, length: int) -> None:
         self._body = body
         self._links = links
         self.length = length
@@ -33,24 +30,11 @@ class RewrittenBody:
         yield rewriter.finish()
 
 
-async def with_links_of_platform(
-    body: RequestBody, content: bytes | None, fields: Fields, links: ShopLinks
-) -> tuple[RequestBody | RewrittenBody, bytes | None, Fields]:
-    """Return what to send of a request: the body, its content where that is in memory, and the header fields.
+async def rewritten(body: RequestBody, links: LinkMap | FormLinks) -> RewrittenBody | None:
+    """Take the whole body; return it as it is to be sent on, `None` if that is as it came.
 
     Raises as `RequestBody.chunks` does.
     """
-    if content == b"" or not may_hold_links(fields):
-        return body, content, fields
-    if content is None:
-        rewritten = await _measured(body, links.to_platform)
-        return (body, None, fields) if rewritten is None else (rewritten, None, without_digests(fields))
-    changed = links.to_platform.rewrite(content)
-    return body, changed, fields if changed == content else without_digests(fields)
-
-
-async def _measured(body: RequestBody, links: LinkMap) -> RewrittenBody | None:
-    """Take the whole body; return it as it is to be sent on, `None` if that is as it came."""
     rewriter = links.rewriter()
     length = 0
     async with aclosing(body.chunks()) as chunks:

@@ -7,10 +7,9 @@ bounded, so that made-up shop names cost nothing that lasts.
 from dataclasses import dataclass
 from typing import Final
 
-from proxy.platforms.egress_proxy import EgressProxy
-from proxy.platforms.platform import Origin
 from proxy.platforms.shop import Shop, Shops
 from proxy.tokens.endpoint import TokenRequest, token_request
+from proxy.wire.dialing import Destination
 
 _MAX_ROUTES: Final = 20_000
 
@@ -20,19 +19,16 @@ class Route:
     """Where the requests for one shop go, and what their tokens are asked for with."""
 
     shop: Shop
-    origin: Origin
+    destination: Destination
     base_path: bytes
     host: bytes
     token_request: TokenRequest
+    # The field that the token stands in, in lower case, if it is not Authorization: the client's own stops here.
+    token_field: bytes | None
     # The URLs that stand for the shop's API, the canonical one first; none if links are not rewritten.
     api_urls: tuple[str, ...]
-    # What the API is reached through; `None`: directly.
-    proxy: EgressProxy | None
-
-    @property
-    def any_address(self) -> bool:
-        """Whether the connection may lead into the own network: a proxy is there, and it guards what is behind it."""
-        return self.shop.platform.allow_private or self.proxy is not None
+    # Whether the connection may lead into the own network: an egress proxy is there, and guards what is behind it.
+    any_address: bool
 
 
 class Routes:
@@ -51,8 +47,20 @@ class Routes:
                 return None
             origin, base_path = shop.platform.api_base_for(shop.name)
             api_urls = tuple(shop.platform.api_urls_for(shop.name)) if shop.platform.rewrite_links else ()
-            proxy = shop.platform.proxy_for(origin)
-            route = Route(shop, origin, base_path, origin.host_header, token_request(shop), api_urls, proxy)
+            way = shop.platform.proxy_for(origin)
+            any_address = shop.platform.allow_private or way is not None
+            destination = Destination(*origin, way)
+            token_field = shop.platform.token_field
+            route = Route(
+                shop,
+                destination,
+                base_path,
+                origin.host_header,
+                token_request(shop),
+                None if token_field == b"authorization" else token_field,
+                api_urls,
+                any_address,
+            )
             if len(self._routes) >= _MAX_ROUTES:
                 del self._routes[next(iter(self._routes))]
             self._routes[key] = route

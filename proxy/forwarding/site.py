@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from proxy.forwarding.addressing import Addressing
-from proxy.forwarding.headers import Hop
-from proxy.forwarding.rewriting import LinksOfShops
+from proxy.forwarding.fields import Hop
 from proxy.forwarding.route import Routes
 from proxy.forwarding.upstream import Upstream
 from proxy.guards.access import Access
+from proxy.links.shop_links import LinksOfShops
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from proxy.errors import BadRequest, BadTarget
 from proxy.platforms.platform import is_shop_name
+from proxy.wire.unreadable import MUST_BE_A_PATH, PERCENT_ENCODE
 
 # RFC 3986 allows still less, but old clients send `[`, `|` or `"` as they are, and platforms take them.
 _NOT_VISIBLE_ASCII: Final = re.compile(rb"[^\x21-\x7e]")
@@ -23,18 +24,24 @@ _DOT_SEGMENT: Final = re.compile(
 )
 
 
+# What needs no closer look, as nearly all: a shop's name, a path without dots and escapes, perhaps a query.
+_PLAIN: Final = re.compile(
+    rb"/(?P<shop>[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(?P<rest>(?:/[!-\"$&-,\-/->@-~]*)?(?:\?[!-\"$-~]*)?)"
+)
+
 _MAX_SEGMENT: Final = 64  # bytes; it is kept for a while, and clients choose it
 
 
 class Target(NamedTuple):
     """A request target, taken apart: the shop's key, and the rest of it as it came (`/products?full=1`, or empty).
 
-    `prefix` is the path before it.
+    `prefix` is the path before it. `hosted` if the request's host named the shop, not its path.
     """
 
     shop: str
     rest: bytes
     prefix: str
+    hosted: bool = False
 
     @property
     def path(self) -> bytes:
@@ -47,6 +54,10 @@ def parse_target(raw: bytes) -> Target:
 
     Raises `BadTarget`, or `BadRequest` for bytes that have no place in a request target (RFC 9112 §3.2).
     """
+    plain = _PLAIN.fullmatch(raw)
+    if plain is not None:
+        shop = plain[1].decode()
+        return Target(shop, plain[2], f"/{shop}")
     path = _checked_path(raw)
     name = path[1:].partition(b"/")[0]
     if not is_shop_name(name):
@@ -65,8 +76,8 @@ def parse_hosted_target(raw: bytes, shop: str, base_path: bytes) -> Target:
     """
     path, prefix = _checked_path(raw), base_path[:-1]
     if path == prefix or path.startswith(base_path):
-        return Target(shop, raw[len(prefix) :], prefix.decode())
-    return Target(shop, raw, "")
+        return Target(shop, raw[len(prefix) :], prefix.decode(), hosted=True)
+    return Target(shop, raw, "", hosted=True)
 
 
 def _checked_path(raw: bytes) -> bytes:
@@ -77,16 +88,9 @@ def _checked_path(raw: bytes) -> bytes:
     if not raw.startswith(b"/"):
         raise BadTarget(MUST_BE_A_PATH)
     path = raw.partition(b"?")[0]
-    if _DOT_SEGMENT.search(path):
+    if (b"." in path or b"%" in path) and _DOT_SEGMENT.search(path):
         raise BadTarget("The path must not hold '.' or '..' segments, encoded or not.")
     return path
-
-
-MUST_BE_A_PATH: Final = "The request target must be a path: /<shop>/…"
-PERCENT_ENCODE: Final = (
-    "The request target may hold visible ASCII characters only: percent-encode the rest, a space as %20 and letters "
-    "outside ASCII as their UTF-8 bytes."
-)
 
 
 def upstream_target(base_path: bytes, rest: bytes) -> bytes:

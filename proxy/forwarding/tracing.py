@@ -7,7 +7,7 @@ trace, it only tells which one it was.
 import re
 from typing import Final
 
-from proxy.forwarding.headers import RawFields, fields_named
+from proxy.wire.head import Head
 
 # §3.2.2: version, trace-id, parent-id, trace-flags; version ff and ids of zeros alone are invalid. Versions to come may
 # have more behind another hyphen (§3.2.4), version 00 has not.
@@ -16,9 +16,9 @@ _TRACEPARENT: Final = re.compile(
 )
 
 
-def trace_id(fields: RawFields) -> str | None:
+def trace_id(head: Head) -> str | None:
     """Return the trace id of a request if it has one valid `traceparent`."""
-    values = fields_named(fields, b"traceparent")
+    values = head.values(b"traceparent")
     if len(values) != 1:
         return None
     found = _TRACEPARENT.fullmatch(values[0])

@@ -1,222 +1,205 @@
-"""One attempt against a shop's API; the only file that knows the HTTP client.
+"""One attempt against a shop's API: over a kept connection, or a new one.
 
-Of aiohttp's client this uses the connection pool (name resolution, TLS, keep-alive) and the response parser. Request
-heads are put on the wire here, since what the client library writes is not what came in: it would re-quote the target,
-drop a bare `?` and bytes outside UTF-8, add fields of its own, unpack bodies and send requests again by itself.
-
-Rules: foreign exceptions become `UpstreamError`s here and nowhere else. A request is written once, with one exception:
-a kept connection that is lost before the head of an answer has come. There an idempotent request is sent again on a
-new connection (RFC 9110 §9.2.2, RFC 9112 §9.3.1); others avoid the case by using only a connection that was idle for
-less than `_FRESH_ENOUGH`, and are never sent twice. A connection goes back to the pool only after a whole answer to a
-whole request.
+Rules: a request is written once, with one exception: a kept connection that is lost before the head of an answer has
+come. There an idempotent request is sent again on a new connection (RFC 9110 §9.2.2, RFC 9112 §9.3.1); others avoid the
+case by using only a connection that was idle for less than `_FRESH_ENOUGH`, and are never sent twice. A connection is
+kept only after a whole answer to a whole request.
 """
 
 import asyncio
-from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
 from typing import Final, NamedTuple
 
-from aiohttp import ClientTimeout, TCPConnector
-from aiohttp.client_reqrep import ClientRequest
-from aiohttp.connector import Connection
-from aiohttp.http import StreamWriter
-from yarl import URL
-
 from proxy.errors import InternalError, ProxyError, UpstreamTimeout
-from proxy.forwarding.body import RequestBody
-from proxy.forwarding.headers import Fields, serialize
 from proxy.forwarding.rewritten_body import RewrittenBody
-from proxy.forwarding.upstream_connection import UpstreamConnection
-from proxy.forwarding.upstream_errors import CONNECTION_LOST, FOREIGN_ERRORS, translate
-from proxy.forwarding.upstream_response import Interim, UpstreamResponse, abandon, final_response
 from proxy.guards.pacing import Turn
-from proxy.platforms.egress_proxy import EgressProxy
-from proxy.platforms.platform import Origin
+from proxy.platforms.answers import ORDINARY
 from proxy.tasks import BackgroundTasks
+from proxy.tokens.endpoint import read_retry_after
+from proxy.wire.body import RequestBody
+from proxy.wire.dialing import Destination, Dialer
+from proxy.wire.head import Head
+from proxy.wire.pool import Pool
+from proxy.wire.upstream_connection import Answer, ConnectionLostError, UpstreamConnection
 
 _IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))  # RFC 9110 §9.2.2
 _FRESH_ENOUGH: Final = 1.0  # seconds
-_BUFFER_SIZE: Final = 1 << 16  # bytes read ahead of a slow client
-_MAX_LINE: Final = 1 << 15  # bytes of a status line or header field
-_MAX_FIELDS: Final = 256
+_LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
 class UpstreamRequest(NamedTuple):
-    """A request, ready for the wire but for its framing and `Authorization`.
+    """A request, ready for the wire but for the line with its token.
 
-    `content` is the whole body where it fits in memory; where it is `None`, `body` streams.
+    `start` is the request line and all other fields. `content` is the whole body where it is in memory; where that is
+    `None`, `body` streams, and `start` does not say how long it is.
     """
 
-    origin: Origin
+    destination: Destination
     method: str
-    target: bytes
-    fields: Fields
-    body: RequestBody | RewrittenBody
+    start: bytes
     content: bytes | None
-    # Is told when the request begins to go out and when it is out, for the platform's rate limit.
-    turn: Turn
-    # What the origin is reached through; `None`: directly.
-    proxy: EgressProxy | None = None
+    body: RequestBody | RewrittenBody | None
 
 
-class Upstream:
-    """Sends requests to the shops' APIs, over connections of `connector`. `clock` is monotonic, in seconds."""
+class UpstreamResponse:
+    """An answer of the upstream: its head, and a body that is read piece by piece, or came with it (`content`).
+
+    Must be closed, and gives its connection back then, or as soon as nothing more is to come over it. `meaning` is what
+    the platform means by it.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_destination",
+        "_pool",
+        "_pump",
+        "body",
+        "content",
+        "head",
+        "length",
+        "meaning",
+        "reason",
+        "status",
+    )
 
     def __init__(
         self,
-        connector: TCPConnector,
-        tasks: BackgroundTasks,
-        *,
-        connect_timeout: float,
-        read_timeout: float,
-        clock: Callable[[], float],
+        answer: Answer,
+        connection: UpstreamConnection,
+        pump: asyncio.Task[None] | None,
+        pool: Pool,
+        destination: Destination,
     ) -> None:
-        self._connector = connector
-        self._tasks = tasks
-        self._connect_timeout = ClientTimeout(connect=connect_timeout)
-        self._read_timeout = read_timeout
-        self._clock = clock
-        # The only way to have connections of one's own kind from aiohttp's pool.
-        connector._factory = partial(UpstreamConnection, asyncio.get_running_loop())  # type: ignore[assignment]  # - aiohttp types it as its own class
+        self.status, self.reason, self.head, self.length, self.content, self.body = answer
+        self.meaning = ORDINARY
+        self._pool = pool
+        self._destination = destination
+        self._pump = pump
+        self._connection: UpstreamConnection | None = connection
+        if connection.reusable:
+            self._connection = None
+            pool.keep(destination, connection)
 
-    async def send(self, request: UpstreamRequest, authorization: bytes, on_interim: Interim) -> UpstreamResponse:
+    @property
+    def open(self) -> bool:
+        """Whether it has to be closed."""
+        return self._connection is not None
+
+    @property
+    def retry_after(self) -> float | None:
+        """In how many seconds the upstream says to try again, if it does."""
+        return _retry_after(self.head)
+
+    async def small(self, limit: int) -> bytes | None:
+        """Return the body if it has no more than `limit` bytes, else `None`; of that, nothing is lost.
+
+        Raises `UpstreamError`.
+        """
+        if self.body is not None:
+            beginning = b""
+            while len(beginning) <= limit and not self.body.complete:
+                beginning += await self.body.read()
+            if not self.body.complete:
+                self.body.unread(beginning)
+                return None
+            self.content, self.body = beginning, None
+        return self.content if len(self.content or b"") <= limit else None
+
+    async def close(self) -> None:
+        """Give the connection back if the exchange is complete, else end it. Once; after that it is another's."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if connection.reusable:
+            self._pool.keep(self._destination, connection)
+        else:
+            await _abandon(connection, self._pump)
+
+
+class Upstream:
+    """Sends requests to the shops' APIs over connections of `pool`, or new ones; `read_timeout` in seconds."""
+
+    def __init__(self, dialer: Dialer, pool: Pool, tasks: BackgroundTasks, *, read_timeout: float) -> None:
+        self._dialer = dialer
+        self._pool = pool
+        self._tasks = tasks
+        self._read_timeout = read_timeout
+
+    async def send(self, request: UpstreamRequest, token_line: bytes, turn: Turn) -> UpstreamResponse:
         """Send `request` and return the head of its answer, with the body yet to come.
 
-        `on_interim` gets the 1xx answers before it. Raises `UpstreamError`, and what the body raises.
+        `token_line` is the field that holds the access token. `turn` is told when the request begins to go out and when
+        it is out, for the platform's rate limit. Raises `UpstreamError`, and what the body raises.
         """
-        connection, protocol = await self._connect(request, only_new=False)
-        kept = protocol.used
-        try:
-            return await self._exchange(connection, protocol, request, authorization, on_interim)
-        except CONNECTION_LOST as error:
-            if not kept or request.method not in _IDEMPOTENT:
-                raise translate(error) from None
-        except FOREIGN_ERRORS as error:
-            raise translate(error) from None
-        await request.turn.again()
-        connection, protocol = await self._connect(request, only_new=True)
-        try:
-            return await self._exchange(connection, protocol, request, authorization, on_interim)
-        except FOREIGN_ERRORS as error:
-            raise translate(error) from None
-
-    async def _connect(self, request: UpstreamRequest, *, only_new: bool) -> tuple[Connection, UpstreamConnection]:
-        while True:
+        pool, destination = self._pool, request.destination
+        idempotent = request.method in _IDEMPOTENT
+        kept = pool.take(destination) if idempotent else pool.take(destination, idle_for=_FRESH_ENOUGH)
+        if kept is not None:
             try:
-                connection = await self._connector.connect(
-                    _ConnectionRequest(request.origin, request.proxy), [], self._connect_timeout
-                )
-            except FOREIGN_ERRORS as error:
-                raise translate(error, connecting=True, proxy=request.proxy) from None
-            protocol = connection.protocol
-            assert isinstance(protocol, UpstreamConnection)  # noqa: S101 - for the type checker: our own factory made it
-            if not protocol.used or (not only_new and self._may_be_kept_for(request.method, protocol)):
-                return connection, protocol
-            connection.close()
-
-    def _may_be_kept_for(self, method: str, protocol: UpstreamConnection) -> bool:
-        if protocol.should_close:
-            return False  # Something arrived while nothing was asked for; it must not answer the next request.
-        if method in _IDEMPOTENT:
-            return True
-        # `None`: it was not given back by `UpstreamResponse.close`, and nobody knows when.
-        return protocol.idle_since is not None and self._clock() - protocol.idle_since < _FRESH_ENOUGH
+                return await self._exchange(kept, request, token_line, turn)
+            except ConnectionLostError:
+                if not idempotent:
+                    raise
+            await turn.again()
+        new = await self._dialer.dial(destination, partial(pool.lost, destination))
+        return await self._exchange(new, request, token_line, turn)
 
     async def _exchange(
-        self,
-        connection: Connection,
-        protocol: UpstreamConnection,
-        request: UpstreamRequest,
-        authorization: bytes,
-        on_interim: Interim,
+        self, connection: UpstreamConnection, request: UpstreamRequest, token_line: bytes, turn: Turn
     ) -> UpstreamResponse:
-        pump: asyncio.Task[None] | None = None
+        destination, method, start, content, body = request
+        streams = body if content is None else None
+        length = None if streams is None else streams.length
+        framing = b""
+        if streams is not None:
+            framing = b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
+        pump = None
         try:
-            protocol.set_response_params(
-                skip_payload=request.method == "HEAD",
-                read_until_eof=True,
-                auto_decompress=False,
+            turn.begun()
+            answer_to_come = connection.ask(
+                b"%b%b%b\r\n%b" % (start, framing, token_line, content or b""),
+                bodiless=method == "HEAD",
                 read_timeout=self._read_timeout,
-                read_bufsize=_BUFFER_SIZE,
-                max_line_size=_MAX_LINE,
-                max_field_size=_MAX_LINE,
-                max_headers=_MAX_FIELDS,
+                whole=content is not None,
             )
-            pump = self._write(protocol, request, authorization)
-            message, content = await final_response(protocol, on_interim)
+            turn.sent()  # not at the end of a body that streams: its pace is the client's, and must not be the shop's
+            if streams is not None:
+                pump = self._tasks.start(self._pump(connection, streams, chunked=length is None), name="upload")
+            answer = await answer_to_come
         except BaseException:
-            await abandon(connection, pump)
+            await _abandon(connection, pump)
             raise
-        return UpstreamResponse(message, content, connection, protocol, pump, self._clock)
+        return UpstreamResponse(answer, connection, pump, self._pool, destination)
 
-    def _write(
-        self, protocol: UpstreamConnection, request: UpstreamRequest, authorization: bytes
-    ) -> asyncio.Task[None] | None:
-        """Put the request on the wire; a body that streams is written by the task that is returned."""
-        transport = protocol.transport
-        if transport is None:
-            raise ConnectionResetError("closed before the request was written")
-        length = request.body.length if request.content is None else len(request.content)
-        framing: Fields = []
-        if length is None:
-            framing.append((b"Transfer-Encoding", b"chunked"))
-        elif length or _wants_length(request):
-            framing.append((b"Content-Length", b"%d" % length))
-        head = serialize(
-            b"%s %s HTTP/1.1" % (request.method.encode(), request.target),
-            [*request.fields, *framing, (b"Authorization", authorization)],
-        )
-        request.turn.begun()
-        if request.content is not None:
-            transport.write(head + request.content)
-            request.turn.sent()
-            protocol.finish_request()
-            return None
-        transport.write(head)
-        request.turn.sent()  # not at the end of the body: its pace is the client's, and must not be that of the shop
-        return self._tasks.start(self._pump(protocol, request, chunked=length is None), name="upload")
-
-    async def _pump(self, protocol: UpstreamConnection, request: UpstreamRequest, *, chunked: bool) -> None:
+    async def _pump(self, connection: UpstreamConnection, body: RequestBody | RewrittenBody, *, chunked: bool) -> None:
         """Write a streaming body, no faster than the upstream takes it. Its errors end the wait for the answer."""
-        writer = StreamWriter(protocol, asyncio.get_running_loop())
-        if chunked:
-            writer.enable_chunking()
         try:
-            async with aclosing(request.body.chunks()) as chunks:
+            async with aclosing(body.chunks()) as chunks:
                 async for chunk in chunks:
                     async with asyncio.timeout(self._read_timeout):
-                        await writer.write(chunk)
-            await writer.write_eof()
-            protocol.finish_request()
+                        await connection.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+            if chunked:
+                await connection.write(_LAST_CHUNK)
+            connection.request_done()
         except ConnectionError:
             pass  # The upstream stopped reading; what it has to say, if anything, is read by who waits for it.
         except Exception as error:
-            protocol.set_exception(_upload_error(error))
-            if protocol.transport is not None:
-                protocol.transport.abort()
+            connection.fail(_upload_error(error))
 
 
-class _ConnectionRequest(ClientRequest):
-    """What the connector must know to find or make a connection; the message itself is written above.
-
-    Kept connections are found by all of it: those through different proxies, or none, are not mixed up.
-    """
-
-    def __init__(self, origin: Origin, proxy: EgressProxy | None) -> None:
-        # Not super().__init__: it would build a message of its own.
-        self.url = URL.build(scheme=origin.scheme, host=origin.host, port=origin.port)
-        self.proxy = self.proxy_auth = self.proxy_headers = self.server_hostname = None
-        self._ssl = True  # verify, with the connector's context
-        if proxy is not None:
-            self.original_url = self.url  # of the errors
-            self.update_proxy(URL(proxy.url), None, proxy.connect_headers())
-            self.update_headers({"Host": f"{self.url.host_subcomponent}:{origin.port}"})  # of CONNECT
+async def _abandon(connection: UpstreamConnection, pump: asyncio.Task[None] | None) -> None:
+    """End an exchange in the middle: break the connection off, and stop the upload that goes on beside."""
+    connection.abort()
+    if pump is not None:
+        # Waited for, since the body has one reader at a time and the next attempt may begin at once.
+        pump.cancel()
+        await asyncio.wait([pump])
 
 
-def _wants_length(request: UpstreamRequest) -> bool:
-    """Tell whether an empty body is announced: if the client did, or where the method expects one (RFC 9110 §8.6)."""
-    return request.body.was_announced or request.method in ("POST", "PUT", "PATCH")
+def _retry_after(head: Head) -> float | None:
+    retry_after, date = (head.first.get(name) or b"" for name in (b"retry-after", b"date"))
+    return read_retry_after(retry_after.decode("latin-1"), date.decode("latin-1"))
 
 
 def _upload_error(error: Exception) -> ProxyError:

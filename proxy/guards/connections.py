@@ -46,8 +46,10 @@ class _Places:
         return next(iter(self.strangers or self.idle), None)
 
     def remove(self, connection: Held) -> None:
-        for places in (self.busy, self.idle, self.strangers):
-            places.pop(connection, None)
+        for places in (self.idle, self.busy, self.strangers):
+            if connection in places:
+                del places[connection]
+                return
 
 
 class ConnectionGuard:
@@ -103,8 +105,9 @@ class ConnectionGuard:
     def begin(self, connection: Held) -> None:
         """Take note that a request is admitted: the connection is in use until `end`."""
         for places in self._held.get(connection, ()):
-            places.remove(connection)
-            places.busy[connection] = None
+            if connection not in places.busy:
+                places.remove(connection)
+                places.busy[connection] = None
 
     def end(self, connection: Held) -> None:
         """Take note that the connection is idle now; nothing comes of it where no request was admitted."""

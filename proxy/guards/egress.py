@@ -10,15 +10,8 @@ import socket
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from proxy.errors import PrivateAddressError
 from proxy.platforms.addresses import is_public
-
-
-class PrivateAddressError(OSError):
-    """A host name resolved to addresses inside the own network only."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.strerror = message  # the part of an OSError that aiohttp passes on
 
 
 class PublicResolver(AbstractResolver):

@@ -7,7 +7,9 @@ Rules:
   ago and a safety margin more. Who keeps within the sliding window keeps within every other kind too.
 - The window begins when a request is sent, not when it is answered: with 100 ms until the answer, that would leave 90 %
   of the limit. The margin is for what the network adds in between.
-- After a 429 nothing goes for a while; then requests go at half the rate, evenly spaced, and faster step by step.
+- After a 429 nothing goes for a while, the longer the more of them come in a row, whichever requests got them: some
+  platforms prolong a block with every request that meets it. Then one request tries, and the others wait until it is
+  known whether it was let through. Then requests go at half the rate, evenly spaced, and faster step by step.
 """
 
 import math
@@ -24,7 +26,11 @@ CLOCK_DRIFT: Final = 0.001  # of the time that passes
 # After that a slot whose request is still not sent is lent to others: connections that hang would stop the shop.
 LONGEST_SENDING: Final = 10.0  # seconds; a connection takes half of it at most, unless upstream.connect_timeout is set
 
-FIRST_PAUSE: Final = 1.0  # seconds after a 429 without Retry-After; doubled with each further one of the same request
+FIRST_PAUSE: Final = 1.0  # seconds after a 429 without Retry-After; doubled with each further one in a row
+# A Retry-After is believed so far, unless requests may wait for longer; twice as far with each further 429 in a row.
+FIRST_BELIEF: Final = 30.0  # seconds
+LONGEST_PAUSE: Final = 300.0  # seconds; of both, and what is known of a row is kept for so long after its last pause
+LONGEST_TRY: Final = 10.0  # seconds; after that the next one tries: who is too fast is told so sooner
 # Each 429 takes the pace down by three steps, to half of what it was; after each 10 s it comes up by one.
 _STEPS_DOWN: Final = 3
 _MOST_STEPS: Final = 9  # an eighth of the rate
@@ -37,14 +43,20 @@ def safety_margin(per: float) -> float:
     return NETWORK_JITTER + CLOCK_DRIFT * per
 
 
-def pause_after_429(tries: int, retry_after: float | None) -> float:
-    """Return how many seconds a request waits that was answered 429 for the `tries`-th time (from 1).
+def pause_after_429(in_a_row: int, retry_after: float | None) -> float:
+    """Return how many seconds are due after the `in_a_row`-th 429 (from 1).
 
-    `retry_after` is what the platform said, in seconds; 0 says nothing, since it has just shown that now is too soon.
+    `retry_after` is what the platform said, in seconds; 0 says nothing, since it has just shown that now is too soon,
+    and after the first of a row it has shown that a shorter one than ours is too.
     """
-    if retry_after is not None and retry_after > 0:
-        return retry_after
-    return math.ldexp(FIRST_PAUSE, tries - 1)
+    grown = _doubled(FIRST_PAUSE, in_a_row)
+    if retry_after is None or not retry_after > 0:
+        return grown
+    return retry_after if in_a_row == 1 else max(retry_after, grown)
+
+
+def _doubled(seconds: float, in_a_row: int) -> float:
+    return min(math.ldexp(seconds, min(in_a_row, 30) - 1), LONGEST_PAUSE)
 
 
 class Pace:
@@ -53,7 +65,19 @@ class Pace:
     A slot is known by its holder, any hashable object, from when it is taken until it is sent or given back.
     """
 
-    __slots__ = ("_held", "_hold_until", "_last", "_lowered_at", "_normal_from", "_sent", "_window", "limit")
+    __slots__ = (
+        "_held",
+        "_hold_until",
+        "_in_a_row",
+        "_last",
+        "_lowered_at",
+        "_normal_from",
+        "_sent",
+        "_try_until",
+        "_trying",
+        "_window",
+        "limit",
+    )
 
     def __init__(self, limit: RateLimit) -> None:
         self._sent: deque[float] = deque()  # those in the window, the oldest first
@@ -62,6 +86,9 @@ class Pace:
         self._hold_until = float("-inf")
         self._lowered_at = float("-inf")
         self._normal_from = float("-inf")  # never before _hold_until
+        self._in_a_row = 0  # 429s without another answer in between
+        self._trying: object = None  # the holder of the slot that finds out whether a pause was long enough
+        self._try_until = float("-inf")
         self.change(limit)
 
     def change(self, limit: RateLimit) -> None:
@@ -85,15 +112,20 @@ class Pace:
             at = next(iter(held.values())) + LONGEST_SENDING
         if now < self._normal_from:
             at = max(at, self._slowed(now))
+        if self._trying is not None:
+            at = max(at, self._try_until)
         return at
 
     def take(self, holder: object, now: float) -> None:
         """Take the slot that is due."""
         self._held[holder] = now
+        if self._in_a_row:
+            self._trying, self._try_until = holder, now + LONGEST_TRY
 
     def give_back(self, holder: object) -> None:
         """Take note that the slot was not used."""
         self._held.pop(holder, None)
+        self.unanswered(holder)
 
     def sent(self, holder: object, now: float) -> None:
         """Take note that the request is sent; if that is told again, it was sent again, and counts again."""
@@ -101,17 +133,40 @@ class Pace:
         self._sent.append(now)
         self._last = now
 
-    def throttled(self, taken_at: float, now: float, pause: float) -> None:
-        """Take note of a 429 for the slot that was taken at `taken_at`: for `pause` seconds nothing goes.
+    def throttled(self, taken_at: float, now: float, retry_after: float | None, max_wait: float = 0.0) -> float:
+        """Take note of a 429 for the slot that was taken at `taken_at`; return how many seconds the platform wants.
 
-        What was under way when the pace was lowered says nothing about the lower one, and lowers it no further.
+        For so long nothing goes, within bounds; `max_wait` is how long requests may wait. What was under way when the
+        pace was lowered says nothing about the lower one, and lowers it no further.
         """
         steps = self._steps(now)
         if taken_at >= self._lowered_at:
             self._lowered_at = now
+            self._in_a_row += 1
+            self._trying = None
             steps = min(steps + _STEPS_DOWN, _MOST_STEPS)
-        self._hold_until = max(self._hold_until, now + pause)
+        in_a_row = max(self._in_a_row, 1)
+        pause = pause_after_429(in_a_row, retry_after)
+        believed = max(_doubled(FIRST_BELIEF, in_a_row), max_wait)
+        self._hold_until = max(self._hold_until, now + min(pause, believed))
         self._normal_from = self._hold_until + steps * _STEP_TIME
+        return max(pause, self._hold_until - now)
+
+    def answered(self, taken_at: float) -> bool:
+        """Take note of another answer than 429 for the slot that was taken at `taken_at`; tell whether a row has ended.
+
+        What was under way when the last 429 came says nothing about the time after it.
+        """
+        if not self._in_a_row or taken_at < self._lowered_at:
+            return False
+        self._in_a_row = 0
+        self._trying = None
+        return True
+
+    def unanswered(self, holder: object) -> None:
+        """Take note that there will be no answer for the slot: if the others waited for it, the next one tries."""
+        if self._trying == holder:
+            self._trying = None
 
     def earliest(self, position: int, now: float) -> float:
         """Return when the slot after the next `position` ones can be had at the earliest, if none is given back."""
@@ -131,12 +186,21 @@ class Pace:
         at = self.earliest(position, now)
         if now < self._normal_from:
             at = max(at, max(self.earliest(0, now), self._slowed(now)) + position * self._spacing(now))
+        if self._trying is not None:
+            at += max(self._try_until - now, 0.0)
         return at
 
     def idle(self, now: float) -> bool:
         """Tell whether all of this can be forgotten."""
         self.due(now)
+        if self._in_a_row and now < self._hold_until + LONGEST_PAUSE:
+            return False
         return not self._sent and not self._held and now >= self._normal_from
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the last answer was a 429."""
+        return self._in_a_row > 0
 
     def _slowed(self, now: float) -> float:
         """Return when the next slot may be taken at the lowered pace."""

@@ -6,7 +6,9 @@
         turn.begun()                      # the first byte is about to be written: the slot counts, whatever happens
         turn.sent()                       # it is written, but for a body that streams
         await turn.again()                # it has to be sent once more: waits for another slot
-    if answer.status == 429 and turn.throttled(retry_after):
+        ...                               # the answer is there, and is not 'too fast':
+        turn.answered()
+    if turn.throttled(retry_after):       # instead, if it is
         async with turn: ...              # once more, ahead of all that came later from this client
 
 Rules:
@@ -14,6 +16,8 @@ Rules:
   it was begun and nobody said that all is sent, it counts from when the block is left.
 - A request waits for `max_wait` seconds in all, however often it enters. Where that is known to be in vain it is
   refused on arrival; so are those above `max_queue`, but a client with few in line takes the place of one with many.
+- After a 429 the whole shop pauses, then one request tries; its answer is told with `answered` or `throttled`. If it
+  ends without one, as the block being left by an exception or the turn being entered again tell, the next one tries.
 - A client that leaves makes no hole: its turn, and a slot that it was just granted, go to the next.
 - What is known of a key is dropped when it no longer matters, and not before: forgetting it would break the limit.
 """
@@ -21,14 +25,11 @@ Rules:
 from collections.abc import Callable
 from typing import Final, Self
 
-from proxy.guards.pace import pause_after_429
 from proxy.guards.slots import Office, PacingPolicy, Place, Slots, Timer
 from proxy.platforms.platform import RateLimit
 from proxy.telemetry.metrics import PacingMetrics
 
 MAX_TRIES_AGAIN: Final = 3  # after a 429
-# After a 429 nothing goes for so long at the most, whatever its Retry-After says, unless requests may wait for longer.
-_LONGEST_PAUSE: Final = 30.0  # seconds
 _KEPT_KEYS: Final = 1000  # are not worth looking through for idle ones
 
 
@@ -63,8 +64,11 @@ class Turn:
         """How often `throttled` was told."""
         return 0
 
+    def answered(self) -> None:
+        """Take note that an answer has come that is not 'too fast'. Without effect if told again."""
+
     def throttled(self, retry_after: float | None) -> bool:
-        """Take note that the answer was 429, with this Retry-After in seconds; tell whether to enter the turn again.
+        """Take note that the answer is 'too fast', with this Retry-After in seconds; tell whether to enter again.
 
         To enter it waits as long as is due. If not, the 429 is for the client.
         """
@@ -179,12 +183,15 @@ class _PacedTurn(Turn):
         self._begun = self._sent = False
         return self
 
-    async def __aexit__(self, *_exc: object) -> None:
+    async def __aexit__(self, *exc: object) -> None:
+        slots = self._pacer.slots(self._key, self._limit)
         if not self._begun:
-            self._pacer.slots(self._key, self._limit).give_back(self._place)
+            slots.give_back(self._place)
         elif not self._sent:
             self.sent()
         self._inside = False
+        if any(exc):
+            slots.unanswered(self._place)
 
     async def again(self) -> None:
         await self.__aexit__()
@@ -198,6 +205,9 @@ class _PacedTurn(Turn):
             self._begun = self._sent = True
             self._pacer.slots(self._key, self._limit).sent(self._place)
 
+    def answered(self) -> None:
+        self._pacer.slots(self._key, self._limit).answered(self._taken_at)
+
     @property
     def waited(self) -> float:
         return self._office.policy.max_wait - self._patience
@@ -208,8 +218,6 @@ class _PacedTurn(Turn):
 
     def throttled(self, retry_after: float | None) -> bool:
         self._tries += 1
-        pause = pause_after_429(self._tries, retry_after)
         self._office.metrics.throttled += 1
-        longest = max(self._office.policy.max_wait, _LONGEST_PAUSE)
-        self._pacer.slots(self._key, self._limit).throttled(self._taken_at, min(pause, longest))
+        pause = self._pacer.slots(self._key, self._limit).throttled(self._taken_at, retry_after)
         return self._tries <= MAX_TRIES_AGAIN and pause <= self._patience

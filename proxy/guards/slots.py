@@ -2,14 +2,15 @@
 
 Rules:
 - A slot goes to who comes first only if nobody waits; else to whose turn it is.
-- Who waits in vain is refused: on arrival, if it is known by then; when its time is up, if others came in between.
+- Who waits in vain is refused as soon as that is known: on arrival, or when a 429 makes the wait too long; else when
+  its time is up, because others came in between.
 - One timer, and only while somebody waits: it rings when the next slot is due, or when somebody's time is up.
 
 When the next slot is due is decided in `pace.py`, and whose it is in `rotation.py`.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -21,6 +22,10 @@ from proxy.telemetry.metrics import PacingMetrics
 
 _TIMER_RESOLUTION: Final = 0.001  # seconds; uvloop's timers know no shorter ones, and may ring early by one
 _NEVER: Final = float("inf")
+_BLOCKED: Final = (
+    "The platform answered that this shop's requests come too fast. Until it lets one through, only one tries now and"
+    " then, after longer and longer pauses; this request would have to wait for too long (pacing.max_wait)."
+)
 
 
 class Timer(Protocol):
@@ -89,6 +94,7 @@ class Slots:
 
     def take_at_once(self, place: Place, now: float) -> bool:
         """Take a slot if there is one for who comes now; tell whether there was."""
+        self._pace.unanswered(place)  # it would not come again if it still waited for its answer
         if self._waiting or self._pace.due(now) > now:
             return False
         self._pace.take(place, now)
@@ -131,9 +137,25 @@ class Slots:
         if self._waiting:
             self._serve()
 
-    def throttled(self, taken_at: float, pause: float) -> None:
-        """Take note of a 429 for the slot taken at `taken_at`: nothing goes for `pause` seconds, then slower."""
-        self._pace.throttled(taken_at, self._office.clock(), pause)
+    def unanswered(self, place: Place) -> None:
+        """Take note that no answer to the request will come."""
+        self._pace.unanswered(place)
+        if self._waiting:
+            self._serve()
+
+    def answered(self, taken_at: float) -> None:
+        """Take note of another answer than 429 for the slot taken at `taken_at`."""
+        if self._pace.answered(taken_at) and self._waiting:
+            self._serve()
+
+    def throttled(self, taken_at: float, retry_after: float | None) -> float:
+        """Take note of a 429 for the slot taken at `taken_at`; return in how many seconds to come again."""
+        now = self._office.clock()
+        pause = self._pace.throttled(taken_at, now, retry_after, self._office.policy.max_wait)
+        earliest = self._pace.earliest(0, now)
+        self._refuse(waiter for waiter in self._waiting if waiter.deadline < earliest)
+        self._set_timer(now)
+        return pause
 
     def _check_wait(self, place: Place, now: float, patience: float) -> None:
         """Refuse a request for which there will be no slot in time."""
@@ -147,7 +169,7 @@ class Slots:
         longest = self._waiting.longest_line()
         if len(longest) <= self._waiting.line_length(place.client) + 1:
             raise self._paced_out(place, now)
-        self._refuse(longest[-1])
+        self._refuse([longest[-1]])
 
     def _paced_out(self, place: Place, now: float) -> PacedOut:
         """Return the error that says when to come again: when a new request would have to wait half of the time.
@@ -159,8 +181,10 @@ class Slots:
         wait_for_room = self._pace.expected(0, now) - now
         limit = self._pace.limit
         return PacedOut(
-            f"The platform takes {limit.requests} requests in {limit.per:g} s from this shop, and too many wait in line"
-            " already (pacing.max_wait, pacing.max_queue).",
+            _BLOCKED
+            if self._pace.blocked
+            else f"The platform takes {limit.requests} requests in {limit.per:g} s from this shop, and too many wait in"
+            " line already (pacing.max_wait, pacing.max_queue).",
             retry_after=max(wait - self._office.policy.max_wait / 2, wait_for_room),
         )
 
@@ -176,15 +200,15 @@ class Slots:
             self._pace.take(waiter.place, now)
             waiter.granted.set_result(True)
         if now >= self._next_deadline:
-            for waiter in [waiter for waiter in self._waiting if waiter.deadline <= now]:
-                self._refuse(waiter)
-            self._next_deadline = min((waiter.deadline for waiter in self._waiting), default=_NEVER)
+            self._refuse(waiter for waiter in self._waiting if waiter.deadline <= now)
         self._set_timer(now)
 
-    def _refuse(self, waiter: _Waiter) -> None:
-        self._waiting.leave(*waiter.place)
-        if not waiter.granted.done():
-            waiter.granted.set_result(False)
+    def _refuse(self, waiters: Iterable[_Waiter]) -> None:
+        for waiter in list(waiters):
+            self._waiting.leave(*waiter.place)
+            if not waiter.granted.done():
+                waiter.granted.set_result(False)
+        self._next_deadline = min((waiter.deadline for waiter in self._waiting), default=_NEVER)
 
     def _set_timer(self, now: float) -> None:
         """See that a timer rings in time if somebody waits; it may ring too early."""

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from yarl import URL
 
 from proxy.platforms.addresses import is_ip_address, is_public
+from proxy.platforms.answers import AnswerRule, Answers
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.url_prefix import parse_prefix
 from proxy.secret import Secret
@@ -34,6 +36,17 @@ _HOST = re.compile(
     r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?|[0-9a-f:.]*:[0-9a-f:.]*"
 )
 
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.1
+# What says where a message ends and whom it is for, and what this proxy sets itself.
+_OWN_FIELDS: Final = frozenset(
+    (
+        *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+        *("http2-settings", "host", "content-length", "content-encoding", "content-type", "expect", "cookie"),
+        *("proxy-authorization", "via", "forwarded", "max-forwards", "x-request-id"),
+        *("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"),
+    )
+)
+
 
 def is_shop_name(raw: bytes) -> bool:
     """Tell whether `raw` is a shop name: 1 to 63 of a-z, 0-9 and hyphen, no hyphen at either end."""
@@ -46,6 +59,7 @@ class TokenRequestForm(StrEnum):
     FORM = "form"  # all in a form body (RFC 6749 §2.3.1, second way)
     JSON = "json"  # the same fields as a JSON object (Shoprenter)
     BASIC = "basic"  # HTTP Basic, the rest in a form body (RFC 6749 §2.3.1, first way)
+    BASIC_RAW = "basic-raw"  # the same, for endpoints that don't form-decode client_id and client_secret, as it asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +116,9 @@ class Platform:
     token_request: TokenRequestForm = TokenRequestForm.FORM
     scope: str | None = None
     token_params: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    # Where the token stands in API calls: the header field, and the scheme before it; "" for the token alone.
+    token_header: str = "Authorization"
+    token_scheme: str = "Bearer"
     # Where its users find client_id and client_secret; the end of the sentence "compare them with …".
     credentials_place: str = "what the platform gave you"
     # Host names, as templates, under which old apps know the API. There its paths begin at the root, or where `api_url`
@@ -111,6 +128,11 @@ class Platform:
     rewrite_links: bool = False
     # Path prefix that all of the platform's calls share, for telling kinds of calls apart.
     api_prefix: str = ""
+    # Where several calls are sent as one, as a path from `api_url` on; "" if nowhere. Its answers have statuses inside.
+    batch_path: str = ""
+    # Which answers say 'too fast', and which 'not with this token'.
+    throttled_when: tuple[AnswerRule, ...] = (429,)
+    unauthorized_when: tuple[AnswerRule, ...] = (401,)
     # What the platform lets through; `None`: it says nothing of a limit, or the limit is not to be kept here.
     rate_limit: RateLimit | None = None
     # Whether the platform is told X-Forwarded-For, -Host and -Proto.
@@ -119,8 +141,14 @@ class Platform:
     allow_private: bool = False
     # What its API and token endpoint are reached through; `None`: directly.
     proxy: EgressProxy | None = None
+    answers: Answers = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "answers", Answers(self.throttled_when, self.unauthorized_when))
+        if _FIELD_NAME.fullmatch(self.token_header) is None:
+            raise ValueError("token_header: must be the name of a header field, such as X-Access-Token")
+        if self.token_field.decode() in _OWN_FIELDS:
+            raise ValueError(f"token_header: {self.token_header} has a meaning of its own, no token can stand there")
         _check_template("token_url", self.token_url, allow_private=self.allow_private)
         _check_template("api_url", self.api_url, allow_private=self.allow_private)
         for host in self.hosts:
@@ -130,6 +158,22 @@ class Platform:
                 parse_prefix(self.api_url.replace(SHOP_PLACEHOLDER, "shop"))
             except ValueError as error:
                 raise ValueError(f"rewrite_links: for that, api_url {error}") from None
+
+    @property
+    def token_field(self) -> bytes:
+        """The name of the header field that holds the token, in lower case."""
+        return self.token_header.lower().encode()
+
+    def is_batch(self, path: bytes) -> bool:
+        """Tell whether a call to `path`, raw and from the API's base on, is one for several.
+
+        In whatever spelling a server may take for that path: this decides what a client may do.
+        """
+        if not self.batch_path:
+            return False
+        segments = [segment for segment in unquote_to_bytes(path.partition(b"?")[0]).lower().split(b"/") if segment]
+        wanted = self.batch_path.lower().encode().split(b"/")
+        return [re.split(rb"[.;\s]", segment)[0] for segment in segments[: len(wanted)]] == wanted
 
     def token_url_for(self, shop_name: str) -> str:
         """Return the URL of the token endpoint for a shop."""

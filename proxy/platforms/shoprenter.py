@@ -16,6 +16,7 @@ SHOPRENTER = Platform(
     hosts=("{shop}.api.myshoprenter.hu", "{shop}.api.shoprenter.hu"),
     # Every resource carries the API's own URLs, and `/batch` takes them.
     rewrite_links=True,
+    batch_path="batch",
     # "3 requests per application per shop per second". Whether the window slides is not documented; who keeps within
     # the sliding one keeps within every other.
     rate_limit=RateLimit(3, per=1.0),

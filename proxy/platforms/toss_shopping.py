@@ -5,6 +5,7 @@ The token request is a form body with a scope; one API host serves all sellers, 
 
 from dataclasses import replace
 
+from proxy.platforms.answers import InBody
 from proxy.platforms.platform import Platform, RateLimit, TokenRequestForm
 
 TOSS_SHOPPING = Platform(
@@ -17,6 +18,8 @@ TOSS_SHOPPING = Platform(
     api_prefix="api/v3/shopping-fep",
     # Integrators report about 50 reads and 30 writes a second; the lower one holds for both.
     rate_limit=RateLimit(30, per=1.0),
+    # "Every answer is 200, success or failure". That a bad token is told so too is not documented: integrators see 401.
+    throttled_when=(429, InBody(200, "error.errorCode", "TOO_MANY_REQUEST", not_carried_out=True)),
 )
 
 TOSS_SHOPPING_ALPHA = replace(

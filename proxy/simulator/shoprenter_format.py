@@ -1,7 +1,8 @@
 r"""Writes Shoprenter's answers as its PHP does.
 
 JSON with every `/` as `\/` and non-ASCII as `\uXXXX`; XML in a `<response>` element, with every value in CDATA and so
-with `&` as it is. The platform answers XML unless the caller accepts JSON.
+with `&` as it is. The platform answers XML unless the caller accepts JSON; as `application/xml`, since the vendor's own
+client knows no other type for it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 JSON_TYPE = "application/json"
-XML_TYPE = "text/xml; charset=utf-8"
+XML_TYPE = "application/xml; charset=utf-8"
 ELEMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 # XML 1.0 has no way to write these, not even as entities.
 NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -1,20 +1,19 @@
 """The log: events with dotted past-tense names and fields, one line each, without secrets.
 
-    log = make_logger(log_format="json", level="info", redactor=redactor, stream=sys.stdout)
-    log.info("request.forwarded", shop="demo", status=200)
+    with LogWriter(sys.stdout) as writer:
+        log = make_logger(log_format="json", level="info", redactor=redactor, writer=writer)
+        log.info("request.forwarded", shop="demo", status=200)
 
-Rules: there is no global logger, whoever logs is handed one; a log call does not raise, whatever its values are, and a
-stream that is closed or broken costs the line and nothing else. The name of an event is a constant with no arguments
-to format: what varies is a field. Lines are written at once and by the caller: a reader that does not read (a full
-pipe) stops the proxy, as it would stop any program that logs to its standard output.
+Rules: there is no global logger, whoever logs is handed one; a log call does not raise, whatever its values are, and
+never waits for who reads the log (`writing`). The name of an event is a constant with no arguments to format: what
+varies is a field. structlog is the facade; what happens behind it for a line is one function, `_Lines.write`.
 """
 
-import contextlib
 import logging
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Literal, TextIO, cast
@@ -22,12 +21,17 @@ from typing import Any, Final, Literal, TextIO, cast
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from proxy.telemetry.redaction import Redactor, put
+from proxy.telemetry.redaction import Redactor
 from proxy.telemetry.rendering import Renderer, console_renderer, json_line
+from proxy.telemetry.values import put
+from proxy.telemetry.writing import LogWriter
 
 Level = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["json", "console"]
 Clock = Callable[[], float]
+
+# Events of these levels are written at once: the process may be about to end.
+_HURRY: Final = frozenset({"error", "critical"})
 
 # A traceback: so many frames of each exception are shown, those nearest to where it was raised; so much of the text is
 # searched for secrets; and so much of its beginning and its end is then shown.
@@ -41,6 +45,7 @@ _LEVELS: Final[tuple[tuple[int, Level], ...]] = (
     (logging.ERROR, "error"),
     (logging.WARNING, "warning"),
     (logging.INFO, "info"),
+    (0, "debug"),
 )
 
 
@@ -49,23 +54,15 @@ def make_logger(
     log_format: LogFormat,
     level: Level,
     redactor: Redactor,
-    stream: TextIO,
+    writer: LogWriter,
     color: bool = False,
     clock: Clock = time.time,
 ) -> FilteringBoundLogger:
-    """Return a logger that writes to `stream`; what is below `level` costs next to nothing."""
-    if log_format == "json":
-        render: Renderer = json_line
-        encoding = "utf-8"
-    else:
-        render = console_renderer(color=color)
-        encoding = getattr(stream, "encoding", None) or "utf-8"
-    logger = structlog.wrap_logger(
-        _Lines(stream, encoding),
-        processors=[_Line(redactor, render, clock)],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        context_class=dict,
-    )
+    """Return a logger whose lines go to `writer`; what is below `level` costs next to nothing."""
+    render = json_line if log_format == "json" else console_renderer(color=color, encoding=writer.encoding)
+    lines = _Lines(redactor, render, writer, clock)
+    writer.tell_lost = lambda count: lines.line("warning", "log.lost", {"lines": count})
+    logger = structlog.wrap_logger(lines, processors=[], wrapper_class=_logger_class(level))
     return cast("FilteringBoundLogger", logger.bind())
 
 
@@ -113,37 +110,72 @@ class _LibraryHandler(logging.Handler):
             fields["exc_info"] = record.exc_info
         if record.stack_info:
             fields["stack"] = record.stack_info
-        level = next((name for number, name in _LEVELS if record.levelno >= number), "debug")
+        level = next(name for number, name in _LEVELS if record.levelno >= number)
         getattr(self._log, level)("library.logged", **fields)
 
 
-class _Line:
-    """The structlog processor that turns an event into a line."""
+def _logger_class(threshold: Level) -> type[structlog.BoundLoggerBase]:
+    """Return the class of loggers that let pass what is at least of this level."""
 
-    def __init__(self, redactor: Redactor, render: Renderer, clock: Clock) -> None:
+    class Logger(structlog.BoundLoggerBase):
+        def exception(self: Any, event: object, /, **fields: Any) -> None:
+            self.error(event, **{"exc_info": True, **fields})
+
+    passes = True
+    for _, level in _LEVELS:
+        setattr(Logger, level, _method(level) if passes else _nothing)
+        passes = passes and level != threshold
+    return Logger
+
+
+def _method(level: Level) -> Callable[..., None]:
+    def write(self: Any, event: object, /, **fields: Any) -> None:
+        self._logger.write(level, event, self._context, fields)
+
+    return write
+
+
+def _nothing(_self: object, _event: object, /, **_fields: object) -> None: ...
+
+
+class _Lines:
+    """Makes an event a line, and has it written."""
+
+    def __init__(self, redactor: Redactor, render: Renderer, writer: LogWriter, clock: Clock) -> None:
         self._redactor = redactor
         self._render = render
+        self._writer = writer
         self._clock = clock
+        # Times in milliseconds and in seconds, as they were shown last.
+        self._now = self._second = (0, "")
 
-    def __call__(self, _logger: object, level: str, event: MutableMapping[str, Any]) -> str:
+    def write(self, level: Level, event: object, context: dict[str, Any], fields: dict[str, Any]) -> None:
+        """Write one event; `fields` may be changed."""
+        if context:
+            fields = {**context, **fields}
+        self._writer.write(self.line(level, event, fields), level in _HURRY)
+
+    def line(self, level: Level, event: object, fields: dict[str, Any]) -> bytes:
+        """Return the line of one event."""
         try:
-            return self._line(level, event)
+            exception = _exception(fields.pop("exc_info")) if "exc_info" in fields else None
+            line = {"timestamp": self._timestamp(), "level": level, "event": self._redactor.name(event)}
+            self._redactor.fields(fields, line)
+            if exception is not None:
+                put(line, "exception", self._traceback(exception))
+            return self._render(line)
         except Exception as error:  # a log line is never worth an error; what may have failed is not touched again
             return self._render({"timestamp": "", "level": level, "event": "log.failed", "why": type(error).__name__})
 
-    def _line(self, level: str, event: MutableMapping[str, Any]) -> str:
-        now = datetime.fromtimestamp(self._clock(), UTC)
-        exception = _exception(event.pop("exc_info", None))
-        line: dict[str, Any] = {
-            "timestamp": now.isoformat(timespec="milliseconds")[: -len("+00:00")] + "Z",
-            "level": level,
-            "event": self._redactor.text(event.pop("event", "")),
-        }
-        for name, value in self._redactor(None, level, event).items():
-            put(line, name, value)
-        if exception is not None:
-            put(line, "exception", self._traceback(exception))
-        return self._render(line)
+    def _timestamp(self) -> str:
+        now = int(self._clock() * 1000)
+        if now != self._now[0]:
+            second, millisecond = divmod(now, 1000)
+            if second != self._second[0]:
+                shown = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+                self._second = (second, shown)
+            self._now = (now, f"{self._second[1]}.{millisecond:03d}Z")
+        return self._now[1]
 
     def _traceback(self, exception: BaseException) -> str:
         try:
@@ -167,24 +199,3 @@ def _exception(exc_info: object) -> BaseException | None:
             return None
         case _:
             return sys.exception()
-
-
-class _Lines:
-    """Writes each line in one go. structlog calls the method that is named like the level."""
-
-    def __init__(self, stream: TextIO, encoding: str) -> None:
-        self._stream = stream
-        # Past the text layer, which could refuse characters.
-        self._buffer = getattr(stream, "buffer", None)
-        self._encoding = encoding
-
-    def write(self, line: str) -> None:
-        # OSError: the reader has gone (a broken pipe) or the disk is full. ValueError: the stream is closed.
-        with contextlib.suppress(OSError, ValueError):
-            if self._buffer is None:
-                self._stream.write(line)
-            else:
-                self._buffer.write(line.encode(self._encoding, "backslashreplace"))
-            self._stream.flush()
-
-    debug = info = warning = error = critical = write

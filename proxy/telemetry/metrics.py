@@ -52,6 +52,14 @@ class ConnectionMetrics:
 
 
 @dataclass(slots=True)
+class LogMetrics:
+    """Lines of the log that were written, and that were lost because nobody took them."""
+
+    written: int = 0
+    lost: int = 0
+
+
+@dataclass(slots=True)
 class ProcessMetrics:
     """How the process is: new requests are welcome while it is `serving`; and the reloads of its configuration."""
 

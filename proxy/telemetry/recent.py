@@ -29,10 +29,13 @@ class Recent:
 
     def count(self, now: float, *, error: bool, unauthorized: bool) -> None:
         """Count a call that ended now."""
-        slot = self._advance(now) % MINUTES
+        minute = int(now // 60)
+        slot = (minute if minute == self._minute else self._advance(now)) % MINUTES
         self._calls[slot] += 1
-        self._errors[slot] += error
-        self._unauthorized[slot] += unauthorized
+        if error:
+            self._errors[slot] += 1
+        if unauthorized:
+            self._unauthorized[slot] += 1
 
     def minutes(self, now: float) -> tuple[Minute, ...]:
         """Return the last minutes, the oldest first."""

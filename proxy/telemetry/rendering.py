@@ -41,33 +41,32 @@ _LEVEL_COLOURS: Final = {
 class Renderer(Protocol):
     """Turns an event into a line, its end included."""
 
-    def __call__(self, event: "Mapping[str, Any]") -> str: ...
+    def __call__(self, event: "Mapping[str, Any]") -> bytes: ...
 
 
 _encode = msgspec.json.Encoder().encode
 
 
-def json_line(event: "Mapping[str, Any]") -> str:
-    """Return the event as JSON."""
+def json_line(event: "Mapping[str, Any]") -> bytes:
+    """Return the event as JSON in UTF-8."""
     try:
-        line = _encode(event).decode()
+        line = _encode(event)
     except UnicodeEncodeError:
         # There is a lone surrogate, which JSON has no right way to write: shown as an escape of ours.
-        line = _LONE_SURROGATE.sub(
-            lambda char: f"\\\\u{ord(char[0]):04x}", json.dumps(event, ensure_ascii=False, separators=(",", ":"))
-        )
-    if not line.isascii() or "\x7f" in line:
-        line = _UNSAFE_IN_JSON.sub(lambda char: f"\\u{ord(char[0]):04x}", line)
-    return line + "\n"
+        text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+        line = _LONE_SURROGATE.sub(lambda char: f"\\\\u{ord(char[0]):04x}", text).encode()
+    if not line.isascii() or 0x7F in line:
+        line = _UNSAFE_IN_JSON.sub(lambda char: f"\\u{ord(char[0]):04x}", line.decode()).encode()
+    return line + b"\n"
 
 
-def console_renderer(*, color: bool) -> Renderer:
+def console_renderer(*, color: bool, encoding: str = "utf-8") -> Renderer:
     """Return the renderer for people: time, level, event, then `name=value` for what says something."""
 
     def paint(code: str, text: str) -> str:
         return f"{code}{text}{_RESET}" if color else text
 
-    def render(event: "Mapping[str, Any]") -> str:
+    def render(event: "Mapping[str, Any]") -> bytes:
         fields = dict(event)
         time = str(fields.pop("timestamp", "")).partition("T")[2]
         level = str(fields.pop("level", ""))
@@ -83,7 +82,7 @@ def console_renderer(*, color: bool) -> Renderer:
         lines = ["  ".join(parts[:3]) + "".join("  " + part for part in parts[3:])]
         if exception is not None:
             lines += [_INDENT + escaped(line) for line in str(exception).rstrip("\n").split("\n")]
-        return "\n".join(lines) + "\n"
+        return ("\n".join(lines) + "\n").encode(encoding, "backslashreplace")
 
     return render
 

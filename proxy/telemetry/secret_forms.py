@@ -1,51 +1,97 @@
 """The ways in which one secret text may come to be written in a log line.
 
 A library quotes it for a URL, a dataclass prints its `repr`, a platform's error page repeats it as JSON, a header holds
-it in Base64 with the client's id before it. Whoever looks for the secret must look for each of these.
+it in Base64 with the client's id before it. Escapes are not made for each secret, but undone in the text that is
+searched, in one pass and whatever their depth: `%252F`, `\\/`, `\\\\\\\\u002f` and `&#47;` all read `/`. A secret is
+known by what it reads itself.
 
-Rules: only pure functions, which never raise, whatever the text; the ordinary secret, made of letters, digits and
-`-._~`, looks the same in all but Base64 and costs next to nothing.
+Rules: only pure functions, which never raise, whatever the text; a text without escapes reads as it is written.
 """
 
 import base64
-import json
 import re
-from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, quote_plus
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple
 
 # What no way of writing changes: the unreserved characters of RFC 3986 §2.3, which need no escape in JSON or Python.
 _SAME_EVERYWHERE = re.compile(r"[A-Za-z0-9._~-]*")
-_PERCENT_CODE = re.compile(r"%[0-9A-F]{2}")
+_ALPHANUMERIC: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
-# A line of a secret over several lines (a PEM key) is itself secret if it is at least this long.
-_MIN_LINE: Final = 8
+_HEX: Final = "[0-9A-Fa-f]"
+# However many there are: each level of escaping doubles them. Those that escape nothing are not read at all.
+_BACKSLASHES: Final = r"(?:\\|%(?:25)*5[Cc]|&#(?:92|[Xx]5[Cc]);)+"
+_HIGH, _LOW = f"[dD][89ABab]{_HEX}{{2}}", f"[dD][C-Fc-f]{_HEX}{{2}}"
+_ESCAPE = re.compile(
+    rf"{_BACKSLASHES}(?:u({_HIGH}){_BACKSLASHES}u({_LOW})"
+    rf"|(?:x({_HEX}{{2}})|u({_HEX}{{4}})|U({_HEX}{{8}}))|([bfnrt]))?"
+    rf"|%(?:25)*({_HEX}{{2}})|&(?:#(\d{{1,7}})|#[Xx]({_HEX}{{1,6}})|(amp|apos|gt|lt|quot));|\+"
+)
+# Its groups, by number: the second half of a surrogate pair (UTF-16), a byte, a decimal number; the rest but for names
+# are the hexadecimal numbers of characters.
+_PAIR, _BYTE, _DECIMAL, _NAMED = 2, 7, 8, {6, 10}
+_NAMES: Final = {
+    **{"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"},
+    **{"amp": "&", "apos": "'", "gt": ">", "lt": "<", "quot": '"'},
+}
+# An escape that what follows may complete.
+_BEGUN_ESCAPE = re.compile(rf"(?:%(?:25)*{_HEX}?|(?<!\\)\\+(?:x{_HEX}?|u{_HEX}{{0,3}}|U{_HEX}{{0,7}})?)\Z")
+# An escape that begins before a secret takes at most so many of its first characters, all of them alphanumeric.
+_MAX_TAKEN: Final = 9
+
 # Shorter pieces of Base64 say too little about the secret, and are found in too much else.
 _MIN_BASE64: Final = 3
-
 # Base64 turns 3 bytes into 4 characters. The secret may begin at any of the 3 places; per place: the first character
 # that depends on the secret alone.
 _BASE64_STARTS: Final = (0, 2, 3)
 
-# With both kinds of quotes in it, a text's `repr` has the single ones around it and escaped in it.
-_BOTH_QUOTES: Final = "\"'"
-_BOTH_QUOTES_WRITTEN: Final = len("\"\\''")
+
+class Reading(NamedTuple):
+    """What a secret reads: its first letters and digits, which are written so in every form, and the rest."""
+
+    first: str
+    rest: str
+
+    @property
+    def sure_end(self) -> str:
+        """As much of its end as no escape before it can take."""
+        return self.first[_MAX_TAKEN:] + self.rest
 
 
-def written_forms(text: str) -> set[str]:
-    """Return `text` and every other way it may be written: escaped once or twice, quoted, read in a wrong encoding."""
-    forms = {text}
-    if _SAME_EVERYWHERE.fullmatch(text):
-        return forms
-    lines = text.splitlines()
-    if len(lines) > 1:
-        # A margin before each line (an exception group's) takes the secret apart.
-        forms.update(line for line in lines if len(line) >= _MIN_LINE)
-    for _ in range(2):
-        forms.update([write(form) for form in forms for write in _WRITERS])
-    return forms
+def readings(secret: str) -> set[Reading]:
+    """Return what a secret reads, whatever comes before and after it; also where its bytes were taken for Latin-1.
+
+    Nothing for one that is written in one way only, as tokens mostly are.
+    """
+    if _SAME_EVERYWHERE.fullmatch(secret):
+        return set()
+    whole = _BEGUN_ESCAPE.sub("", secret) or secret
+    rest = whole.lstrip(_ALPHANUMERIC)
+    first = whole[: len(whole) - len(rest)]
+    return {Reading(first, read(form)) for form in (rest, _as_latin_1(rest))}
+
+
+def read(text: str) -> str:
+    """Return what `text` reads once its escapes are undone: UTF-8, each byte as one character, with a blank for `+`."""
+    return _ESCAPE.sub(_symbols, _as_latin_1(text))
+
+
+def places(text: str, candidates: Callable[[str], Iterable[Reading]]) -> Iterator[tuple[int, int]]:
+    """Yield where in `text` secrets are written, also if the places overlap.
+
+    `candidates` returns, for what `text` reads, the secrets that may be in it.
+    """
+    reading = read(text)
+    secrets = candidates(reading)
+    starts, ends = _places_of_symbols(text) if secrets else ([], [])
+    for first, rest in secrets:
+        found = reading.find(rest)
+        while found >= 0:
+            end = ends[found + len(rest) - 1]
+            if reading.endswith(first, 0, found):
+                yield starts[found - len(first)], end
+            elif text.endswith(first, 0, starts[found]):  # an escape before it took some of it
+                yield starts[found] - len(first), end
+            found = reading.find(rest, found + 1)
 
 
 def base64_forms(text: str) -> set[str]:
@@ -59,8 +105,53 @@ def base64_forms(text: str) -> set[str]:
             encoded = base64.b64encode(bytes(shift) + raw).decode()
             form = encoded[start : (shift + len(raw)) * 8 // 6]
             if len(form) >= _MIN_BASE64:
-                forms |= {form, form.replace("+", "-").replace("/", "_"), quote(form, safe="")}
+                forms |= {form, form.replace("+", "-").replace("/", "_")}
     return forms
+
+
+def _places_of_symbols(text: str) -> tuple[list[int], list[int]]:
+    """Return where in `text` each character of what it reads begins, and where it ends.
+
+    Backslashes that are not read belong to what comes next.
+    """
+    places = [place for place, char in enumerate(text) for _ in _as_latin_1(char)]
+    starts: list[int] = []
+    ends: list[int] = []
+    begin = done = 0
+    for found in _ESCAPE.finditer(_as_latin_1(text)):
+        start, end = found.span()
+        if done < start:
+            starts += (begin, *range(done + 1, start))
+            ends += range(done, start)
+            begin = start
+        if length := len(_symbols(found)):
+            starts += [begin] * length
+            ends += [end - 1] * length
+            begin = end
+        done = end
+    starts += (begin, *range(done + 1, len(places)))
+    ends += range(done, len(places))
+    return [places[start] for start in starts if start < len(places)], [places[last] + 1 for last in ends]
+
+
+def _symbols(found: re.Match[str]) -> str:
+    """Return what one escape reads."""
+    kind = found.lastindex
+    if kind is None:  # a plus; backslashes that escape nothing
+        return " " if found[0] == "+" else ""
+    if kind in _NAMED:
+        return _NAMES[found[kind]]
+    number = int(found[kind], 10 if kind == _DECIMAL else 16)
+    if kind == _PAIR:
+        number = 0x10000 + ((int(found[1], 16) & 0x3FF) << 10) + (number & 0x3FF)
+    if number < 0x80 or kind == _BYTE:
+        return " " if number == 0x2B else chr(number)
+    return _as_latin_1(chr(number)) if number <= 0x10FFFF else ""
+
+
+def _as_latin_1(text: str) -> str:
+    """Return the bytes of `text` in UTF-8, each as one character."""
+    return text if text.isascii() else _to_bytes(text).decode("latin-1")
 
 
 def _to_bytes(text: str) -> bytes:
@@ -68,62 +159,6 @@ def _to_bytes(text: str) -> bytes:
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
-
-
-def _in_repr(text: str) -> str:
-    return repr(text + _BOTH_QUOTES)[1:-_BOTH_QUOTES_WRITTEN]
-
-
-def _in_ascii(text: str) -> str:
-    return ascii(text + _BOTH_QUOTES)[1:-_BOTH_QUOTES_WRITTEN]
-
-
-def _in_bytes_repr(text: str) -> str:
-    return repr(_to_bytes(text + _BOTH_QUOTES))[2:-_BOTH_QUOTES_WRITTEN]
-
-
-def _in_url(text: str) -> str:
-    return quote(_to_bytes(text), safe="")
-
-
-def _in_path(text: str) -> str:
-    return quote(_to_bytes(text))
-
-
-def _in_form(text: str) -> str:
-    return quote_plus(_to_bytes(text))
-
-
-def _with_bare_quotes(write: "Callable[[str], str]") -> "Callable[[str], str]":
-    """A `repr` with double quotes around it leaves the single ones in it alone."""
-    return lambda text: write(text).replace("\\'", "'")
-
-
-def _with_small_codes(write: "Callable[[str], str]") -> "Callable[[str], str]":
-    """The hex digits of a percent code may be small (RFC 3986 §2.1)."""
-    return lambda text: _PERCENT_CODE.sub(lambda code: code[0].lower(), write(text))
-
-
-_WRITERS: "Final[tuple[Callable[[str], str], ...]]" = (
-    lambda text: json.dumps(text)[1:-1],
-    lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
-    lambda text: text.replace("/", "\\/"),  # PHP's JSON
-    _in_repr,
-    _with_bare_quotes(_in_repr),
-    _in_ascii,
-    _with_bare_quotes(_in_ascii),
-    _in_bytes_repr,
-    _with_bare_quotes(_in_bytes_repr),
-    _in_url,
-    _in_path,
-    _in_form,
-    _with_small_codes(_in_url),
-    _with_small_codes(_in_path),
-    _with_small_codes(_in_form),
-    # Its bytes, read in another encoding than they were written in; the way aiohttp reads header fields included.
-    lambda text: _to_bytes(text).decode("utf-8", "backslashreplace"),
-    lambda text: _to_bytes(text).decode("latin-1"),
-    lambda text: _to_bytes(text).decode("ascii", "surrogateescape"),
-    lambda text: text.encode("latin-1", "backslashreplace").decode("utf-8", "backslashreplace"),
-)
+        if len(text) == 1:
+            return text.encode("utf-8", "surrogatepass")
+        return b"".join(map(_to_bytes, text))

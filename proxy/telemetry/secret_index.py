@@ -1,76 +1,75 @@
 """Finds thousands of known texts in another text, at a cost that depends on that other text alone.
 
-Each known text is filed under its first eight characters (all of them, if there are fewer). To find them, every window
-of that width is looked up; only where one is known, the texts behind it are compared. Those are filed by length, so
-that ten thousand tokens which begin alike (JWTs do) cost no more than the few lengths they have.
+A known text is filed under its last eight pieces of eight bytes (of UTF-8), each a byte before the next. Wherever it
+stands in another text, one of them is found by looking up every eighth piece of that. One that is too short is filed
+under its last characters alone, and then every piece is looked up. Only texts of which a piece was found are searched
+for. (Tokens of one server begin alike, if they are JWTs, but end differently.)
 
 Rules: one thread adds and removes; others may search meanwhile (a library may log from a thread), and find what was
 added before they began.
 """
 
-from typing import Final
+import struct
+from collections.abc import Collection
+from typing import Final, Generic, TypeVar
 
-WIDTH: Final = 8
+_WIDTH: Final = 8
+# Per number of pieces that lie one behind the other: what makes a number of each.
+_PIECES: Final = tuple(struct.Struct(f"={count}Q").unpack_from for count in range(129))
 
 
-class SecretIndex:
-    """The known texts. One that is inserted several times is known until it is removed as often."""
+Known = TypeVar("Known")
 
-    __slots__ = ("_tables", "_texts", "longest")
+
+class SecretIndex(Generic[Known]):
+    """What is known, by the texts that it is to be found in. What is inserted several times is removed as often."""
+
+    __slots__ = ("_filed", "_pieces", "_widths")
 
     def __init__(self) -> None:
-        self._texts: dict[str, int] = {}
-        # (width, {first characters: {length: how many known texts begin so and have that length}}). Nearly always
-        # there is just one, of full width. Replaced as a whole when there is a new width, for searches under way.
-        self._tables: tuple[tuple[int, dict[str, dict[int, int]]], ...] = ()
-        # The length of the longest text there has ever been.
-        self.longest = 0
+        # {piece: what is filed under it}; the pieces of short texts are no numbers.
+        self._filed: dict[int | str, tuple[Known, ...]] = {}
+        self._pieces = self._filed.keys()
+        # How long the pieces of short texts are. Replaced as a whole, for searches under way.
+        self._widths: tuple[int, ...] = ()
 
-    def insert(self, text: str) -> None:
-        """Make `text`, which is not empty, known."""
-        count = self._texts.get(text, 0)
-        self._texts[text] = count + 1
-        if count:
-            return
-        width = min(WIDTH, len(text))
-        if width not in dict(self._tables):
-            self._tables = (*self._tables, (width, {}))
-        lengths = dict(self._tables)[width].setdefault(text[:width], {})
-        lengths[len(text)] = lengths.get(len(text), 0) + 1
-        self.longest = max(self.longest, len(text))
+    def insert(self, known: Known, end: str) -> None:
+        """Let it be found in texts that hold `end`."""
+        alone = (known,)
+        for piece in _last_pieces(end):
+            self._filed[piece] = (*self._filed[piece], known) if piece in self._filed else alone
+            if isinstance(piece, str) and len(piece) not in self._widths:
+                self._widths = (*self._widths, len(piece))
 
-    def remove(self, text: str) -> None:
+    def remove(self, known: Known, end: str) -> None:
         """Undo one `insert`."""
-        count = self._texts[text] - 1
-        if count:
-            self._texts[text] = count
-            return
-        del self._texts[text]
-        width = min(WIDTH, len(text))
-        table = dict(self._tables)[width]
-        lengths = table[text[:width]]
-        lengths[len(text)] -= 1
-        if not lengths[len(text)]:
-            del lengths[len(text)]
-        if not lengths:
-            del table[text[:width]]
+        for piece in _last_pieces(end):
+            others = list(self._filed[piece])
+            others.remove(known)
+            if others:
+                self._filed[piece] = tuple(others)
+            else:
+                del self._filed[piece]
 
-    def find(self, text: str, end: int) -> list[tuple[int, int]]:
-        """Return where the known texts are that begin before `end`, also if they overlap; per place the longest."""
-        found: list[tuple[int, int]] = []
-        for width, table in self._tables:
-            windows = [text[start : start + width] for start in range(min(end, len(text) - width + 1))]
-            if table.keys().isdisjoint(windows):
-                continue
-            for start, window in enumerate(windows):
-                # `sorted` copies the lengths in one go, so that another thread can't change them half-way.
-                for length in sorted(table.get(window, ()), reverse=True):
-                    # Where the text ends early, a shorter one may be found.
-                    piece = text[start : start + length]
-                    if piece in self._texts:
-                        found.append((start, start + len(piece)))
-                        break
-        return found
+    def candidates(self, text: str) -> Collection[Known]:
+        """Return what may be in `text`: all that is, and hardly ever anything else."""
+        data = text.encode() if text.isascii() else text.encode("utf-8", "surrogatepass")
+        count = len(data) // _WIDTH
+        pieces: tuple[int | str, ...]
+        pieces = _PIECES[count](data) if count < len(_PIECES) else struct.unpack_from(f"={count}Q", data)
+        for width in self._widths:
+            pieces += tuple([text[start : start + width] for start in range(len(text) - width + 1)])
+        if self._pieces.isdisjoint(pieces):
+            return ()
+        return {known for piece in pieces for known in self._filed.get(piece, ())}
 
     def __len__(self) -> int:
-        return len(self._texts)
+        """Return how many pieces there are; 0 if nothing is known."""
+        return len(self._filed)
+
+
+def _last_pieces(end: str) -> set[int | str]:
+    data = end.encode("utf-8", "surrogatepass")[-(2 * _WIDTH - 1) :]
+    if len(data) < 2 * _WIDTH - 1:
+        return {end[-_WIDTH:]}
+    return {_PIECES[1](data, start)[0] for start in range(_WIDTH)}

@@ -2,7 +2,7 @@
 
 Rules: the request holds the secret, so redirects are not followed and nothing of it is logged. The answer holds a
 token, or, on an error, whatever a broken server says: it is read up to a bound, taken as JSON or not at all, and only
-the fields that RFC 6749 §5.2 and the platforms name for people are passed on, to the log alone.
+what is meant for people is passed on, to the log alone (`words.py`).
 """
 
 import base64
@@ -10,9 +10,11 @@ import hashlib
 import json
 import math
 import re
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote_plus, urlencode
@@ -22,12 +24,24 @@ from aiohttp import ClientError, ClientHttpProxyError, ClientSession, ClientTime
 from proxy.errors import TokenRefused, TokenUnavailable
 from proxy.platforms.platform import TokenRequestForm
 from proxy.platforms.shop import Shop
+from proxy.tokens.words import own_words
 
 _MAX_ANSWER: Final = 1 << 16  # bytes
 _MAX_TOKEN: Final = 1 << 14  # characters
-_MAX_TEXT: Final = 200  # characters of an endpoint's own words in the log
+_MAX_SCOPE: Final = 200  # characters of it in the log
+_MAX_TYPE: Final = 30
+_MOST_SECONDS: Final = 999_999_999.0  # that a Retry-After is taken for
 _DECIMAL: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
-_REFUSALS: Final = frozenset((400, 401, 403))
+_GRANTS: Final = (200, 201)
+_BEARER: Final = ("bearer", "bearertoken")  # RFC 6750 §6.1.1, and what some servers make of it
+# RFC 6749 §5.2; access_denied from §4.1.2.1, which servers use here too; RFC 8707 §2.
+_REFUSALS: Final = frozenset(
+    (
+        *("invalid_request", "invalid_client", "invalid_grant", "invalid_scope"),
+        *("unauthorized_client", "unsupported_grant_type", "access_denied", "invalid_target"),
+    )
+)
+_NOT_NOW: Final = (408, 425, 429)
 
 _REFUSED: Final = "The platform's token endpoint refuses this shop's client_id and client_secret."
 _UNAVAILABLE: Final = "The platform's token endpoint can't be reached or gives no usable answer."
@@ -36,7 +50,8 @@ _SILENT: Final = "The platform's token endpoint did not answer in time (tokens.f
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """A token request for a shop. `key` is a digest of all that goes into it, the secret included.
+    """A token request for a shop. `key` is a digest of all that goes into it, the secret included, and of where the
+    token is to stand.
 
     What goes on the wire is made when it is sent: there may be thousands of these.
     """
@@ -72,7 +87,8 @@ def token_request(shop: Shop) -> TokenRequest:
     url, headers, body = wire_request(shop)
     proxy = shop.platform.proxy_for(shop.platform.token_origin_for(shop.name))
     way = [shop.platform.allow_private, proxy and proxy.url]
-    ingredients = json.dumps([url, way, headers, body.decode()])
+    place = [shop.platform.token_header, shop.platform.token_scheme]
+    ingredients = json.dumps([url, way, place, headers, body.decode()])
     return TokenRequest(shop, hashlib.sha256(ingredients.encode()).digest())
 
 
@@ -82,9 +98,10 @@ def wire_request(shop: Shop) -> WireRequest:
     client_id, client_secret = credentials.client_id, credentials.client_secret.reveal()
     fields = {"grant_type": "client_credentials"}
     headers = {"Accept": "application/json"}
-    if platform.token_request is TokenRequestForm.BASIC:
-        # RFC 6749 §2.3.1: both parts are form-encoded before they are joined.
-        pair = f"{quote_plus(client_id)}:{quote_plus(client_secret)}"
+    if platform.token_request in (TokenRequestForm.BASIC, TokenRequestForm.BASIC_RAW):
+        if platform.token_request is TokenRequestForm.BASIC:
+            client_id, client_secret = quote_plus(client_id), quote_plus(client_secret)
+        pair = f"{client_id}:{client_secret}"
         headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
     else:
         fields |= {"client_id": client_id, "client_secret": client_secret}
@@ -101,47 +118,65 @@ def wire_request(shop: Shop) -> WireRequest:
 
 
 def read_answer(
-    status: int, body: bytes, *, retry_after: float | None = None, redact: Callable[[str], str] = str
+    status: int,
+    body: bytes,
+    *,
+    scheme: str = "Bearer",
+    retry_after: float | None = None,
+    redact: Callable[[str], str] = str,
 ) -> TokenGrant:
     """Return what an answer of the endpoint grants; `retry_after` is what it says of trying again, in seconds.
 
-    Raises `TokenRefused` or `TokenUnavailable`, with the endpoint's own words as the `reason`.
+    `scheme` is what the token is to stand behind: a token of that type is taken too. Raises `TokenRefused` for an error
+    of OAuth's own, else `TokenUnavailable`: it may be a wall, or a service that is starting, which answers. Both have
+    the endpoint's own words as the `reason`.
     """
     document = _json_object(body)
-    if status in _REFUSALS:
-        raise TokenRefused(_REFUSED, reason=f"status {status}{_own_words(document, redact)}")
-    if status != 200:
-        reason = f"status {status}{_own_words(document, redact)}"
+    error = document.get("error") if document else None
+    if error or status not in _GRANTS:
+        reason = f"status {status}{own_words(status, document, body, redact)}"
+        if isinstance(error, str) and error in _REFUSALS and status < 500 and status not in _NOT_NOW:
+            raise TokenRefused(_REFUSED, reason=reason)
         raise TokenUnavailable(_UNAVAILABLE, reason=reason, retry_after=retry_after)
     if document is None:
         raise TokenUnavailable(_UNAVAILABLE, reason="the answer is not a JSON object")
     token = document.get("access_token")
     if not isinstance(token, str) or not 0 < len(token) <= _MAX_TOKEN or not _is_visible_ascii(token):
         raise TokenUnavailable(_UNAVAILABLE, reason="the answer holds no usable access_token")
-    token_type = document.get("token_type", "Bearer")
-    if not isinstance(token_type, str) or token_type.lower() != "bearer":
+    token_type = document.get("token_type")
+    if token_type is not None and str(token_type).strip().lower() not in (*_BEARER, scheme.lower()):
         # RFC 6749 §7.1: a token of a type that one does not understand must not be used.
-        raise TokenUnavailable(_UNAVAILABLE, reason="the token is not of the type Bearer")
+        shown = redact(str(token_type))[:_MAX_TYPE]
+        raise TokenUnavailable(_UNAVAILABLE, reason=f"the token is not of the type Bearer, but {shown!r}")
     scope = document.get("scope")
     return TokenGrant(
-        token, _lifetime(document.get("expires_in")), scope[:_MAX_TEXT] if isinstance(scope, str) else None
+        token, _lifetime(document.get("expires_in")), scope[:_MAX_SCOPE] if isinstance(scope, str) else None
     )
 
 
-def read_retry_after(value: str | None, date: str | None) -> float | None:
-    """Return in how many seconds to try again, if an answer's `Retry-After` says so (RFC 9110 §10.2.3).
+def read_retry_after(value: str | None, date: str | None, *, clock: Callable[[], float] = time.time) -> float | None:
+    """Return in how many whole seconds to try again, if an answer's `Retry-After` says so (RFC 9110 §10.2.3).
 
-    Where it names a time, that is compared with the `Date` of the same answer: the clock is the endpoint's own.
+    Where it names a time, that is compared with the `Date` of the same answer, since the endpoint's clock is not ours;
+    without one with our own, `clock`, in seconds since 1970. A fraction, which RFC 9110 does not know, is rounded up.
     """
-    if value is None:
+    value = (value or "").strip()
+    if _DECIMAL.fullmatch(value):
+        seconds = float(value)
+    elif (then := _timestamp(value)) is not None:
+        now = _timestamp(date or "")
+        seconds = then - (clock() if now is None else now)
+    else:
         return None
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return float(value.lstrip("0")[:9] or 0)
+    return float(math.ceil(min(max(seconds, 0.0), _MOST_SECONDS)))
+
+
+def _timestamp(text: str) -> float | None:
+    """Return the time that an HTTP-date stands for, in any of its three forms (RFC 9110 §5.6.7)."""
     try:
-        then, now = (parsedate_to_datetime(text) for text in (value, date or ""))
-        return max((then - now).total_seconds(), 0.0)
-    except (ValueError, OverflowError, TypeError):  # TypeError: one of the two has a time zone, the other has none
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         return None
 
 
@@ -166,17 +201,6 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
-
-
-def _own_words(document: dict[str, Any] | None, redact: Callable[[str], str]) -> str:
-    """Return what the endpoint says for people: RFC 6749 §5.2, and Shoprenter's `hint`.
-
-    Redacted before it is cut: half a secret would not be known as one any more.
-    """
-    if document is None:
-        return ", no JSON"
-    words = [(name, document[name]) for name in ("error", "error_description", "hint") if name in document]
-    return "".join(f", {name}: {redact(value)[:_MAX_TEXT]!r}" for name, value in words if isinstance(value, str))
 
 
 def _is_visible_ascii(text: str) -> bool:
@@ -237,7 +261,7 @@ class TokenEndpoint:
             raise TokenUnavailable(
                 _UNAVAILABLE, reason=f"no whole HTTP answer ({type(error).__name__}){through}"
             ) from None
-        grant = read_answer(status, answer, retry_after=retry_after, redact=self._redact)
+        grant = read_answer(status, answer, scheme=platform.token_scheme, retry_after=retry_after, redact=self._redact)
         self._conceal(grant.access_token)
         return grant
 

@@ -3,8 +3,9 @@
 Rules:
 - A token serves until it ends, and not a second longer; what goes wrong when another is fetched never shortens that.
 - The token endpoint is left alone for a while after each failure (`ask_not_before`): longer and longer after an outage
-  (exponential back-off with full jitter, up to the old token's end, or what the endpoint's Retry-After says), a minute
-  after a refusal.
+  (exponential back-off with full jitter, up to the old token's end, or what the endpoint's Retry-After says). A first
+  refusal may be a mistake of the endpoint's, and is asked about once more after a few seconds; the next ones count for
+  a minute each.
 - A 401 says that a token is dead or that a call is not permitted, and platforms don't tell the two apart (Shoprenter
   answers 401 with the inner code 40101 to a perfectly good token). So a call of a kind that was refused with a fresh
   token is known for a while to be not permitted; for other kinds the token is suspect, but not too often.
@@ -22,6 +23,7 @@ from proxy.tokens.token import AccessToken
 FIRST_BACKOFF: Final = 0.5  # seconds, doubled with each failure in a row
 LONGEST_BACKOFF: Final = 30.0
 LONGEST_RETRY_AFTER: Final = 60.0
+FIRST_REFUSAL_PAUSE: Final = 5.0
 REFUSAL_PAUSE: Final = 60.0
 # How often a token may come under suspicion: five times at once, then once in ten seconds.
 SUSPICIONS_AT_ONCE: Final = 5
@@ -55,6 +57,7 @@ class TokenState:
     ask_not_before: float = float("-inf")
     error: TokenError | None = None
     failures: int = 0
+    refused: bool = False  # since the last token
     # When the token was asked for that is under suspicion now; and that of the suspect which `token` has replaced.
     suspect: float | None = None
     replaced: float | None = None
@@ -80,6 +83,7 @@ class TokenState:
         self.ask_not_before = float("-inf")
         self.error = None
         self.failures = 0
+        self.refused = False
         self.replaced, self.suspect = self.suspect, None
         self.repeated_until = None
         self._forget_kinds(token.requested_at)
@@ -87,7 +91,8 @@ class TokenState:
     def failed(self, error: TokenError, now: float, chance: float) -> None:
         """Take note that no token was granted. `chance` is from 0 to 1."""
         if isinstance(error, TokenRefused):
-            pause = REFUSAL_PAUSE
+            pause = REFUSAL_PAUSE if self.refused else FIRST_REFUSAL_PAUSE
+            self.refused = True
         else:
             longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(self.failures, 16))
             backoff = longest * chance

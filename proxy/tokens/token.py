@@ -14,12 +14,20 @@ _JITTER: Final = 0.1  # of the margin, so that shops that started together don't
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AccessToken:
-    """A token as it stands in `Authorization`, and its times. Compared by identity."""
+    """A token as it stands in a header field, and its times. Compared by identity.
+
+    `authorization` is the field's value: the token behind its scheme. `line` is the whole field as it goes on the wire.
+    """
 
     authorization: bytes = field(repr=False)
     requested_at: float
     refresh_at: float
     expires_at: float
+    header: bytes = b"Authorization"
+    line: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "line", b"%s: %s\r\n" % (self.header, self.authorization))
 
 
 def access_token(
@@ -30,13 +38,17 @@ def access_token(
     max_age: float,
     refresh_margin: float,
     chance: float,
+    header: str = "Authorization",
+    scheme: str = "Bearer",
 ) -> AccessToken:
     """Return the token granted for `lifetime` seconds, as it is to be used here.
 
     `max_age` bounds the lifetime: some platforms grant a year, and a token revoked meanwhile would live on. `chance`,
-    from 0 to 1, shortens the margin by up to a tenth.
+    from 0 to 1, shortens the margin by up to a tenth. It stands in the field called `header`, behind `scheme`, which
+    may be empty.
     """
     seconds = min(DEFAULT_LIFETIME if lifetime is None else lifetime, max_age)
     margin = min(refresh_margin, seconds * _LARGEST_MARGIN) * (1 - _JITTER * chance)
     expires_at = requested_at + seconds
-    return AccessToken(b"Bearer " + value.encode(), requested_at, expires_at - margin, expires_at)
+    authorization = f"{scheme} {value}".lstrip(" ").encode()
+    return AccessToken(authorization, requested_at, expires_at - margin, expires_at, header.encode())

@@ -55,14 +55,21 @@ class Command:
         async with asyncio.timeout(LIMIT):
             stdout, stderr = await self._process.communicate()
         assert self._process.returncode is not None
-        return Ended(self._process.returncode, "".join(self.lines) + stdout.decode(), stderr.decode())
+        return Ended(self._process.returncode, "".join(self.lines) + (stdout or b"").decode(), stderr.decode())
 
 
 @asynccontextmanager
 async def started(
-    *arguments: str, environ: Mapping[str, str] | None = None, directory: Path = ROOT, stdin: bytes | None = None
+    *arguments: str,
+    environ: Mapping[str, str] | None = None,
+    directory: Path = ROOT,
+    stdin: bytes | None = None,
+    stdout: int = asyncio.subprocess.PIPE,
 ) -> AsyncIterator[Command]:
-    """Start `shop-auth-proxy` with these arguments; it is killed at the end if it still runs."""
+    """Start `shop-auth-proxy` with these arguments; it is killed at the end if it still runs.
+
+    With a file as `stdout`, nothing of that is in the result.
+    """
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_AUTH_PROXY_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -70,7 +77,7 @@ async def started(
         "proxy",
         *arguments,
         stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
         env={**clean, "PYTHONWARNINGS": "error", "PYTHONPATH": str(ROOT), **(environ or {})},
         cwd=directory,

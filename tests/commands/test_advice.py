@@ -23,7 +23,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from proxy.commands.advice import about_token, in_words
-from proxy.guards.egress import PrivateAddressError
+from proxy.errors import PrivateAddressError
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import Origin, TokenRequestForm
 from proxy.platforms.shoprenter import SHOPRENTER

@@ -1,10 +1,15 @@
 """What the commands share."""
 
+import io
+import json
 from pathlib import Path
 
 import pytest
 
-from proxy.commands.common import read_config, redactor_for
+from proxy.commands.common import concealer, read_config, redactor_for
+from proxy.telemetry.logs import make_logger
+from proxy.telemetry.redaction import Redactor
+from proxy.telemetry.writing import LogWriter
 from tests.commands.configurations import SECRET, written
 
 
@@ -97,3 +102,20 @@ def test_the_passwords_of_egress_proxies_are_kept_out_of_the_log(
     redacted = redactor_for(config).redact("pw-own pw/environ pw%2Fenviron bWU6cHctb3du a.internal")
 
     assert redacted == "[hidden] [hidden] [hidden] bWU6[hidden] a.internal"
+
+
+def test_tokens_are_kept_out_of_the_log_and_it_warns_once_of_those_that_are_too_short() -> None:
+    stream, redactor = io.StringIO(), Redactor()
+    log = make_logger(log_format="json", level="info", redactor=redactor, writer=LogWriter(stream))
+    conceal = concealer(redactor, log)
+
+    conceal("a-token-of-the-shop", 60.0)
+    conceal("another-token-of-it")
+    for token in ("e", "token", "test"):
+        conceal(token, 60.0)
+    log.info("token.fetched", path="/a-token-of-the-shop/another-token-of-it/test")
+
+    warned, fetched = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert (warned["level"], warned["event"], warned["characters"]) == ("warning", "token.not_hidden", 1)
+    assert "less than 16 characters" in warned["why"]
+    assert (fetched["event"], fetched["path"]) == ("token.fetched", "/[hidden]/[hidden]/test")

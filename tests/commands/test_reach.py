@@ -2,11 +2,13 @@
 
 import ssl
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import trustme
 
 from proxy.app import open_connections
+from proxy.certificate import Authorities
 from proxy.commands.reach import Answer, Unreachable, reach
 from proxy.config import UpstreamConfig
 from proxy.platforms.egress_proxy import EgressProxy
@@ -15,14 +17,16 @@ from tests.peers import Connection, Script, answering, response, serving
 from tests.proxies import platform
 
 
-async def reached(url: str, *, within: float = 5.0, headers: dict[str, str] | None = None) -> Answer:
-    async with open_connections(UpstreamConfig()) as connections:
+async def reached(
+    url: str, *, within: float = 5.0, headers: dict[str, str] | None = None, config: UpstreamConfig | None = None
+) -> Answer:
+    async with open_connections(config or UpstreamConfig()) as connections:
         return await reach(connections.sessions, platform(1, 2), url, headers or {}, within=within)
 
 
-async def refusal(url: str, *, within: float = 5.0) -> str:
+async def refusal(url: str, *, within: float = 5.0, config: UpstreamConfig | None = None) -> str:
     with pytest.raises(Unreachable) as caught:
-        await reached(url, within=within)
+        await reached(url, within=within, config=config)
     return str(caught.value)
 
 
@@ -61,17 +65,14 @@ async def test_a_certificate_of_an_unknown_authority() -> None:
         ("other.example", 1, "is not for this address"),
     ],
 )
-async def test_a_certificate_that_is_trusted_but_not_right(
-    monkeypatch: pytest.MonkeyPatch, host: str, days: int, told: str
-) -> None:
+async def test_a_certificate_that_is_trusted_but_not_right(host: str, days: int, told: str) -> None:
     authority, now = trustme.CA(), datetime.now(UTC)
     leaf = authority.issue_cert(host, not_before=now - timedelta(days=2), not_after=now + timedelta(days=days))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     leaf.configure_cert(context)
-    with authority.cert_pem.tempfile() as file:
-        monkeypatch.setenv("SSL_CERT_FILE", file)
-        async with serving(answering(response()), tls=context) as peer:
-            sentence = await refusal(f"https://127.0.0.1:{peer.port}/")
+    trusting = UpstreamConfig(ca_file=Authorities(Path("ca.pem"), authority.cert_pem.bytes().decode()))
+    async with serving(answering(response()), tls=context) as peer:
+        sentence = await refusal(f"https://127.0.0.1:{peer.port}/", config=trusting)
 
     assert sentence.startswith(f"the certificate of 127.0.0.1:{peer.port} {told}")
 

@@ -73,7 +73,7 @@ async def test_the_admin_port_shows_how_it_is_until_the_end(tmp_path: Path) -> N
             ended = await command.end()
 
     assert [answer.status for answer in answers] == [200] * len(pages)
-    assert b'shop_auth_proxy_requests_total{method="GET",shop="demo",status="2xx"} 1.0\n' in answers[3].body
+    assert b'shop_auth_proxy_requests_total{shop="demo",method="GET",status="2xx"} 1\n' in answers[3].body
     assert b"process_resident_memory_bytes" in answers[3].body
     assert all(SECRET.encode() not in answer.body for answer in answers)
     assert (ended.status, ended.stderr) == (0, "")

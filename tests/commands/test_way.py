@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
 
 from proxy.app import open_connections
 from proxy.commands.common import redactor_for
 from proxy.commands.findings import Finding
 from proxy.commands.way import Way
 from proxy.config import Config
+from proxy.platforms.answers import InBody
 from proxy.platforms.shop import Shop
 from tests.commands.processes import free_port
 from tests.peers import Connection, answering, response, serving, token_response
@@ -132,6 +136,38 @@ async def test_of_a_call_that_fails_the_answer_is_shown_without_the_token() -> N
     assert found.outcomes[2:] == [("demo", False, "failed")]
     assert "the API client may not do this, allow it where it was made" in found[2].explanation
     assert found[2].explanation.endswith('{"error":40101, "said":"no · [hidden]"}')
+
+
+async def test_a_call_has_the_token_where_its_platform_wants_it() -> None:
+    async with serving(answering(token_response("the-token"))) as tokens, serving(answering(response())) as api:
+        of = replace(platform(tokens.port, api.port), token_header="X-Access-Token", token_scheme="")
+        well, _ = await tried(shop("demo", of), calls={"demo": "products"})
+
+    assert well
+    assert b"X-Access-Token: the-token\r\n" in api.received[1].head
+    assert b"authorization" not in api.received[1].head.lower()
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("TOO_FAST", "the platform says that calls come too fast"),
+        ("EXPIRED", "the token was granted just now"),
+        ("FINE", None),
+    ],
+)
+async def test_an_answer_means_what_its_platform_means_by_it(code: str, told: str | None) -> None:
+    answer = response(b'{"code":"%s"}' % code.encode(), fields=JSON)
+    async with serving(answering(token_response())) as tokens, serving(answering(response(), answer)) as api:
+        of = replace(
+            platform(tokens.port, api.port),
+            throttled_when=(InBody(200, "code", "TOO_FAST"),),
+            unauthorized_when=(InBody(200, "code", "EXPIRED"),),
+        )
+        well, found = await tried(shop("demo", of), calls={"demo": "products"})
+
+    assert well is (told is None)
+    assert told is None or told in found[2].explanation
 
 
 async def test_without_a_token_there_is_no_call() -> None:

@@ -155,18 +155,7 @@ def test_a_built_in_platform_keeps_what_the_file_does_not_name(path: Path, name:
 
     config = load(path, DEMO + f'[platforms.{name}]\napi_url = "https://api.example.com/"\n')
 
-    changed = Platform(
-        name=name,
-        token_url=built_in.token_url,
-        api_url="https://api.example.com/",
-        token_request=built_in.token_request,
-        scope=built_in.scope,
-        credentials_place=built_in.credentials_place,
-        hosts=built_in.hosts,
-        rewrite_links=built_in.rewrite_links,
-        api_prefix=built_in.api_prefix,
-        rate_limit=built_in.rate_limit,
-    )
+    changed = replace(built_in, api_url="https://api.example.com/")
     assert config.platforms == {**BUILT_IN, name: changed}
 
 

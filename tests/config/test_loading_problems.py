@@ -90,7 +90,25 @@ KNOWN_SECTIONS = "known are admin, clients, logging, pacing, platforms, server, 
         ),
         (
             f'{DEMO}[platforms.shoprenter]\ntoken_request = "xml"',
-            'platforms.shoprenter.token_request: must be "form", "json" or "basic"',
+            'platforms.shoprenter.token_request: must be "form", "json", "basic" or "basic-raw"',
+        ),
+        (
+            f'{DEMO}[platforms.shoprenter]\ntoken_header = "Content-Length"',
+            "platforms.shoprenter.token_header: Content-Length has a meaning of its own, no token can stand there",
+        ),
+        (
+            f'{DEMO}[platforms.mine]\n{MINE}token_header = "X Token"',
+            "platforms.mine.token_header: must be the name of a header field, such as X-Access-Token",
+        ),
+        (
+            f'{DEMO}[platforms.mine]\n{MINE}throttled_when = [429, {{ status = 200, path = "error.code" }}]',
+            "platforms.mine.throttled_when: must be a list of statuses from 400 to 599, and of values in JSON such as"
+            ' { status = 200, path = "error.code", equals = "TOO_FAST" }; look at entry 2',
+        ),
+        (
+            f"""{DEMO.replace('"id"', '"i:d"')}[platforms.shoprenter]\ntoken_request = "basic-raw\"""",
+            "shops.demo.client_id: must have no colon in it, which ends the user's name in HTTP Basic (RFC 7617):"
+            ' write token_request = "basic" if the platform decodes it',
         ),
         (
             f'{DEMO}[platforms.shoprenter]\ntoken_url = "s3cret"',

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from proxy.certificate import CertificateFiles
+from proxy.certificate import Authorities, CertificateFiles
 from proxy.config.files import MAX_SECRET_FILE, Unusable
 from proxy.config.schema import CertificateAndKey, CertificateFile, SecretSource
 from proxy.config.values import ValueReader
@@ -128,11 +128,30 @@ def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest
     def forbidden(*_: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(Path, "open", forbidden)
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret")
+    monkeypatch.setattr(os, "open", forbidden)
 
-    assert refusal(SecretSource, {"file": "/s"}) == (
-        f"the file /s may not be read by user {os.geteuid()}, who runs this: change its owner or its mode"
+    told = refusal(SecretSource, {"file": str(secret)})
+    assert told == (
+        f"the file {secret} may not be read by user {os.geteuid()}, who runs this: change its owner or its mode"
     )
+
+
+def test_what_is_no_file_says_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    reader, writer = os.pipe()
+    monkeypatch.setattr("proxy.files._PIPE_WITHIN", 0.01)
+    names = (tmp_path / "fifo", "/dev/null", f"/dev/fd/{reader}")
+    sentences = [refusal(SecretSource, {"file": str(name)}) for name in names]
+    os.close(reader)
+    os.close(writer)
+
+    assert sentences == [
+        f"{tmp_path}/fifo is a named pipe (FIFO), not a file",
+        "/dev/null is a device, not a file",
+        f"/dev/fd/{reader} is a pipe, and whoever writes to it does not come to an end",
+    ]
 
 
 def test_the_variables_that_secrets_were_taken_from_are_known() -> None:
@@ -160,7 +179,9 @@ Q438L7jm0jvawpCPAiBT1IByAPxKKhwC3gQzGyYthBsqdOQI3XcXWybw5IqgMA==
 def test_a_certificate_file_is_named_relative_to_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_bytes(b"Beh\xf6rde:\n" + CERTIFICATE.encode())
 
-    assert read(CertificateFile, "ca.pem", directory=tmp_path) == tmp_path / "ca.pem"
+    assert read(CertificateFile, "ca.pem", directory=tmp_path) == Authorities(
+        tmp_path / "ca.pem", "Behrde:\n" + CERTIFICATE
+    )
 
 
 @pytest.mark.parametrize("content", ["", "no certificate", "ü", CERTIFICATE[:200], CERTIFICATE.replace("M", "!")])

@@ -10,6 +10,7 @@ from msgspec.structs import fields
 from proxy.config.files import Unusable
 from proxy.config.schema import NAMED_SECTIONS, SECTIONS
 from proxy.config.values import ValueReader
+from proxy.platforms.answers import InBody
 from proxy.platforms.platform import TokenRequestForm
 
 TEXT = "must be a string, not empty and without control characters"
@@ -20,6 +21,11 @@ PUBLIC_URL = 'must be a URL with https:// or http://, such as "https://example.c
 DIGEST = "must be the SHA-256 digest of a secret, 64 hexadecimal digits in quotes"
 SHOPS = 'must be a list of shops, such as ["demo"], or ["*"] for all; not empty'
 METHODS = 'must be a list of methods, such as ["GET"], or ["*"] for all; not empty'
+SCHEME = 'must be a string in printable ASCII without spaces, such as "Bearer", or "" for the token alone'
+ANSWERS = (
+    "must be a list of statuses from 400 to 599, and of values in JSON such as"
+    ' { status = 200, path = "error.code", equals = "TOO_FAST" }'
+)
 HUGE = 10**5000
 
 ANNOTATIONS = {
@@ -60,6 +66,20 @@ def refusal(setting: str, value: object, *, from_text: bool = False) -> str:
         ("tokens.first_requests_per_second", 0.5, 0.5),
         ("logging.format", "console", "console"),
         ("platforms.token_request", "basic", TokenRequestForm.BASIC),
+        ("platforms.token_request", "basic-raw", TokenRequestForm.BASIC_RAW),
+        ("platforms.token_header", "X-Shopify-Access-Token", "X-Shopify-Access-Token"),
+        ("platforms.token_scheme", "", ""),
+        ("platforms.token_scheme", "Zoho-oauthtoken", "Zoho-oauthtoken"),
+        ("platforms.batch_path", "", ""),
+        ("platforms.batch_path", "v1/batch", "v1/batch"),
+        ("platforms.throttled_when", [], ()),
+        ("platforms.throttled_when", [400, 599], (400, 599)),
+        (
+            "platforms.unauthorized_when",
+            [401, {"status": 200, "path": "a.b", "equals": "EXPIRED", "not_carried_out": True}],
+            (401, InBody(200, "a.b", "EXPIRED", not_carried_out=True)),
+        ),
+        ("platforms.throttled_when", [{"status": 599, "path": "a", "equals": 5}], (InBody(599, "a", "5"),)),
         ("platforms.token_params", {"audience": "https://api.example.com", "empty": ""}, None),
         ("platforms.api_prefix", "", ""),
         ("platforms.api_prefix", "a", "a"),
@@ -142,7 +162,39 @@ def test_a_usable_value_is_taken_as_it_is(setting: str, value: object, expected:
         ("clients.shops", [1], SHOPS),
         ("clients.methods", [], METHODS),
         ("clients.methods", True, f"{METHODS}, not true or false"),
-        ("platforms.token_request", "xml", 'must be "form", "json" or "basic"'),
+        ("platforms.token_request", "xml", 'must be "form", "json", "basic" or "basic-raw"'),
+        ("platforms.token_header", "", TEXT),
+        ("platforms.token_scheme", "a b", SCHEME),
+        ("platforms.token_scheme", "a\r\nb", SCHEME),
+        ("platforms.token_scheme", "é", SCHEME),
+        ("platforms.token_scheme", 5, f"{SCHEME}, not a number: write it in quotes"),
+        ("platforms.throttled_when", 429, f"{ANSWERS}, not a number"),
+        ("platforms.throttled_when", {"status": 429}, f"{ANSWERS}, not a table"),
+        (
+            "platforms.throttled_when",
+            [399, 429, 600, True, "429", 429.0, []],
+            f"{ANSWERS}; look at entry 1, 3, 4, 5, 6, 7",
+        ),
+        *(
+            ("platforms.unauthorized_when", [401, table], f"{ANSWERS}; look at entry 2")
+            for table in (
+                {},
+                {"status": 200},
+                {"status": 200, "path": "a"},
+                {"status": 200, "path": "a", "equals": ""},
+                {"status": 200, "path": "a", "equals": "b\n"},
+                {"status": 200, "path": "a", "equals": True},
+                {"status": 200, "path": "a", "equals": ["b"]},
+                {"status": 200, "path": "", "equals": "b"},
+                {"status": 200, "path": "a..b", "equals": "b"},
+                {"status": 200, "path": ["a"], "equals": "b"},
+                {"status": 199, "path": "a", "equals": "b"},
+                {"status": True, "path": "a", "equals": "b"},
+                {"status": "200", "path": "a", "equals": "b"},
+                {"status": 200, "path": "a", "equals": "b", "not_carried_out": "yes"},
+                {"status": 200, "path": "a", "equals": "b", "not_caried_out": True},
+            )
+        ),
         ("platforms.api_prefix", "/", 'must be a string in printable ASCII without "/" at its ends, such as "api/v1"'),
         ("platforms.api_prefix", "/a", 'must be a string in printable ASCII without "/" at its ends, such as "api/v1"'),
         ("platforms.api_prefix", "a/", 'must be a string in printable ASCII without "/" at its ends, such as "api/v1"'),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
-from proxy.forwarding import client
+from proxy.wire import client
 
 
 def pytest_asyncio_loop_factories(

@@ -6,14 +6,18 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import TokenRefused
+from proxy.errors import ClientForbidden, TokenRefused
 from proxy.forwarding.exchange import INNER_CODE_WITHIN, Exchange, inner_code
+from proxy.forwarding.fields import request_fields
 from proxy.forwarding.target import Target
+from proxy.guards.access import Client
+from proxy.platforms.answers import ORDINARY, Meaning, Sense
 from proxy.platforms.platform import Credentials
 from proxy.platforms.shop import Shop
 from proxy.platforms.shoprenter import SHOPRENTER
 from proxy.secret import Secret
 from proxy.telemetry.traffic import Failure, FinishedRequest
+from proxy.wire.head import Head
 
 
 @pytest.mark.parametrize(
@@ -55,7 +59,13 @@ class AsRequest:
     """As much of a request as its log line says."""
 
     method: str = "GET"
-    raw_headers: tuple[tuple[bytes, bytes], ...] = ()
+    lines: tuple[bytes, ...] = ()
+    content: bytes | None = b""
+    connection: Any = field(default_factory=lambda: SimpleNamespace(remote="192.0.2.7"))
+
+    @property
+    def head(self) -> Head:
+        return Head(self.lines, request_fields())
 
 
 @dataclass
@@ -64,6 +74,7 @@ class AsResponse:
 
     status: int | None = 200
     bytes_sent: int = 7
+    meaning: Meaning = ORDINARY
 
 
 @dataclass
@@ -84,7 +95,7 @@ class Parts:
         request: Any = self.request
         response: Any = self.response
         site: Any = None
-        return Exchange(request, response, site, "id-1", 1000.0)
+        return Exchange(request, response, site, b"id-1", 1000.0)
 
 
 def test_a_request_that_was_served_is_told_whole() -> None:
@@ -113,7 +124,7 @@ def test_a_request_whose_target_could_not_be_read_has_neither_shop_nor_path() ->
     exchange = Parts(response=AsResponse(status=None, bytes_sent=0)).exchange()
     fields = exchange.log_fields(1000.0)
 
-    assert (exchange.shop, exchange.path) == (None, None)
+    assert exchange.target is None
     assert (fields["shop"], fields["path"], fields["bytes_in"], fields["status"]) == (None, None, 0, None)
     assert "code" not in fields
 
@@ -129,10 +140,38 @@ def test_an_error_is_told_before_all_else_with_what_is_for_the_operator() -> Non
 
 
 def test_the_trace_that_a_client_names_stands_in_the_line() -> None:
-    parent = (b"Traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
-    exchange = Parts(request=AsRequest(raw_headers=((b"Host", b"h"), parent))).exchange()
+    parent = b"Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    exchange = Parts(request=AsRequest(lines=(b"Host: h", parent))).exchange()
 
     assert exchange.log_fields(1000.0)["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+
+
+def test_a_body_that_came_with_the_head_counts_whole_and_one_that_comes_as_far_as_it_has() -> None:
+    with_head, streaming = (Parts(request=AsRequest("PUT", content=content)).exchange() for content in (b"12345", None))
+    body: Any = AsBody()
+    streaming.body = body
+
+    assert [exchange.log_fields(1000.0)["bytes_in"] for exchange in (with_head, streaming)] == [5, 3]
+    assert [exchange.finished(1000.0).bytes_in for exchange in (with_head, streaming)] == [5, 3]
+
+
+def test_a_client_is_named_and_one_that_may_not_call_is_told_by_its_address() -> None:
+    known, unknown = Parts().exchange(), Parts().exchange()
+    known.client = Client("erp", b"digest", None, None)
+    error = ClientForbidden("No.", tried="erp?")
+
+    assert known.log_fields(1000.0, error)["client"] == "erp"
+    assert "address" not in known.log_fields(1000.0, error)
+    fields = unknown.log_fields(1000.0, error)
+    assert (fields["client"], fields["client_tried"], fields["address"]) == (None, "erp?", "192.0.2.7")
+    assert "client" not in unknown.log_fields(1000.0)
+
+
+def test_requests_wait_in_line_by_their_client_or_their_address() -> None:
+    known, unknown = Parts().exchange(), Parts().exchange()
+    known.client = Client("erp", b"digest", None, None)
+
+    assert (known.caller, unknown.caller) == ("erp", "192.0.2.7")
 
 
 # What is counted
@@ -178,7 +217,16 @@ def test_a_request_that_never_reached_a_shop_is_counted_without_one() -> None:
 
 def test_a_429_counts_where_no_limit_is_known_too() -> None:
     exchange = Parts().exchange()
-    answer: Any = AsResponse(429)
+    answer: Any = AsResponse(429, meaning=Meaning(Sense.THROTTLED))
     exchange.answer = answer
 
     assert exchange.finished(1000.0).throttled == 1
+
+
+def test_an_answer_counts_as_what_the_platform_means_by_it() -> None:
+    exchange = Parts().exchange()
+    answer: Any = AsResponse(200, meaning=Meaning(Sense.UNAUTHORIZED))
+    exchange.answer = answer
+
+    assert (exchange.finished(1000.0).answered, exchange.finished(1000.0).throttled) == (401, 0)
+    assert exchange.log_fields(1000.0)["upstream_status"] == 200

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from proxy.config import ServerConfig
-from proxy.forwarding import listener
+from proxy.wire import listener
 from tests.peers import answering, connected, request, response, serving, token_response
 from tests.proxies import config, platform, proxying, shop, whole_path
 

@@ -22,6 +22,7 @@ from tests.peers import (
 from tests.proxies import config, platform, proxying, shop, whole_path
 
 ETAG = b'ETag: "abc"\r\n'
+VARY = b"Vary: Accept-Encoding\r\n"
 LINKED = b'{"href":"https:\\/\\/demo.old.example\\/products\\/1","price":"1.0000"}'
 REWRITTEN = b'{"href":"http:\\/\\/proxy\\/demo\\/products\\/1","price":"1.0000"}'
 
@@ -74,6 +75,35 @@ async def test_what_says_something_of_the_bytes_goes_on_only_with_them() -> None
         assert answer.values(b"ETag") == [b'W/"a"']
 
 
+async def test_an_answer_that_another_client_gets_otherwise_says_so() -> None:
+    fields = JSON + b'ETag: "a"\r\nVary: Accept\r\n'
+    packed = gzip.compress(b"{}")
+    pdf = b'Content-Type: application/pdf\r\nETag: "a"\r\nContent-Encoding: gzip\r\n'
+
+    changed = await through(page(LINKED, fields=fields))
+    unpacked = await through(page(packed, fields=fields + b"Content-Encoding: gzip\r\n"))
+    passed = await through(page(packed, fields=pdf), request(fields=b"Accept-Encoding: gzip\r\n"))
+
+    for answer in (changed, unpacked):
+        assert answer.values(b"ETag") == [b'W/"a"']
+        assert answer.values(b"Vary") == [b"Accept, Accept-Encoding"]
+    assert passed.body == packed
+    assert passed.values(b"ETag") == [b'"a"']
+    assert passed.values(b"Vary") == [b"Accept-Encoding"]
+
+
+@pytest.mark.parametrize("content_type", [b"application/gzip", b"application/octet-stream"])
+async def test_a_file_that_is_stored_packed_stays_so_for_a_client_that_names_no_coding(content_type: bytes) -> None:
+    packed = gzip.compress(b"sku;url\n")
+    answer = await through(
+        page(packed, fields=b'Content-Type: %s\r\nContent-Encoding: gzip\r\nETag: "a"\r\n' % content_type)
+    )
+
+    assert answer.body == packed
+    assert answer.values(b"Content-Encoding") == [b"gzip"]
+    assert answer.values(b"ETag") == [b'"a"']
+
+
 async def test_where_links_are_not_rewritten_nothing_is_asked_or_changed() -> None:
     packed = gzip.compress(LINKED)
     fields = b"Content-Encoding: gzip\r\n" + JSON
@@ -97,9 +127,9 @@ async def test_the_platform_is_offered_gzip_alone_and_asked_for_no_range() -> No
 
 async def test_an_etag_that_was_weakened_here_is_strong_again_where_it_has_to_match() -> None:
     async with linking(answering(page(b"{}"))) as path:
-        await path.ask(request(b"PUT", fields=b'If-Match: W/"a", "b"\r\n'))
+        await path.ask(request(b"PUT", fields=b'If-Match: W/"a", "b", "q1fYW/"\r\n'))
 
-    assert path.api.received[0].values(b"If-Match") == [b'"a", "b"']
+    assert path.api.received[0].values(b"If-Match") == [b'"a", "b", "q1fYW/"']
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"x-gzip", b"GZIP", b"deflate"])
@@ -160,6 +190,10 @@ async def test_what_can_not_be_rewritten_passes_untouched(fields: bytes, status:
     ("value", "expected"),
     [
         (b"Location: https://demo.old.example/products/1?a=b", b"http://proxy/demo/products/1?a=b"),
+        (b"Location: //demo.old.example/products/1", b"//proxy/demo/products/1"),
+        (b"Refresh: 5; url=https://demo.old.example/x", b"5; url=http://proxy/demo/x"),
+        (b"Refresh: 0;URL='/api/x'", b"0;URL='http://proxy/demo/x'"),
+        (b"Link: <//demo.old.example/p>; rel=next", b"<//proxy/demo/p>; rel=next"),
         (b"Location: HTTP://DEMO.old.example:80/products/1", b"http://proxy/demo/products/1"),
         (b"Location: /api/products/1", b"http://proxy/demo/products/1"),
         (b"Location: products/1", b"products/1"),
@@ -220,24 +254,41 @@ async def test_a_body_too_large_to_be_held_back_streams(version: bytes) -> None:
     assert answer.values(b"Connection") == ([] if version == b"1.1" else [b"close"])
 
 
-async def test_a_link_may_be_cut_anywhere() -> None:
+@pytest.mark.parametrize(
+    ("content_type", "body", "rewritten"),
+    [
+        (b"application/json", LINKED, REWRITTEN),
+        (
+            b"application/x-ndjson",
+            rb'{"a":"https\u003a\u002f\u002fdemo.old.example\u002fx"}',
+            rb'{"a":"http\u003a\u002f\u002fproxy\u002fdemo\u002fx"}',
+        ),
+        (
+            b"application/xml",
+            b"\xef\xbb\xbf<a>https&#58;&sol;&sol;demo.old.example&sol;x</a>",
+            b"\xef\xbb\xbf<a>http&#58;&sol;&sol;proxy&sol;demo&sol;x</a>",
+        ),
+        (b"application/javascript", b"f('//demo.old.example/x', a//demo\n)", b"f('//proxy/demo/x', a//demo\n)"),
+    ],
+)
+async def test_a_link_may_be_cut_anywhere(content_type: bytes, body: bytes, rewritten: bytes) -> None:
     async def api(connection: Connection) -> None:
         await connection.read_request()
-        fields = JSON + b"Transfer-Encoding: chunked\r\n"
+        fields = b"Content-Type: %s\r\nTransfer-Encoding: chunked\r\n" % content_type
         await connection.send(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n")
-        for number in range(len(LINKED)):
-            await connection.send(chunked(LINKED[number : number + 1]).removesuffix(b"0\r\n\r\n"))
+        for number in range(len(body)):
+            await connection.send(chunked(body[number : number + 1]).removesuffix(b"0\r\n\r\n"))
         await connection.send(b"0\r\n\r\n")
 
     async with linking(api) as path:
-        assert (await path.ask(request())).body == REWRITTEN
+        assert (await path.ask(request())).body == rewritten
 
 
 @pytest.mark.parametrize(
     ("fields", "passes"),
     [
-        (JSON + ETAG + b"Content-Encoding: gzip\r\n", JSON + b'ETag: W/"abc"\r\n\r\n'),
-        (JSON, JSON + b"\r\n"),
+        (JSON + ETAG + b"Content-Encoding: gzip\r\n", JSON + b'ETag: W/"abc"\r\n' + VARY + b"\r\n"),
+        (JSON, JSON + VARY + b"\r\n"),
         (b"Content-Type: image/png\r\n" + ETAG, b"Content-Type: image/png\r\n" + ETAG + b"Content-Length: 70\r\n\r\n"),
     ],
 )
@@ -253,16 +304,24 @@ async def test_an_answer_to_head_has_no_length_that_may_be_wrong(fields: bytes, 
 
 
 @pytest.mark.parametrize(
-    ("stored", "etag"),
-    [(b'"abc"', b'"abc"'), (b'W/"abc"', b'W/"abc"'), (b'"x", W/"abc"', b'W/"abc"'), (b"*", b'"abc"')],
+    ("stored", "asked", "etag", "vary"),
+    [
+        (b'"abc"', b'"abc"', b'"abc"', b""),
+        (b'W/"abc"', b'W/"abc", "abc"', b'W/"abc"', VARY),
+        (b'"x", W/"abc"', b'"x", W/"abc", "abc"', b'W/"abc"', VARY),
+        (b'"abcW/"', b'"abcW/"', b'"abc"', b""),
+        (b"*", b"*", b'"abc"', b""),
+    ],
 )
-async def test_not_modified_says_what_fits_the_answer_that_the_client_has(stored: bytes, etag: bytes) -> None:
+async def test_not_modified_says_what_fits_the_answer_that_the_client_has(
+    stored: bytes, asked: bytes, etag: bytes, vary: bytes
+) -> None:
     fields = b'ETag: "abc"\r\nContent-Encoding: gzip\r\nContent-Length: 70\r\nX-Own: 1\r\n\r\n'
     async with linking(closing(b"HTTP/1.1 304 Not Modified\r\n" + fields)) as path:
         answer = await path.ask(request(fields=b"If-None-Match: %s\r\n" % stored))
 
-    assert answer.head == b"HTTP/1.1 304 Not Modified\r\nETag: %s\r\nX-Own: 1\r\n\r\n" % etag
-    assert path.api.received[0].values(b"If-None-Match") == [stored]
+    assert answer.head == b"HTTP/1.1 304 Not Modified\r\nETag: %s\r\nX-Own: 1\r\n%s\r\n" % (etag, vary)
+    assert path.api.received[0].values(b"If-None-Match") == [asked]
 
 
 @pytest.mark.parametrize(("more", "exact"), [(0, True), (1 << 16, False)])

@@ -51,6 +51,7 @@ async def test_a_form_body_may_have_its_links_escaped() -> None:
     [
         (b"Content-Type: image/svg\r\n", BASE),
         (b"", BASE),
+        (b"Content-Type: multipart/form-data\r\n", b"--b\r\n\r\n%s\r\n--b--\r\n" % BASE),
         (JSON + b"Content-Encoding: gzip\r\n", gzip.compress(BASE, mtime=0)),
         (JSON, b'["http://proxy/demon","http://proxy:8080/demo","https://other.old.example/"]'),
     ],
@@ -62,6 +63,22 @@ async def test_other_bodies_pass_byte_for_byte(fields: bytes, body: bytes) -> No
     [received] = path.api.received
     assert received.body == body
     assert received.values(b"Content-MD5") == [b"abc"]
+
+
+@pytest.mark.parametrize("size", [0, LARGE])
+@pytest.mark.parametrize(
+    "head",
+    [b'Content-Disposition: form-data; name="a"; filename="a.pdf"', b"Content-Type: application/pdf"],
+)
+async def test_a_file_in_a_form_passes_byte_for_byte(size: int, head: bytes) -> None:
+    form = b"--b\r\n%s\r\n\r\n%%PDF /URI (%s/x)%s\r\n" % (head, BASE, b" " * size)
+    field = b'--b\r\nContent-Disposition: form-data; name="u"\r\n\r\n%s/x\r\n--b--\r\n'
+    async with linking(answering(response())) as path:
+        await path.ask(request(b"POST", fields=MULTIPART, body=form + field % BASE))
+
+    [received] = path.api.received
+    assert received.body == form + field % canonical(path)
+    assert received.values(b"Content-Length") == [b"%d" % len(received.body)]
 
 
 async def test_a_digest_of_the_body_as_it_was_does_not_go_on() -> None:

@@ -7,12 +7,13 @@ import pytest
 from proxy.forwarding import route
 from proxy.forwarding.route import Routes
 from proxy.platforms.egress_proxy import EgressProxy
-from proxy.platforms.platform import Credentials, Origin
+from proxy.platforms.platform import Credentials
 from proxy.platforms.shop import Shop, Shops
 from proxy.platforms.shoprenter import SHOPRENTER
 from proxy.platforms.toss_shopping import TOSS_SHOPPING
 from proxy.secret import Secret
 from proxy.tokens.endpoint import token_request, wire_request
+from proxy.wire.dialing import Destination
 
 CREDENTIALS = Credentials("id", Secret("secret"))
 DEMO = Shop("demo", "demo", SHOPRENTER, CREDENTIALS)
@@ -25,7 +26,7 @@ def test_a_shoprenter_shop_has_a_host_of_its_own() -> None:
 
     assert found is not None
     assert found.shop is DEMO
-    assert found.origin == Origin("https", "demo.api2.myshoprenter.hu", 443)
+    assert found.destination == Destination("https", "demo.api2.myshoprenter.hu", 443, None)
     assert (found.host, found.base_path) == (b"demo.api2.myshoprenter.hu", b"/api/")
     assert found.token_request == token_request(DEMO)
 
@@ -52,8 +53,20 @@ def test_through_an_egress_proxy_a_connection_may_lead_into_the_own_network() ->
 
     assert one is not None
     assert two is not None
-    assert (one.proxy, one.any_address) == (proxy, True)
-    assert (two.proxy, two.any_address) == (None, False)
+    assert (one.destination.way, one.any_address) == (proxy, True)
+    assert (two.destination.way, two.any_address) == (None, False)
+
+
+def test_a_shop_has_the_urls_of_its_api_if_links_are_rewritten() -> None:
+    plain = replace(DEMO, platform=replace(SHOPRENTER, rewrite_links=False))
+    routes = Routes(Shops({"linked": DEMO, "plain": plain}))
+    linked, passed = routes.find("linked"), routes.find("plain")
+
+    assert linked is not None
+    assert passed is not None
+    assert linked.api_urls[0] == "https://demo.api2.myshoprenter.hu/api/"
+    assert len(set(linked.api_urls)) == len(linked.api_urls) > 1  # the older names too
+    assert passed.api_urls == ()
 
 
 def test_a_route_is_worked_out_once() -> None:

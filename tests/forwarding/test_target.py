@@ -274,7 +274,7 @@ def test_a_call_segment_is_kept_short() -> None:
 def test_where_the_host_names_the_shop_the_base_path_may_be_written_or_not(
     raw: bytes, base_path: bytes, rest: bytes, base: str
 ) -> None:
-    assert parse_hosted_target(raw, "demo", base_path) == Target("demo", rest, base)
+    assert parse_hosted_target(raw, "demo", base_path) == Target("demo", rest, base, hosted=True)
 
 
 @pytest.mark.parametrize("raw", [b"/..", b"/api/../x", b"/%2e%2e/x", b"/x#y", b"/\xff", b"*", b"products"])

@@ -158,7 +158,7 @@ async def test_a_repeated_call_whose_client_leaves_is_over() -> None:
 @pytest.mark.parametrize(
     ("tokens", "status", "code", "retry_after"),
     [
-        (response(b'{"error":"invalid_client"}', status=b"401 Unauthorized"), 502, "token_refused", b"60"),
+        (response(b'{"error":"invalid_client"}', status=b"401 Unauthorized"), 502, "token_refused", b"5"),
         (response(b"", status=b"503 Busy", fields=b"Retry-After: 7\r\n"), 502, "token_unavailable", b"7"),
         (response(b"", status=b"429 Slow", fields=b"Retry-After: 9999\r\n"), 502, "token_unavailable", b"60"),
     ],

@@ -9,17 +9,34 @@ import aiohttp
 import pytest
 
 from proxy.errors import UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
-from proxy.forwarding.body import RequestBody
-from proxy.forwarding.headers import Fields
-from proxy.forwarding.upstream import Upstream, UpstreamRequest
-from proxy.guards.pacing import UNPACED
-from proxy.platforms.platform import Origin
+from proxy.forwarding.fields import answer_fields
+from proxy.forwarding.upstream import Upstream, UpstreamRequest, UpstreamResponse
+from proxy.guards.pacing import UNPACED, Turn
 from proxy.tasks import BackgroundTasks
-from tests.peers import Connection, answering, request, response, serving
+from proxy.wire.body import RequestBody
+from proxy.wire.dialing import Destination, Dialer
+from proxy.wire.incoming import Incoming
+from proxy.wire.pool import Pool
+from proxy.wire.transports import upstream_loop
+from tests.peers import CHUNKED, Connection, answering, chunked, request, response, serving
 from tests.proxies import whole_path
 from tests.streams import body_stream
 
 BIG = bytes(range(256)) * 8192  # 2 MiB: streams
+
+
+def streaming(stream: Incoming, announced: int | None = None) -> RequestBody:
+    return RequestBody(stream, announced=announced, max_size=1 << 30)
+
+
+async def content_of(answer: UpstreamResponse) -> bytes:
+    """The whole body of an answer, however it came."""
+    if answer.body is None:
+        return answer.content or b""
+    content = b""
+    while piece := await answer.body.read():
+        content += piece
+    return content
 
 
 @dataclass
@@ -27,27 +44,27 @@ class Caller:
     """Sends requests through an `Upstream`, by a clock that stands still unless told otherwise."""
 
     port: int
-    connector: aiohttp.BaseConnector
     now: float = 0.0
-    interim: list[tuple[int, bytes, Fields]] = field(default_factory=list)
     upstream: Upstream = field(init=False)
 
-    def start(self, method: str, body: RequestBody, content: bytes | None) -> UpstreamRequest:
-        origin = Origin("http", "127.0.0.1", self.port)
-        return UpstreamRequest(origin, method, b"/x", [(b"Host", b"h")], body, content, UNPACED)
+    def request(self, method: str, content: bytes | None, body: RequestBody | None = None) -> UpstreamRequest:
+        destination = Destination("http", "127.0.0.1", self.port, None)
+        length = b"Content-Length: %d\r\n" % len(content) if content else b""
+        start = method.encode() + b" /x HTTP/1.1\r\nHost: h\r\n" + length
+        return UpstreamRequest(destination, method, start, content, body)
+
+    async def start(
+        self, method: str, content: bytes | None, body: RequestBody | None = None, *, turn: Turn = UNPACED
+    ) -> UpstreamResponse:
+        """Send a request; return the answer, which has to be closed."""
+        return await self.upstream.send(self.request(method, content, body), b"Authorization: Bearer t\r\n", turn)
 
     async def send(self, method: str = "GET", content: bytes = b"") -> bytes:
         """Send a request; return the answer's body."""
-        body = RequestBody(body_stream(content, end=True), announced=len(content) or None, max_size=1 << 30)
-        kept = await body.read_ahead()
-        answer = await self.upstream.send(
-            self.start(method, body, kept), b"Bearer t", lambda *interim: self.interim.append(interim)
-        )
+        body = streaming(body_stream(content, end=True), len(content))
+        answer = await self.start(method, await body.read_ahead(), body)
         try:
-            whole = answer.read_nowait()
-            while not answer.complete:
-                whole += await answer.read()
-            return whole
+            return await content_of(answer)
         finally:
             await answer.close()
             body.close()
@@ -55,15 +72,16 @@ class Caller:
 
 @contextlib.asynccontextmanager
 async def calling(port: int, *, read_timeout: float = 10.0) -> AsyncIterator[Caller]:
-    tasks = BackgroundTasks()
-    connector = aiohttp.TCPConnector(limit=0)
+    tasks, caller = BackgroundTasks(), Caller(port)
+    loop = upstream_loop(asyncio.get_running_loop())
+    connector = aiohttp.TCPConnector(limit=0, force_close=True, loop=loop)
+    pool = Pool(lambda: caller.now)
     async with asyncio.timeout(20), connector:
-        caller = Caller(port, connector)
-        caller.upstream = Upstream(
-            connector, tasks, connect_timeout=5.0, read_timeout=read_timeout, clock=lambda: caller.now
-        )
+        dialer = Dialer(connector, answer_fields(), timeout=5.0)
+        caller.upstream = Upstream(dialer, pool, tasks, read_timeout=read_timeout)
         yield caller
         await tasks.close()
+        pool.close()
 
 
 class DyingApi:
@@ -106,7 +124,7 @@ async def test_an_idempotent_request_on_a_dead_connection_is_sent_again_on_a_new
     dying = DyingApi()
     async with serving(dying) as api, calling(api.port) as caller:
         await caller.send("GET")
-        caller.now = 1000.0
+        caller.now += 14.9
         answer = await caller.send(method, content)
 
     assert answer == (b"2" if method != "HEAD" else b"")
@@ -231,10 +249,10 @@ async def test_the_read_timeout_ends_with_the_answer_even_if_the_upload_ends_lat
 
     async with serving(api) as peer, calling(peer.port, read_timeout=0.1) as caller:
         stream = body_stream(BIG)
-        body = RequestBody(stream, announced=None, max_size=1 << 30)
-        await body.read_ahead()
-        answer = await caller.upstream.send(caller.start("PUT", body, None), b"Bearer t", lambda *_: None)
-        stream.feed_eof()
+        body = streaming(stream)
+        assert await body.read_ahead() is None
+        answer = await caller.start("PUT", None, body)
+        stream.end()
         assert answer._pump is not None
         await asyncio.wait([answer._pump])
         await answer.close()
@@ -269,13 +287,12 @@ async def test_an_answer_before_the_whole_request_was_sent_ends_the_connection()
 
     async with serving(early) as api, calling(api.port) as caller:
         stream = body_stream(BIG)
-        body = RequestBody(stream, announced=2 * len(BIG), max_size=1 << 30)
+        body = streaming(stream, 2 * len(BIG))
         assert await body.read_ahead() is None
-        answer = await caller.upstream.send(caller.start("PUT", body, None), b"Bearer t", lambda *_: None)
-        while not answer.complete:
-            answer.read_nowait() or await answer.read()
+        answer = await caller.start("PUT", None, body)
+        assert await content_of(answer) == b"early"
         # The client is gone: the upload ends, and yet the request is not whole.
-        stream.set_exception(ConnectionResetError("gone"))
+        stream.fail(ConnectionResetError("gone"))
         assert answer._pump is not None
         await asyncio.wait([answer._pump])
         await answer.close()
@@ -285,28 +302,14 @@ async def test_an_answer_before_the_whole_request_was_sent_ends_the_connection()
     assert api.connections == 2
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_connection_that_others_have_used_is_not_taken_for_a_new_one(method: str) -> None:
-    """Token requests share the pool, and their endpoint may be the API's own host."""
-    dying = DyingApi()
-    async with serving(dying) as api, calling(api.port) as caller:
-        async with (
-            aiohttp.ClientSession(connector=caller.connector, connector_owner=False) as session,
-            session.get(f"http://127.0.0.1:{api.port}/") as answer,
-        ):
-            await answer.read()
-        assert await caller.send(method) == b"2"
-
-    assert dying.connections == 2
-    assert dying.requests.count((1, method.encode())) == (2 if method == "GET" else 0)
-
-
-async def test_interim_answers_are_handed_over_and_100_is_not() -> None:
+async def test_interim_answers_are_not_the_answer_and_cost_no_connection() -> None:
     interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n"
     async with serving(answering(interim + response(b"final"))) as api, calling(api.port) as caller:
-        assert await caller.send("GET") == b"final"
+        for _ in range(3):
+            answer = await caller.start("GET", b"")
+            assert (answer.status, answer.content, answer.head.fields[0].name) == (200, b"final", b"Content-Length")
 
-    assert caller.interim == [(103, b"Early Hints", [(b"Link", b"<a>")])]
+    assert api.connections == 1
 
 
 async def test_interim_answers_without_end_are_a_protocol_error() -> None:
@@ -349,19 +352,181 @@ async def test_a_slow_client_does_not_make_the_api_time_out() -> None:
 
     async with serving(api) as peer, calling(peer.port, read_timeout=0.1) as caller:
         stream = body_stream(BIG)
-        body = RequestBody(stream, announced=2 * len(BIG), max_size=1 << 30)
-        await body.read_ahead()
-        sending = asyncio.create_task(
-            caller.upstream.send(caller.start("PUT", body, None), b"Bearer t", lambda *_: None)
-        )
+        body = streaming(stream, 2 * len(BIG))
+        assert await body.read_ahead() is None
+        sending = asyncio.create_task(caller.start("PUT", None, body))
         await body_begun.wait()
         longer = asyncio.Event()
         asyncio.get_running_loop().call_later(0.3, longer.set)
         await longer.wait()
-        stream.feed_data(BIG)
-        stream.feed_eof()
+        stream.feed(BIG)
+        stream.end()
         answer = await sending
         await answer.close()
         body.close()
 
     assert answer.status == 200
+
+
+async def test_a_streaming_body_goes_with_its_length_as_soon_as_that_is_known() -> None:
+    """A first attempt may be over before the client has sent all of it; the next one is told how long it is."""
+    async with serving(answering(response(status=b"401 No"), response())) as api, calling(api.port) as caller:
+        stream = body_stream(BIG)
+        body = streaming(stream)
+        assert await body.read_ahead() is None
+        sending = asyncio.create_task(caller.start("PUT", None, body))
+        await asyncio.sleep(0)
+        stream.end()
+        await (await sending).close()
+        await (await caller.start("PUT", None, body)).close()
+        body.close()
+
+    first, second = api.received
+    assert first.values(b"Transfer-Encoding") == [b"chunked"]
+    assert second.values(b"Content-Length") == [b"%d" % len(BIG)]
+    assert first.values(b"Content-Length") == second.values(b"Transfer-Encoding") == []
+    assert first.body == second.body == BIG
+
+
+async def test_the_token_stands_last_in_the_head_and_once() -> None:
+    async with serving(answering(response())) as api, calling(api.port) as caller:
+        await caller.send("PUT", b"content")
+
+    assert api.received[0].head.endswith(b"Content-Length: 7\r\nAuthorization: Bearer t\r\n\r\n")
+    assert api.received[0].body == b"content"
+
+
+class NotedTurn(Turn):
+    """A turn that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def begun(self) -> None:
+        self.told.append("begun")
+
+    def sent(self) -> None:
+        self.told.append("sent")
+
+    async def again(self) -> None:
+        self.told.append("again")
+
+
+async def test_the_pace_is_told_of_each_time_that_a_request_goes_out() -> None:
+    turn = NotedTurn()
+    async with serving(DyingApi()) as api, calling(api.port) as caller:
+        for _ in range(2):
+            await (await caller.start("GET", b"", turn=turn)).close()
+
+    assert turn.told == ["begun", "sent", "begun", "sent", "again", "begun", "sent"]
+
+
+async def test_a_request_that_never_went_out_takes_no_slot() -> None:
+    turn = NotedTurn()
+    async with serving(answering(response())) as api:
+        port = api.port
+    async with calling(port) as caller:
+        with pytest.raises(UpstreamUnreachable):
+            await caller.start("GET", b"", turn=turn)
+
+    assert turn.told == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "seconds"), [(b"", None), (b"Retry-After: 7\r\n", 7.0), (b"Retry-After: soon\r\n", None)]
+)
+async def test_an_answer_says_when_to_try_again(fields: bytes, seconds: float | None) -> None:
+    async with serving(answering(response(fields=fields))) as api, calling(api.port) as caller:
+        answer = await caller.start("GET", b"")
+
+    assert answer.retry_after == seconds
+
+
+# What is looked into before it goes on
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("framing", [b"length", b"chunked", b"closed"])
+@pytest.mark.parametrize(("size", "small"), [(0, True), (99, True), (100, True), (101, False), (300_000, False)])
+async def test_a_small_body_is_looked_into_and_nothing_of_it_is_lost(
+    size: int, small: bool, framing: bytes, apart: bool
+) -> None:
+    body = bytes(range(256)) * (size // 256 + 1)
+    body = body[:size]
+    head, sent = {
+        b"length": (b"Content-Length: %d\r\n" % size, body),
+        b"chunked": (CHUNKED, chunked(body[:50], body[50:]) if size > 50 else chunked(*[body] * bool(body))),
+        b"closed": (b"", body),
+    }[framing]
+
+    async def api(connection: Connection) -> None:
+        await connection.read_request()
+        await connection.send(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + (b"" if apart else sent))
+        await connection.send(sent if apart else b"")
+
+    async with serving(api) as peer, calling(peer.port) as caller:
+        answer = await caller.start("GET", b"")
+        assert await answer.small(100) == (body if small else None)
+        assert await content_of(answer) == body
+        await answer.close()
+
+
+async def test_an_answer_that_breaks_off_while_it_is_looked_into_is_an_error() -> None:
+    async def api(connection: Connection) -> None:
+        await connection.read_request()
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf")
+        connection.close()
+
+    async with serving(api) as peer, calling(peer.port) as caller:
+        answer = await caller.start("GET", b"")
+        with pytest.raises(UpstreamProtocolError):
+            await answer.small(100)
+        await answer.close()
+
+
+# Leaving in the middle
+
+
+async def test_a_caller_that_leaves_while_it_waits_ends_the_connection() -> None:
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def api(connection: Connection) -> None:
+        await connection.read_request()
+        asked.set()
+        await connection.reader.read()
+        ended.set()
+
+    async with serving(api) as peer, calling(peer.port) as caller:
+        sending = asyncio.create_task(caller.start("GET", b""))
+        await asked.wait()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        await ended.wait()
+
+
+async def test_an_answer_that_is_closed_in_the_middle_ends_its_connection() -> None:
+    async def api(connection: Connection) -> None:
+        while await connection.read_request():
+            await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf")
+
+    async with serving(api) as peer, calling(peer.port) as caller:
+        for _ in range(2):
+            answer = await caller.start("GET", b"")
+            assert answer.open
+            await answer.close()
+            assert not answer.open
+
+    assert peer.connections == 2
+
+
+async def test_an_answer_that_came_whole_needs_no_closing_and_does_no_harm_by_it() -> None:
+    async with serving(answering(response())) as api, calling(api.port) as caller:
+        first = await caller.start("GET", b"")
+        assert not first.open
+        second = asyncio.create_task(caller.start("GET", b""))
+        await asyncio.sleep(0)
+        await first.close()  # by now the connection is another's
+        assert (await second).content == b"{}"
+
+    assert api.connections == 1

@@ -4,9 +4,10 @@ import socket
 
 import pytest
 
+from proxy.errors import PrivateAddressError
 from proxy.guards import egress
 from proxy.guards.aliases import hosts_of_platforms
-from proxy.guards.egress import PrivateAddressError, PublicResolver
+from proxy.guards.egress import PublicResolver
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.shop import Shops
 from tests.names import Names

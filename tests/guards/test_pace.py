@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.guards.pace import LONGEST_SENDING, Pace, pause_after_429, safety_margin
+from proxy.guards.pace import LONGEST_PAUSE, LONGEST_SENDING, LONGEST_TRY, Pace, pause_after_429, safety_margin
 from proxy.platforms.platform import RateLimit
 from proxy.platforms.shoprenter import SHOPRENTER
 from proxy.platforms.toss_shopping import TOSS_SHOPPING
@@ -16,11 +16,12 @@ NANOSECOND = 1e-9
 
 
 def used(pace: Pace, *times: float) -> None:
-    """Take a slot at each of these times, and send at once."""
+    """Take a slot at each of these times, send at once, and be answered at once."""
     for time in times:
         assert pace.due(time) <= time
         pace.take(("sent at", time), time)
         pace.sent(("sent at", time), time)
+        pace.answered(time)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_97_percent_of_a_limit_can_be_used_and_ten_milliseconds_of_jitter_do_not
             st.floats(0.0, 1.2),  # until it comes, in windows
             st.floats(0.0, 0.9),  # until it is sent
             st.floats(0.0, 0.010),  # until the upstream sees it
-            st.sampled_from(["sent"] * 6 + ["given back", "throttled"]),
+            st.sampled_from(["sent"] * 6 + ["given back", "throttled", "answered", "unanswered"]),
         ),
         max_size=60,
     ),
@@ -143,6 +144,10 @@ def test_the_upstream_never_sees_more_than_the_limit_in_any_window(
             seen.append((now + sooner[2], now + sooner[2]))
             if sooner[3] == "throttled":
                 pace.throttled(now, now, 1.0)
+            elif sooner[3] == "answered":
+                pace.answered(now)
+            elif sooner[3] == "unanswered":
+                pace.unanswered(sooner[1])
         now = at
         assert pace.due(now) <= now
         pace.take(number, now)
@@ -167,7 +172,7 @@ def test_who_sends_whenever_it_may_uses_97_percent(requests: int, per: float, ro
 
 
 @pytest.mark.parametrize(
-    ("tries", "retry_after", "pause"),
+    ("in_a_row", "retry_after", "pause"),
     [
         (1, None, 1.0),
         (2, None, 2.0),
@@ -177,14 +182,19 @@ def test_who_sends_whenever_it_may_uses_97_percent(requests: int, per: float, ro
         (1, -1.0, 1.0),
         (1, float("nan"), 1.0),
         (1, 0.5, 0.5),
-        (3, 0.5, 0.5),
+        pytest.param(3, 0.5, 4.0, id="a Retry-After that was too short twice is not believed"),
         (2, 17.0, 17.0),
+        (1, 86400.0, 86400.0),
+        (9, None, 256.0),
+        (10, None, LONGEST_PAUSE),
+        (10**6, 1.0, LONGEST_PAUSE),
+        (10**6, 86400.0, 86400.0),
     ],
 )
 def test_a_429_is_followed_by_the_pause_that_it_asks_for_or_a_doubling_one(
-    tries: int, retry_after: float | None, pause: float
+    in_a_row: int, retry_after: float | None, pause: float
 ) -> None:
-    assert pause_after_429(tries, retry_after) == pause
+    assert pause_after_429(in_a_row, retry_after) == pause
 
 
 def test_nothing_goes_during_the_pause_after_a_429() -> None:
@@ -268,6 +278,117 @@ def test_a_429_at_the_lowered_pace_lowers_it_further_but_not_for_ever() -> None:
     assert spacings == pytest.approx([2 * normal, 4 * normal, 8 * normal, 8 * normal, 8 * normal])
 
 
+# 429s in a row
+
+
+def test_the_pause_grows_over_429s_in_a_row_up_to_minutes() -> None:
+    pace, now, pauses = Pace(THREE), 100.0, []
+    for _ in range(12):
+        pauses.append(pace.throttled(now, now, None))
+        assert pace.due(now) == now + pauses[-1]
+        now = pace.due(now)
+        pace.take(now, now)
+        pace.sent(now, now)
+
+    assert pauses == pytest.approx([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0, 300.0, 300.0])
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "max_wait", "pauses"),
+    [
+        (86400.0, 0.0, [30.0, 60.0, 120.0, 240.0, 300.0, 300.0]),
+        (86400.0, 45.0, [45.0, 60.0, 120.0, 240.0, 300.0, 300.0]),
+        (86400.0, 1000.0, [1000.0] * 6),
+        (90.0, 0.0, [30.0, 60.0, 90.0, 90.0, 90.0, 90.0]),
+        (0.5, 0.0, [0.5, 2.0, 4.0, 8.0, 16.0, 32.0]),
+    ],
+)
+def test_a_retry_after_is_believed_the_further_the_more_429s_come_in_a_row(
+    retry_after: float, max_wait: float, pauses: list[float]
+) -> None:
+    pace, now, held = Pace(THREE), 100.0, []
+    for _ in pauses:
+        assert pace.throttled(now, now, retry_after, max_wait) >= retry_after
+        held.append(pace.due(now) - now)
+        now = pace.due(now)
+        pace.take(now, now)
+
+    assert held == pytest.approx(pauses)
+
+
+def test_an_answer_ends_the_row() -> None:
+    pace = Pace(THREE)
+    pace.throttled(100.0, 100.0, None)
+    pace.throttled(101.0, 101.0, None)
+    told = [(pace.answered(now), pace.blocked) for now in (100.9, 103.0, 103.1)]
+
+    assert told == [(False, True), (True, False), (False, False)]
+    assert pace.throttled(103.2, 103.2, None) == 1.0
+
+
+def test_what_was_under_way_when_a_429_came_neither_prolongs_the_row_nor_ends_it() -> None:
+    pace = Pace(THREE)
+    assert pace.throttled(100.0, 100.5, None) == 1.0
+    assert pace.throttled(100.1, 100.6, None) == 1.0
+    assert not pace.answered(100.2)
+
+    assert pace.blocked
+    assert pace.throttled(102.0, 102.0, None) == 2.0
+
+
+def blocked_until_101() -> Pace:
+    pace = Pace(THREE)
+    pace.throttled(100.0, 100.0, None)
+    pace.take("tries", 101.0)
+    return pace
+
+
+def test_after_the_pause_one_tries_and_the_others_wait_until_its_answer_is_known() -> None:
+    pace = blocked_until_101()
+    assert pace.due(101.0) == 101.0 + LONGEST_TRY
+    pace.sent("tries", 101.2)
+    assert pace.due(109.9) == 101.0 + LONGEST_TRY
+
+    assert pace.answered(101.0)
+    assert pace.due(109.9) == 109.9
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_if_there_will_be_no_answer_the_next_one_tries(sent: bool) -> None:
+    pace = blocked_until_101()
+    if sent:
+        pace.sent("tries", 101.0)
+        pace.unanswered("somebody else")
+        assert pace.due(103.0) > 103.0
+        pace.unanswered("tries")
+    else:
+        pace.give_back("tries")
+    assert pace.due(103.0) == 103.0
+    pace.take("next", 103.0)
+
+    assert pace.due(103.0) == 103.0 + LONGEST_TRY
+
+
+def test_a_try_that_takes_too_long_makes_way_for_the_next_one_and_counts_all_the_same_when_it_ends() -> None:
+    pace = blocked_until_101()
+    pace.sent("tries", 101.0)
+    assert pace.due(111.0) == 111.0
+    pace.take("next", 111.0)
+    assert pace.due(111.0) == 121.0
+
+    assert pace.answered(101.0)
+    assert not pace.blocked
+
+
+def test_a_429_for_the_one_that_tried_makes_the_next_pause_longer() -> None:
+    pace = blocked_until_101()
+    pace.sent("tries", 101.0)
+
+    assert pace.throttled(101.0, 101.5, None) == 2.0
+    assert pace.due(101.5) == 103.5
+    assert pace.due(103.5) == 103.5
+
+
 # What is told to those who wait
 
 
@@ -297,9 +418,10 @@ def test_a_slot_that_is_held_is_expected_to_be_sent_now() -> None:
     sent=st.lists(st.floats(0.0, 2.0), max_size=10),
     position=st.integers(0, 30),
     throttled=st.lists(st.tuples(st.floats(0.0, 1.5), st.floats(0.0, 10.0)), max_size=3),
+    tries=st.booleans(),
 )
 def test_what_is_expected_is_not_too_early_and_the_earliest_not_too_late(
-    sent: list[float], position: int, throttled: list[tuple[float, float]]
+    sent: list[float], position: int, throttled: list[tuple[float, float]], tries: bool
 ) -> None:
     pace, now = Pace(THREE), 100.0
     for pause in sent:
@@ -308,6 +430,10 @@ def test_what_is_expected_is_not_too_early_and_the_earliest_not_too_late(
     for later, pause in throttled:
         now += later
         pace.throttled(now, now, pause)
+    if throttled and tries:
+        now = max(now, pace.due(now))
+        pace.take("tries", now)
+        pace.sent("tries", now)
     earliest, expected = pace.earliest(position, now), pace.expected(position, now)
 
     for _ in range(position):
@@ -331,5 +457,14 @@ def test_a_pace_is_idle_when_nothing_of_its_past_matters() -> None:
     assert not pace.idle(5.0 + WINDOW - NANOSECOND)
     assert pace.idle(5.0 + WINDOW)
     pace.throttled(5.0, 10.0, 1.0)
+    pace.answered(10.0)
     assert not pace.idle(40.9)
     assert pace.idle(41.0)
+
+
+def test_what_is_known_of_a_row_of_429s_is_kept_for_as_long_as_its_longest_pause() -> None:
+    pace = Pace(THREE)
+    pace.throttled(5.0, 10.0, 1.0)
+
+    assert not pace.idle(11.0 + LONGEST_PAUSE - 0.1)
+    assert pace.idle(11.0 + LONGEST_PAUSE)

@@ -160,7 +160,10 @@ def test_after_a_429_a_request_goes_again_when_it_is_told_to_and_before_those_th
         first.start()
         here.pass_time(2.99)
         assert here.order() == ["erp"]
-        here.pass_time(7.0)
+        here.pass_time(2.0)
+        assert here.order() == ["erp", "erp"]
+        first.turn.answered()
+        here.pass_time(5.0)
 
         assert first.seen[1] == pytest.approx((1003.0, 1003.0), abs=0.002)
         assert first.sent_as < later[0].sent_as
@@ -248,6 +251,115 @@ def test_after_a_429_the_others_wait_too_and_their_retry_after_tells_them_so() -
 
         assert refused.refused is not None
         assert refused.refused.retry_after == pytest.approx(10.0)
+
+
+# 429s in a row
+
+
+def blocked(here: World) -> list[Request]:
+    """A 429, then a pause of 1 s, and three that wait."""
+    here.ask("x").turn.throttled(None)
+    waiting = [here.ask(client) for client in "abc"]
+    here.pass_time(1.01)
+    return waiting
+
+
+def who_tried(requests: list[Request]) -> list[bool]:
+    return [request.is_sent() for request in requests]
+
+
+def test_when_the_pause_is_over_one_request_tries_and_the_others_go_when_it_was_let_through() -> None:
+    with world() as here:
+        waiting = blocked(here)
+        newcomer = here.ask("d")
+        here.pass_time(5.0)
+        assert who_tried([*waiting, newcomer]) == [True, False, False, False]
+        waiting[0].turn.answered()
+        here.settle()
+        assert who_tried([*waiting, newcomer]) == [True, True, False, False]
+        here.pass_time(3.0)
+
+        assert who_tried([*waiting, newcomer]) == [True] * 4
+
+
+def test_a_row_is_that_of_the_shop_whichever_requests_were_answered_429_and_ends_with_another_answer() -> None:
+    with world(max_wait=0.0) as here:
+        for pause in (1.0, 2.0, 4.0, 8.0):
+            here.ask(f"client {pause}").turn.throttled(None)
+            here.pass_time(pause - 0.01)
+            assert not here.ask("too early").is_sent()
+            here.pass_time(0.02)
+        here.ask("let through").turn.answered()
+        here.pass_time(3.0)  # it goes slowly now
+        here.ask("again").turn.throttled(None)
+        here.pass_time(3.0)
+
+        assert here.ask("not after 16 s").is_sent()
+
+
+def test_a_block_that_asking_prolongs_ends() -> None:
+    with world(max_wait=0.0) as here:
+        ends_at, asked = here.now, 0
+        while True:
+            request = here.ask()
+            if request.is_sent():
+                asked += 1
+                if here.now > ends_at + 60.0:
+                    break
+                request.turn.throttled(None)
+                ends_at = here.now
+            here.pass_time(1.0)
+
+        assert asked == 8  # after 1, 2, 4 … 64 s
+
+
+@pytest.mark.parametrize("how", ["gives back", "fails", "leaves", "asks again"])
+def test_if_the_one_that_tries_gets_no_answer_the_next_one_tries(how: str) -> None:
+    with world() as here:
+        here.ask("x").turn.throttled(None)
+        here.pass_time(1.01)
+        trying = Request(here, "erp", b"demo", RateLimit(3, per=1.0)).start(hold=True)
+        waiting = here.ask("a")
+        assert not waiting.is_sent()
+        if how == "gives back":
+            trying.leave()
+        else:
+            trying.send()
+        if how == "fails":
+            assert trying.going_on is not None
+            trying.going_on.set_exception(PacedOut("stands for any error"))
+        elif how == "leaves":
+            trying.cancel()
+        elif how == "asks again":
+            trying.leave()
+            assert not waiting.is_sent()
+            trying.start()
+        here.settle()
+        here.pass_time(1.4)
+
+        assert waiting.is_sent()
+
+
+def test_an_answer_that_is_told_twice_or_without_a_limit_changes_nothing() -> None:
+    with world() as here:
+        turn = here.ask().turn
+        turn.answered()
+        turn.answered()
+        UNPACED.answered()
+        assert here.ask().is_sent()
+
+
+async def test_a_request_that_tries_and_was_refused_its_token_may_go_on_at_once() -> None:
+    loop = asyncio.get_running_loop()
+    pacer = Pacer(PacingPolicy(), PacingMetrics(), clock=time.monotonic, call_later=loop.call_later)
+    turn = pacer.turn(b"demo", "erp", RateLimit(100, per=0.01))
+    async with turn:
+        turn.sent()
+    assert turn.throttled(0.01)
+    async with asyncio.timeout(5):  # the next one would try after ten
+        for _ in range(2):
+            async with turn:
+                turn.sent()
 
 
 def test_an_error_names_the_limit_and_the_settings() -> None:

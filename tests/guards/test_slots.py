@@ -209,6 +209,26 @@ def test_whose_time_is_up_is_refused_in_the_line() -> None:
         assert early[2].is_refused()
 
 
+def test_who_waits_in_vain_because_of_a_429_is_refused_at_once_and_told_when_to_come_again() -> None:
+    with world(max_wait=8.0) as here:
+        first = here.ask(limit=ONE)
+        here.pass_time(0.5)
+        waiting = [here.ask(client, limit=ONE) for client in "ab"]
+        here.pass_time(0.4)
+        first.turn.throttled(8.0)
+        here.settle()
+        assert [request.is_refused() for request in waiting] == [True, True]
+        assert retry_after(waiting[0]) == pytest.approx(8.0)
+        assert waiting[0].refused is not None
+        assert "come too fast" in waiting[0].refused.detail
+        assert here.timers == []
+
+        patient = here.ask("c", limit=ONE)
+        first.turn.throttled(7.0)
+        here.pass_time(8.0)
+        assert patient.is_sent()
+
+
 def test_no_more_may_wait_than_are_allowed() -> None:
     with world(max_queue=5) as here:
         requests = [here.ask(limit=ONE) for _ in range(8)]
@@ -268,7 +288,8 @@ ACTIONS = st.one_of(
     st.tuples(st.just("ask"), CLIENTS, st.sampled_from(["send", "hold"])),
     st.tuples(st.just("pass time"), st.floats(0.0, 0.4) | st.floats(0.0, 3.0)),
     st.tuples(st.sampled_from(["cancel", "begin", "send", "leave"]), st.integers(0, 100)),
-    st.tuples(st.just("throttled"), st.integers(0, 100), st.sampled_from([None, 0.5, 3.0])),
+    st.tuples(st.just("throttled"), st.integers(0, 100), st.sampled_from([None, 0.5, 3.0, 20.0])),
+    st.tuples(st.just("answered"), st.integers(0, 100)),
 )
 
 
@@ -293,6 +314,10 @@ def act(here: World, limit: RateLimit, action: tuple[object, ...]) -> None:
         case ("throttled", int(index), pause) if sent := [request for request in here.requests if request.is_sent()]:
             assert pause is None or isinstance(pause, float)
             sent[index % len(sent)].turn.throttled(pause)
+            here.settle()
+        case ("answered", int(index)) if sent := [request for request in here.requests if request.is_sent()]:
+            sent[index % len(sent)].turn.answered()
+            here.settle()
 
 
 @given(st.integers(1, 4), st.lists(ACTIONS, max_size=60))
@@ -352,7 +377,9 @@ def test_who_is_refused_on_arrival_would_have_waited_too_long_and_who_is_not_is_
 
 @given(
     max_queue=st.sampled_from([3, 1000]),
-    actions=st.lists(ACTIONS.filter(lambda action: action[0] in ("ask", "pass time", "throttled")), max_size=40),
+    actions=st.lists(
+        ACTIONS.filter(lambda action: action[0] in ("ask", "pass time", "throttled", "answered")), max_size=40
+    ),
     rush=st.lists(CLIENTS, max_size=20),
     client=CLIENTS,
 )

@@ -62,7 +62,7 @@ class World:
         return task
 
     def ask(self, client: str = "erp", *, key: bytes = b"demo", limit: RateLimit | None = THREE) -> "Request":
-        """Let a request come in; it sends as soon as it may, and is answered at once."""
+        """Let a request come in; it sends as soon as it may, and is left then."""
         return Request(self, client, key, limit).start()
 
     def pass_time(self, seconds: float) -> None:
@@ -78,12 +78,14 @@ class World:
         self.settle()
 
     def hurry(self) -> None:
-        """Let all send that hold their slots, and from now on as soon as they have one."""
+        """Let all send that hold their slots, and from now on as soon as they have one; all are answered at once."""
         self.hurries = True
         for request in self.requests:
             if request.inside:
                 request.send()
                 request.leave()
+            if request.is_sent():
+                request.turn.answered()
 
     def order(self) -> list[str]:
         """The clients whose requests were sent, in that order."""
@@ -122,6 +124,8 @@ class Request:
                     await self.going_on
                 else:
                     self.send()
+                    if self.world.hurries:
+                        self.turn.answered()
         except PacedOut as error:
             self.refused = error
         finally:

@@ -1,12 +1,14 @@
 """What a shop name is, which templates a platform may have, and what is made of the two."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.platforms.answers import InBody
 from proxy.platforms.platform import Origin, Platform, RateLimit, is_shop_name
 
 NOT_ABSOLUTE = "must be an absolute URL, such as https://{shop}.example.com/api/"
@@ -322,3 +324,102 @@ def test_a_rate_limit_is_so_many_requests_in_so_many_seconds(requests: int, per:
 def test_a_rate_limit_that_can_not_be_kept_is_refused(requests: int, per: float, problem: str) -> None:
     with pytest.raises(ValueError, match=f"^{problem}$"):
         RateLimit(requests, per)
+
+
+# Where the token stands
+
+
+@pytest.mark.parametrize(
+    ("header", "field"),
+    [
+        ("Authorization", b"authorization"),
+        ("X-Shopify-Access-Token", b"x-shopify-access-token"),
+        ("x_token", b"x_token"),
+    ],
+)
+def test_a_token_may_stand_in_a_field_of_any_name(header: str, field: bytes) -> None:
+    assert make(token_header=header).token_field == field
+
+
+NO_NAME = "token_header: must be the name of a header field, such as X-Access-Token"
+
+
+@pytest.mark.parametrize("header", ["", "X Token", "X-Token:", "X-Token\r\nHost", "X-Tokén", "(x)", "X-Token\n"])
+def test_a_header_that_has_no_name_is_refused(header: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(NO_NAME)}$"):
+        make(token_header=header)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Connection", "TE", "transfer-encoding", "HOST", "Content-Length", "Expect", "Via", "X-Forwarded-For", "Cookie"],
+)
+def test_a_header_that_has_a_meaning_of_its_own_is_refused(header: str) -> None:
+    with pytest.raises(
+        ValueError, match=f"^token_header: {header} has a meaning of its own, no token can stand there$"
+    ):
+        make(token_header=header)
+
+
+# What answers mean
+
+
+def test_a_platform_says_too_fast_by_429_and_not_with_this_token_by_401_unless_it_is_told_otherwise() -> None:
+    usual = make().answers
+    other = make(throttled_when=(503,), unauthorized_when=()).answers
+    statuses = (200, 401, 403, 429, 503)
+
+    assert [usual.meaning(status, None).sense.value for status in statuses] == [
+        "ordinary",
+        "unauthorized",
+        "ordinary",
+        "throttled",
+        "ordinary",
+    ]
+    assert [other.meaning(status, None).sense.value for status in statuses] == [*["ordinary"] * 4, "throttled"]
+    assert not usual.looks_into(200)
+
+
+def test_a_changed_platform_has_its_own_meanings() -> None:
+    changed = replace(make(), throttled_when=(InBody(200, "code", "FAST"),))
+
+    assert changed.answers.looks_into(200)
+    assert changed != make()
+
+
+# Batches
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"batch",
+        b"/batch",
+        b"batch/",
+        b"//batch//",
+        b"batch?x=1",
+        b"batch?",
+        b"Batch",
+        b"%62atch",
+        b"%42ATC%48",
+        b"%2fbatch",
+        b"batch%2F",
+        b"batch;x=1",
+        b"batch.json",
+        b"batch%20",
+        b"batch/async",
+    ],
+)
+def test_a_batch_is_one_in_every_spelling(path: bytes) -> None:
+    assert make(batch_path="batch").is_batch(path)
+    assert make(batch_path="V1/Batch").is_batch(b"v1/" + path)
+    assert not make().is_batch(path)
+
+
+@pytest.mark.parametrize(
+    "path", [b"", b"/", b"?batch", b"batches", b"products/batch", b"xbatch", b"%2562atch", b"\xff"]
+)
+def test_another_path_is_none(path: bytes) -> None:
+    assert not make(batch_path="batch").is_batch(path)
+    assert not make(batch_path="v1/batch").is_batch(b"v1/" + path)
+    assert not make(batch_path="v1/batch").is_batch(b"batch")

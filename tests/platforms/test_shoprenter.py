@@ -18,6 +18,11 @@ def test_shoprenter_is_as_documented() -> None:
         allow_private=False,
         hosts=("{shop}.api.myshoprenter.hu", "{shop}.api.shoprenter.hu"),
         rewrite_links=True,
+        batch_path="batch",
+        token_header="Authorization",
+        token_scheme="Bearer",
+        throttled_when=(429,),
+        unauthorized_when=(401,),
         rate_limit=RateLimit(3, per=1.0),
     )
 

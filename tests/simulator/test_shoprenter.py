@@ -182,7 +182,7 @@ async def test_a_missing_permission_says_so_in_json_and_xml(
     async with session.get(url, headers=headers | JSON) as response:
         assert await response.json() == {"error": 40101, "message": "You have no permission for this operation!"}
     async with session.get(url, headers=headers) as response:
-        assert response.content_type == "text/xml"
+        assert response.content_type == "application/xml"
         document = ET.fromstring(await response.read())  # noqa: S314 - the simulator's own
         assert (document.findtext("error"), document.findtext("message")) == (
             "40101",

@@ -58,4 +58,4 @@ def test_xml_leaves_out_what_it_cannot_write() -> None:
 
 def test_the_content_type_goes_with_the_format() -> None:
     assert write({}, as_json=True) == (b"{}", "application/json")
-    assert write({}, as_json=False)[1] == "text/xml; charset=utf-8"
+    assert write({}, as_json=False)[1] == "application/xml; charset=utf-8"

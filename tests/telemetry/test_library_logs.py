@@ -14,6 +14,7 @@ import pytest
 from proxy.secret import HIDDEN
 from proxy.telemetry.logs import Level, make_logger, route_library_logs
 from proxy.telemetry.redaction import Redactor
+from proxy.telemetry.writing import LogWriter
 
 SECRET = "sEcReT-7b1c\\9/f'2"
 
@@ -27,7 +28,8 @@ def routed(level: Level = "debug") -> Iterator[list[dict[str, Any]]]:
     redactor = Redactor()
     redactor.add(SECRET)
     stream = io.StringIO()
-    log = make_logger(log_format="json", level="debug", redactor=redactor, stream=stream, clock=lambda: 1_770_000_000)
+    writer = LogWriter(stream)
+    log = make_logger(log_format="json", level="debug", redactor=redactor, writer=writer, clock=lambda: 1_770_000_000)
     undo = route_library_logs(log, level=level)
     events: list[dict[str, Any]] = []
     try:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from proxy.telemetry.logs import LogFormat, make_logger, wants_color
+from proxy.telemetry.metrics import LogMetrics
 from proxy.telemetry.redaction import Redactor
+from proxy.telemetry.writing import LogWriter
 
 
 class _Terminal(io.StringIO):
@@ -41,7 +43,7 @@ def test_a_line_is_in_the_stream_at_once_in_an_encoding_that_can_hold_it(
 ) -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding=encoding)
-    make_logger(log_format=log_format, level="info", redactor=Redactor(), stream=stream).info("a.b", x="é")
+    make_logger(log_format=log_format, level="info", redactor=Redactor(), writer=LogWriter(stream)).info("a.b", x="é")
     assert written in raw.getvalue()
 
 
@@ -56,7 +58,7 @@ def test_each_line_is_one_write() -> None:
 
     writes: list[bytes] = []
     stream = io.TextIOWrapper(io.BufferedWriter(Raw()))
-    logger = make_logger(log_format="json", level="info", redactor=Redactor(), stream=stream)
+    logger = make_logger(log_format="json", level="info", redactor=Redactor(), writer=LogWriter(stream))
     logger.info("a.b", x="y" * 1000)
     logger.info("c.d")
     assert [write[-1:] for write in writes] == [b"\n", b"\n"]
@@ -64,13 +66,24 @@ def test_each_line_is_one_write() -> None:
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_a_stream_that_is_broken_or_closed_costs_the_line_alone(log_format: LogFormat) -> None:
-    reader, writer = os.pipe()
-    stream = os.fdopen(writer, "w")
-    logger = make_logger(log_format=log_format, level="info", redactor=Redactor(), stream=stream)
-    os.close(reader)
-    logger.info("a.b")
-    logger.info("a.b")
-    with suppress(BrokenPipeError):
-        stream.close()
-    logger.info("a.b")
+    reader, pipe = os.pipe()
+    stream = os.fdopen(pipe, "w")
+    with LogWriter(stream) as writer:
+        logger = make_logger(log_format=log_format, level="info", redactor=Redactor(), writer=writer)
+        os.close(reader)
+        logger.info("a.b")
+        logger.info("a.b")
+        with suppress(BrokenPipeError):
+            stream.close()
+        logger.info("a.b")
     assert stream.closed
+    assert writer.metrics == LogMetrics(written=0, lost=3)
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_stream_that_was_closed_from_the_beginning_costs_the_lines_alone(log_format: LogFormat) -> None:
+    stream = io.StringIO()
+    stream.close()
+    with LogWriter(stream) as writer:
+        make_logger(log_format=log_format, level="info", redactor=Redactor(), writer=writer).info("a.b")
+    assert writer.metrics == LogMetrics(written=0, lost=1)

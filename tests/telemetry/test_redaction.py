@@ -1,9 +1,12 @@
 """Secrets stay out of texts and structures, in whatever form they come; everything else passes as it is."""
 
 import base64
+import html
 import json
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 from urllib.parse import quote, quote_plus
 
@@ -14,7 +17,7 @@ from hypothesis import strategies as st
 from proxy.secret import HIDDEN
 from proxy.telemetry.redaction import Redactor
 
-SECRET = "pa'ss/w+ö\\r\"d 1"
+SECRET = "pa'ss/w+ö\\r\"d 12"
 
 # Every character there is, and bytes that could not be read (PEP 383).
 _CHARACTERS = st.one_of(
@@ -22,7 +25,9 @@ _CHARACTERS = st.one_of(
     st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF, categories=["Cs"]),
 )
 _TEXTS = st.text(_CHARACTERS)
-_SECRETS = st.text(_CHARACTERS, min_size=4)
+# One of backslashes alone says no more than how many there are.
+_SECRETS = st.text(_CHARACTERS, min_size=4).filter(lambda text: text.strip("\\"))
+_TOKENS = st.text(_CHARACTERS, min_size=16)
 
 
 def redactor(*secrets: str) -> Redactor:
@@ -43,12 +48,14 @@ def forms(secret: str) -> list[str]:
         secret,
         json.dumps(secret)[1:-1],
         json.dumps(secret, ensure_ascii=False)[1:-1],
+        json.dumps(secret)[1:-1].replace("/", "\\/"),
         repr(secret)[1:-1],
         ascii(secret)[1:-1],
         repr(_bytes(secret))[2:-1],
         quote(_bytes(secret)),
         quote(_bytes(secret), safe=""),
         quote_plus(_bytes(secret)),
+        html.escape(secret),
         base64.b64encode(b"id:" + _bytes(secret)).decode()[4:].rstrip("=")[:-1],
     ]
 
@@ -73,6 +80,7 @@ _AS_TEXT: dict[str, Callable[[str], str]] = {
     "JSON with all letters": lambda secret: json.dumps({"a": secret}, ensure_ascii=False),
     "JSON in JSON": lambda secret: json.dumps(json.dumps([secret])),
     "JSON from PHP": lambda secret: json.dumps(secret).replace("/", "\\/"),
+    "JSON from PHP, within a text": lambda secret: json.dumps(secret)[1:-1].replace("/", "\\/"),
     "repr": repr,
     "repr between both quotes": lambda secret: repr(f"\"'{secret}"),
     "repr of a repr": lambda secret: repr(_Holder([repr(secret)])),
@@ -82,6 +90,8 @@ _AS_TEXT: dict[str, Callable[[str], str]] = {
     "quote": lambda secret: quote(_bytes(secret)),
     "quote, slashes too": lambda secret: quote(_bytes(secret), safe=""),
     "quote_plus": lambda secret: quote_plus(_bytes(secret)),
+    "HTML": html.escape,
+    "HTML by numbers": lambda secret: "".join(f"&#{ord(char)};" if char in "'/\"\\" else char for char in secret),
     "quoted twice": lambda secret: quote(quote(_bytes(secret), safe=""), safe=""),
     "Basic": _with_basic,
     "Base64 alone": lambda secret: _with_basic(secret).removeprefix("Basic "),
@@ -122,10 +132,11 @@ def strings(value: object) -> Iterator[str]:
                 yield from strings(item)
 
 
-def assert_hidden(secret: str, value: object) -> None:
+def assert_hidden(secret: str, value: object, *, in_base64: bool = True) -> None:
+    *others, base64_form = forms(secret)
     for text in strings(value):
         for part in text.split(HIDDEN):
-            for form in forms(secret):
+            for form in (*others, base64_form) if in_base64 else others:
                 assert len(form) < 3 or form not in part
 
 
@@ -162,6 +173,61 @@ def test_no_secret_is_seen_whatever_it_is_and_whatever_is_around_it(
     assert_hidden(secret, shown)
 
 
+@given(
+    token=_TOKENS,
+    before=_TEXTS,
+    after=_TEXTS,
+    text=st.sampled_from([_AS_TEXT[name] for name in _AS_TEXT if name != "Basic" and "Base64" not in name]),
+    values=st.lists(st.sampled_from(list(_AS_VALUE.values())), min_size=1, max_size=3),
+)
+def test_no_token_is_seen_whatever_it_is_and_whatever_is_around_it(
+    token: str, before: str, after: str, text: Callable[[str], str], values: list[Callable[[str], object]]
+) -> None:
+    known = Redactor()
+    if known.add_transient(token):
+        assert_hidden(token, [known.plain(value(before + text(token) + after)) for value in values], in_base64=False)
+
+
+# What may take something of a secret behind it for its own, and what a secret may begin with; and the same at its end.
+_BEFORE = (
+    "%",
+    "%2",
+    "%25",
+    "%252",
+    "\\",
+    "\\\\",
+    "\\x",
+    "\\x4",
+    "\\u",
+    "\\u00e",
+    "\\U000000",
+    "+",
+    "&",
+    "&#",
+    "é",
+    "\udcc3",
+)
+_BEGIN = ("41ab", "ab", "25", "2541", "n", "x41", "u00e9", "0000", "%41", "\\n", "/", "é", "\udcb6", "+", "")
+_END = ("/", "%", "%4", "%25", "%254", "\\", "\\x", "\\x4", "\\u00e", "&", "é", "=", "")
+_AFTER = ("0", "25", "41ab", "n", "\\", "%41", "%", "/", "é", "\udcb6", "")
+
+
+@pytest.mark.parametrize(
+    ("befores", "begin", "end", "afters"),
+    [(_BEFORE, begin, end, ("",)) for begin in _BEGIN for end in ("", "/")]
+    + [(("", "/"), begin, end, _AFTER) for begin in ("", "/") for end in _END],
+)
+def test_nothing_around_a_secret_changes_how_it_is_read(
+    befores: tuple[str, ...], begin: str, end: str, afters: tuple[str, ...]
+) -> None:
+    secret = f"{begin}0a/b'c\"d{end}"
+    token = f"{secret}-{secret}"
+    known = redactor(secret)
+    assert known.add_transient(token)
+    for before, after, text, one in product(befores, afters, _AS_TEXT.values(), (secret, token)):
+        assert_hidden(one, known.plain(before + text(one) + after), in_base64=False)
+
+
 @given(secret=st.text(_CHARACTERS, min_size=1, max_size=3), before=_TEXTS, after=_TEXTS)
 def test_the_shortest_secrets_are_hidden_too(secret: str, before: str, after: str) -> None:
     shown = redactor(secret).redact(before + secret + after)
@@ -192,15 +258,30 @@ def test_a_text_without_secrets_passes_unchanged(secrets: list[str], text: str) 
         pytest.param(["secret-a-1", "secret-a-22", "secret-a-333"], "secret-a-22!", "[hidden]!", id="beginning alike"),
         pytest.param(["line one\nline two"], "  | line one\n  | line two", "  | [hidden]\n  | [hidden]", id="margin"),
         pytest.param([""], "text", "text", id="empty"),
+        pytest.param(
+            ["sixteen-letters-1", "sixteen-letters-1-2"],
+            "-sixteen-letters-1-sixteen-letters-1-2-",
+            "-[hidden]-[hidden]-",
+            id="long, one begins another",
+        ),
+        pytest.param(
+            ["0-sixteen-letters-1", "sixteen-letters-1-2", "letters-1"],
+            "-0-sixteen-letters-1-2-letters-1-",
+            "-[hidden]-[hidden]-",
+            id="long, overlapping",
+        ),
+        pytest.param(["sixteen/sixteen/s"], "sixteen/sixteen/sixteen/s", "[hidden]", id="long, overlapping itself"),
+        pytest.param(
+            ["sixteen/letters/1"], r"sixteen%2Fletters%2F1sixteen\/letters\/1", "[hidden][hidden]", id="escaped"
+        ),
         pytest.param(["日本語の秘密"], "???", "???", id="what can't be written is not taken for question marks"),
     ],
 )
 def test_secrets_that_touch_each_other_leave_nothing(secrets: list[str], text: str, shown: str) -> None:
     assert redactor(*secrets).redact(text) == shown
     known = Redactor()
-    for secret in secrets:
-        known.add_transient(secret)
-    assert known.redact(text) == shown
+    if all(known.add_transient(secret) for secret in secrets):
+        assert known.redact(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -235,48 +316,87 @@ def test_a_secret_that_no_encoding_has_a_place_for_is_hidden_too() -> None:
 def test_a_text_that_was_seen_before_it_became_a_secret_is_hidden_from_then_on() -> None:
     known = Redactor()
     assert known.redact("abcdefgh") == "abcdefgh"
-    assert known.name("ijklmnop") == ("ijklmnop", False)
+    assert known.redact("ijklmnop-ijklmnop") == "ijklmnop-ijklmnop"
     known.add("abcdefgh")
-    known.add_transient("ijklmnop")
+    known.add_transient("ijklmnop-ijklmnop")
     assert known.redact("abcdefgh") == HIDDEN
-    assert known.name("ijklmnop") == (HIDDEN, False)
-
-
-def test_texts_are_searched_again_when_too_many_were_remembered() -> None:
-    known = redactor("abcdefgh")
-    for number in range(10_000):
-        assert known.redact(f"text {number}") == f"text {number}"
-    assert len(known._harmless) < 5_000
-    assert known.redact("text 1 abcdefgh") == "text 1 [hidden]"
+    assert known.redact("ijklmnop-ijklmnop") == HIDDEN
 
 
 def test_of_tokens_the_oldest_are_forgotten_first() -> None:
     known = Redactor(max_transient=3)
-    for token in ("token-1", "token-2", "token-3", "token-1", "token/4", "token/5"):
-        known.add_transient(token)
-    shown = [
-        known.redact(f"x{token}") for token in ("token-1", "token-2", "token-3", "token/4", "token/5", "token%2F5")
+    names = ("token-1", "token-2", "token-3", "token/4", "token/5")
+    for name in (*names[:3], names[0], *names[3:]):
+        assert known.add_transient(f"{name}-with-more-of-it")
+    shown = [known.redact(f"x{name}-with-more-of-it") for name in (*names, "token%2F5")]
+    assert shown == [
+        "x[hidden]",
+        "xtoken-2-with-more-of-it",
+        "xtoken-3-with-more-of-it",
+        "x[hidden]",
+        "x[hidden]",
+        "x[hidden]",
     ]
-    assert shown == ["x[hidden]", "xtoken-2", "xtoken-3", "x[hidden]", "x[hidden]", "x[hidden]"]
+
+
+def test_a_token_is_forgotten_some_time_after_its_end() -> None:
+    now = 0.0
+    known = Redactor(clock=lambda: now)
+    known.add_transient("0-short-lived-token", 60.0)
+    known.add_transient("0-long-lived-token", 86_400.0)
+    known.add_transient("0-token-of-a-day-or-so")
+    known.add_transient("0-short-lived-token", 600.0)  # granted again
+    now = 660.0
+    assert known.add_transient("1-short-lived-token", 60.0)
+    assert known.redact("0-short-lived-token") == HIDDEN  # it may be spoken of a while longer
+    now = 2 * 3_600.0
+    for number in range(10):
+        known.add_transient(f"{number}-yet-another-token", 60.0)
+    assert known.redact("0-short-lived-token") == "0-short-lived-token"
+    assert known.redact("0-long-lived-token 0-token-of-a-day-or-so") == "[hidden] [hidden]"
 
 
 def test_a_token_that_is_also_a_configured_secret_is_never_forgotten() -> None:
     known = Redactor(max_transient=1)
     for add in (known.add, known.add_transient, known.add, known.add_transient):
-        add("both-of-them")
-    known.add_transient("another-token")
-    known.add_transient("")
-    assert known.redact("both-of-them another-token") == "[hidden] [hidden]"
+        add("both-of-them-at-once")
+    known.add_transient("yet-another-token")
+    assert not known.add_transient("")
+    assert known.redact("both-of-them-at-once yet-another-token") == "[hidden] [hidden]"
+
+
+@pytest.mark.parametrize("token", ["e", "test", "request.forward", "15-characters/!", "%41" * 15, "\\" * 40 + "n"])
+def test_a_token_that_is_too_short_to_be_a_secret_is_not_looked_for(token: str) -> None:
+    known = Redactor()
+    assert not known.add_transient(token)
+    assert known.redact(f"a{token}b") == f"a{token}b"
 
 
 def test_forgotten_tokens_leave_no_memory_behind() -> None:
     known = Redactor(max_transient=2)
     for number in range(50):
-        known.add_transient(f"{number}/")
-        known.add_transient(f"shared beginning {number}")
-    index = known._index
-    assert len(index) <= 2 * 20
-    assert sum(len(table) for _, table in index._tables) <= 2 * 20
+        known.add_transient(f"{number}/{number}" * 8)
+        known.add_transient(f"a shared beginning {number}")
+    assert len(known._secrets) <= 2 * 8
+    assert len(known._readings) <= 2 * 8
+
+
+def test_tokens_are_bounded_in_their_characters_too() -> None:
+    known = Redactor()
+    for number in range(3_000):
+        known.add_transient("x" * 16_000 + f"-{number}")
+    assert sum(map(len, known._transient)) == known._transient_characters <= 1 << 25
+    assert known.redact("x" * 16_000 + "-2999") == HIDDEN
+
+
+def test_a_long_token_costs_no_more_memory_than_some_of_its_length() -> None:
+    known = Redactor()
+    token = "ab/c+d=" * 2_000
+    tracemalloc.start()
+    known.add_transient(token)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < 3 * len(token)
 
 
 @pytest.mark.parametrize("piece", ["eyJ", "eyJ.", "token", "token ", "token='", "bearer ", "+", "\\", "'", "basic%20"])

@@ -1,27 +1,54 @@
-"""Known texts are found wherever they are, the longest at each place, and only as long as they are known."""
+"""Whatever known text is in another one, is among the candidates; and nothing is kept of what is forgotten."""
+
+from hashlib import sha256
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.telemetry.secret_index import SecretIndex
 
-_TEXTS = st.text("ab", min_size=1, max_size=12)
+_TEXTS = st.text("abé\ud800", min_size=1, max_size=40)
 
 
-@given(known=st.lists(_TEXTS), forgotten=st.lists(_TEXTS), text=st.text("ab", max_size=40), end=st.integers(0, 45))
-def test_it_finds_what_a_plain_search_finds(known: list[str], forgotten: list[str], text: str, end: int) -> None:
-    index = SecretIndex()
+@given(
+    known=st.lists(_TEXTS, max_size=5),
+    forgotten=st.lists(_TEXTS, max_size=5),
+    around=st.lists(_TEXTS | st.sampled_from(["", "a" * 4_000]), min_size=6, max_size=6),
+)
+def test_every_known_text_is_found_wherever_it_stands(
+    known: list[str], forgotten: list[str], around: list[str]
+) -> None:
+    index: SecretIndex[str] = SecretIndex()
     for one in known + forgotten:
-        index.insert(one)
+        index.insert(one, one)
     for one in forgotten:
-        index.remove(one)
-    expected = []
-    for start in range(min(end, len(text))):
-        lengths = [len(one) for one in known if text.startswith(one, start)]
-        if lengths:
-            expected.append((start, start + max(lengths)))
-    longest: dict[int, int] = {}
-    for start, stop in index.find(text, end):
-        longest[start] = max(stop, longest.get(start, 0))
-    assert sorted(longest.items()) == expected
-    assert len(index) == len(set(known))
+        index.remove(one, one)
+    text = "".join(before + one for before, one in zip(around, [*known, *forgotten, ""], strict=False))
+    assert {one for one in known if one in text} <= set(index.candidates(text)) <= set(known)
+
+
+@given(texts=st.lists(_TEXTS))
+def test_what_is_removed_leaves_nothing_behind(texts: list[str]) -> None:
+    index: SecretIndex[str] = SecretIndex()
+    for one in texts:
+        index.insert(one, one)
+    assert (len(index) > 0) == bool(texts)
+    for one in texts:
+        index.remove(one, one)
+    assert len(index) == 0
+
+
+@given(beginning=_TEXTS, end=st.text("abc", min_size=1, max_size=30))
+def test_a_text_is_found_by_its_end(beginning: str, end: str) -> None:
+    index: SecretIndex[str] = SecretIndex()
+    index.insert(beginning + end, end)
+    assert set(index.candidates("b" + end + "b")) == {beginning + end}
+
+
+def test_texts_that_only_begin_alike_are_not_candidates() -> None:
+    index: SecretIndex[str] = SecretIndex()
+    texts = [f"eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.{sha256(b'%d' % number).hexdigest()}" for number in range(1_000)]
+    for text in texts:
+        index.insert(text, text)
+    assert all(set(index.candidates(f"x{text}y")) == {text} for text in texts)
+    assert not index.candidates("eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.something-else")

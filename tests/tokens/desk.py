@@ -93,9 +93,11 @@ class Office:
     slept: list[float] = field(default_factory=list)
     turn: asyncio.Event = field(default_factory=asyncio.Event)  # set when those who wait for their turn may go on
 
-    def request(self, key: str = "demo", *, secret: str = "secret-1", by_wildcard: bool = False) -> TokenRequest:
+    def request(
+        self, key: str = "demo", *, secret: str = "secret-1", by_wildcard: bool = False, **changes: Any
+    ) -> TokenRequest:
         credentials = Credentials(f"{key}-id", Secret(secret))
-        return token_request(Shop(key, key, platform(1, 1), credentials, by_wildcard=by_wildcard))
+        return token_request(Shop(key, key, platform(1, 1, **changes), credentials, by_wildcard=by_wildcard))
 
     async def get(self, key: str = "demo") -> str:
         """The name of the token that a request for the shop gets."""

@@ -20,14 +20,14 @@ async def test_a_token_that_came_is_one_line() -> None:
         ]
 
 
-async def test_a_refusal_is_told_once_a_minute_with_what_mends_it() -> None:
-    async with office(*[refusal()] * 3) as here:
+async def test_a_refusal_is_told_once_more_after_5_s_and_then_once_a_minute_with_what_mends_it() -> None:
+    async with office(*[refusal()] * 4) as here:
         for step in range(300):
             here.now = START + step * 0.5
             with pytest.raises(TokenRefused):
                 await here.get()
 
-        assert here.events == 3 * [
+        assert here.events == [
             {
                 "event": "token.refused",
                 "level": "warning",
@@ -36,8 +36,9 @@ async def test_a_refusal_is_told_once_a_minute_with_what_mends_it() -> None:
                 "reason": "status 401, error: 'invalid_client'",
                 "mend": "compare client_id and client_secret of [shops.demo] with what the platform gave you",
                 "old_token_serves_for": 0,
-                "asked_again_after": 60.0,
+                "asked_again_after": pause,
             }
+            for pause in (5.0, 60.0, 60.0, 60.0)
         ]
 
 

@@ -85,6 +85,14 @@ FORM = b"application/x-www-form-urlencoded"
             b"grant_type=client_credentials",
             id="basic without a scope",
         ),
+        pytest.param(
+            TokenRequestForm.BASIC_RAW,
+            {"scope": "orders:read"},
+            FORM,
+            b"Basic " + base64.b64encode(f"{AWKWARD_ID}:{AWKWARD_SECRET}".encode()),
+            b"grant_type=client_credentials&scope=orders%3Aread",
+            id="basic-raw",
+        ),
     ],
 )
 async def test_the_token_request_is_exactly_this(
@@ -187,6 +195,8 @@ def test_two_shops_that_would_send_the_same_request_share_a_key() -> None:
         pytest.param(lambda: key(token_params={}), id="no parameters"),
         pytest.param(lambda: key(token_request=TokenRequestForm.JSON), id="json"),
         pytest.param(lambda: key(token_request=TokenRequestForm.BASIC), id="basic"),
+        pytest.param(lambda: key(token_header="X-Token"), id="the token's header"),
+        pytest.param(lambda: key(token_scheme=""), id="the token's scheme"),
     ],
 )
 def test_another_ingredient_makes_another_key(other: Callable[[], bytes]) -> None:

@@ -11,7 +11,8 @@ import pytest
 from proxy.errors import TokenUnavailable
 from proxy.platforms.platform import TokenRequestForm
 from proxy.tokens.endpoint import TokenGrant, token_request
-from tests.peers import Connection, Script, answering, response, serving
+from tests.peers import Connection, Script, answering, request, response, serving
+from tests.proxies import SECRET, whole_path
 from tests.tokens.asking import GRANTED, INVALID_CLIENT, NO_JSON, TOKEN, answer, asking, refused, shop
 
 
@@ -62,11 +63,11 @@ async def test_an_answer_may_be_as_large_as_the_bound(size: int, accepted: bool)
     body = answer().ljust(size)
 
     async with serving(answering(response(body))) as peer, asking() as ask:
-        request = token_request(shop(token_port=peer.port))
+        asked = token_request(shop(token_port=peer.port))
         if accepted:
-            assert (await ask.endpoint.fetch(request)).access_token == TOKEN
+            assert (await ask.endpoint.fetch(asked)).access_token == TOKEN
         else:
-            assert (await ask.refusal(request)).reason == "the answer is larger than 65536 bytes"
+            assert (await ask.refusal(asked)).reason == "the answer is larger than 65536 bytes"
 
 
 async def silent(connection: Connection) -> None:
@@ -180,9 +181,9 @@ async def test_a_cookie_of_the_endpoint_is_not_kept() -> None:
     script = answering(response(WHOLE, fields=b"Set-Cookie: session=1; Path=/\r\n"))
 
     async with serving(script) as peer, asking() as ask:
-        request = token_request(shop(token_port=peer.port))
-        await ask.endpoint.fetch(request)
-        await ask.endpoint.fetch(request)
+        asked = token_request(shop(token_port=peer.port))
+        await ask.endpoint.fetch(asked)
+        await ask.endpoint.fetch(asked)
 
     assert [received.values(b"Cookie") for received in peer.received] == [[], []]
 
@@ -199,11 +200,11 @@ async def test_a_cookie_of_the_endpoint_is_not_kept() -> None:
 )
 async def test_the_secret_is_in_no_error(form: TokenRequestForm, script: Script) -> None:
     async with serving(script) as peer, asking() as ask:
-        request = token_request(shop(token_port=peer.port, token_request=form))
-        error = await ask.refusal(request)
+        asked = token_request(shop(token_port=peer.port, token_request=form))
+        error = await ask.refusal(asked)
 
     shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=False).format())
-    shown += error.reason + error.detail + repr(error) + repr(request)
+    shown += error.reason + error.detail + repr(error) + repr(asked)
     assert "my-secret" not in shown
     assert base64.b64encode(b"my-id:my-secret").decode() not in shown
     assert error.__cause__ is None
@@ -231,3 +232,30 @@ async def test_an_endpoint_says_when_to_try_again(fields: bytes, seconds: float 
     error = await refused(answering(response(b"", status=b"503 Service Unavailable", fields=fields)))
 
     assert (error.retry_after, error.reason) == (seconds, "status 503, no JSON")
+
+
+async def test_a_wall_in_front_is_passing_trouble_and_the_log_says_who_speaks_without_the_secret() -> None:
+    wall = response(b"<title>Wall</title><p>%s was blocked" % SECRET.encode(), status=b"403 Forbidden")
+    async with whole_path(answering(response(b"ok")), tokens=answering(wall)) as path:
+        answer = await path.ask(request())
+
+        [told] = path.proxy.logged("token.unavailable")
+        assert told["reason"] == "status 403, no JSON: 'Wall [hidden] was blocked'"
+    assert (answer.status, b"token_unavailable" in answer.body) == (502, True)
+    assert answer.values(b"Retry-After") == [b"1"]
+
+
+async def test_a_refusal_in_a_200_is_one() -> None:
+    refusing = answering(response(b'{"error":"invalid_client","error_description":"who?"}'))
+    async with whole_path(answering(response(b"ok")), tokens=refusing) as path:
+        answer = await path.ask(request())
+
+        [told] = path.proxy.logged("token.refused")
+        assert told["reason"] == "status 200, error: 'invalid_client', error_description: 'who?'"
+    assert (answer.status, answer.values(b"Retry-After")) == (502, [b"5"])
+
+
+async def test_a_token_that_was_created_serves() -> None:
+    created = response(answer(token_type="BearerToken"), status=b"201 Created")
+    async with whole_path(answering(response(b"ok")), tokens=answering(created)) as path:
+        assert (await path.ask(request())).body == b"ok"

@@ -41,6 +41,7 @@ class Record:
     expires_at: float = 0.0
     refresh_at: float = 0.0
     failures: int = 0
+    refused: bool = False
     alone_until: float = float("-inf")  # in time passed
     suspicions: list[float] = field(default_factory=list)  # in time passed
 
@@ -99,7 +100,8 @@ class World(Desk):
         if self.usable(record):
             pause = min(pause, record.expires_at - now)
         if outcome == "refusal":
-            failure, pause = refusal(), 60.0
+            failure, pause = refusal(), 60.0 if record.refused else 5.0
+            record.refused = True
         elif outcome == "mistake":
             failure = ZeroDivisionError()
         elif outcome == "outage":
@@ -238,6 +240,7 @@ class World(Desk):
 shops, kinds = st.sampled_from(["named", *SHOPS]), st.sampled_from(KINDS)
 numbers = st.integers(min_value=0, max_value=50)
 failures = st.sampled_from(["refusal", "outage", "outage", "mistake"])
+moments = st.sampled_from([1e-9, 0.1, 0.5, 1.0, 4.9, 9.0, 10.0, 30.0, 59.0, 61.0, 240.0, 4000.0])
 lifetimes = st.sampled_from([1.0, 5.0, 100.0, 300.0, 3600.0, 1e6])
 STEPS = st.one_of(
     st.tuples(st.just("call"), shops, kinds),
@@ -248,7 +251,9 @@ STEPS = st.one_of(
     st.tuples(st.just("respond"), numbers),
     st.just(("respond to all",)),
     st.tuples(st.just("leave"), numbers),
-    st.tuples(st.just("move on"), st.sampled_from([1e-9, 0.1, 0.5, 1.0, 9.0, 10.0, 30.0, 59.0, 61.0, 240.0, 4000.0])),
+    st.tuples(
+        st.just("move on"), st.sampled_from([1e-9, 0.1, 0.5, 1.0, 4.9, 9.0, 10.0, 30.0, 59.0, 61.0, 240.0, 4000.0])
+    ),
     st.tuples(st.just("move to the refresh"), shops, st.sampled_from([-0.1, 0.0, 0.1])),
     st.tuples(st.just("move to the end"), shops, st.sampled_from([-0.1, -1e-9, 0.0, 0.1])),
     st.tuples(st.just("jump back"), st.sampled_from([1e-9, 1.0, 100.0])),

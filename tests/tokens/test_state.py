@@ -102,6 +102,7 @@ def test_a_pause_that_has_grown_is_not_shortened_by_the_endpoint() -> None:
 )
 def test_a_pause_that_we_chose_ends_with_the_old_token(error: TokenError, pause: float) -> None:
     state = with_token(token(lifetime=100.0))
+    state.failed(REFUSAL, NOW, 1.0)
     for _ in range(6):
         state.failed(outage(), NOW, 1.0)
 
@@ -119,12 +120,27 @@ def test_a_token_that_has_ended_shortens_no_pause() -> None:
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
-def test_a_refusal_is_remembered_for_a_minute(chance: float) -> None:
-    assert pauses((REFUSAL, chance)) == [60.0]
+def test_a_refusal_is_asked_about_once_more_after_5_s_and_then_remembered_for_a_minute_each(chance: float) -> None:
+    assert pauses(*[(REFUSAL, chance)] * 4) == [5.0, 60.0, 60.0, 60.0]
 
 
 def test_a_refusal_between_outages_does_not_lengthen_their_pauses() -> None:
-    assert pauses((outage(), 1.0), (REFUSAL, 1.0), (outage(), 1.0)) == [0.5, 60.0, 1.0]
+    assert pauses((outage(), 1.0), (REFUSAL, 1.0), (outage(), 1.0)) == [0.5, 5.0, 1.0]
+
+
+def test_an_outage_between_two_refusals_makes_the_second_no_first_one() -> None:
+    assert pauses((REFUSAL, 1.0), (outage(), 1.0), (REFUSAL, 1.0)) == [5.0, 0.5, 60.0]
+
+
+def test_after_a_token_the_next_refusal_is_a_first_one_again() -> None:
+    state = TokenState()
+    for _ in range(3):
+        state.failed(REFUSAL, NOW, 1.0)
+
+    state.granted(token())
+    state.failed(REFUSAL, NOW, 1.0)
+
+    assert state.ask_not_before == NOW + 5.0
 
 
 @given(
@@ -143,7 +159,7 @@ def test_no_pause_is_longer_than_a_minute(failures: list[tuple[TokenError, float
 @pytest.mark.parametrize(("now", "may"), [(NOW + 60.0 - NS, False), (NOW + 60.0, True), (NOW - 500.0, False)])
 def test_the_endpoint_may_be_asked_when_the_pause_is_over(now: float, may: bool) -> None:
     state = TokenState()
-    state.failed(REFUSAL, NOW, 1.0)
+    state.failed(outage(60.0), NOW, 1.0)
 
     assert state.may_ask(now) is may
 
@@ -166,7 +182,8 @@ def test_a_token_ends_the_pause_and_the_next_outage_begins_anew() -> None:
 
 def test_who_gets_no_token_is_told_why_and_when_to_try_again() -> None:
     state = TokenState()
-    state.failed(TokenRefused("refused", reason="invalid_client"), NOW, 1.0)
+    for _ in range(2):
+        state.failed(TokenRefused("refused", reason="invalid_client"), NOW, 1.0)
 
     told = state.failure(NOW + 12.5)
 

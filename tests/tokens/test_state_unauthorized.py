@@ -41,10 +41,11 @@ def test_a_401_for_the_cached_token_makes_it_suspect() -> None:
 def test_a_suspect_token_is_left_where_the_endpoint_is_to_be_left_alone() -> None:
     current = token()
     state = with_token(current)
-    state.failed(REFUSAL, NOW, 1.0)
+    for pause in (5.0, 60.0):
+        state.failed(REFUSAL, NOW, 1.0)
 
-    assert state.react(current, ORDERS, NOW + 60.0 - NS) is Reaction.LATER
-    assert state.react(current, ORDERS, NOW + 60.0) is Reaction.REPLACE
+        assert state.react(current, ORDERS, NOW + pause - NS) is Reaction.LATER
+        assert state.react(current, ORDERS, NOW + pause) is Reaction.REPLACE
 
 
 def reactions_of_new_kinds(state: TokenState, current: AccessToken, times: list[float]) -> list[str]:

@@ -10,10 +10,21 @@ NOW = 1000.0
 
 
 def granted(
-    lifetime: float | None, *, max_age: float = 86400.0, refresh_margin: float = 60.0, chance: float = 0.0
+    lifetime: float | None,
+    *,
+    max_age: float = 86400.0,
+    refresh_margin: float = 60.0,
+    chance: float = 0.0,
+    **place: str,
 ) -> AccessToken:
     return access_token(
-        "abc", requested_at=NOW, lifetime=lifetime, max_age=max_age, refresh_margin=refresh_margin, chance=chance
+        "abc",
+        requested_at=NOW,
+        lifetime=lifetime,
+        max_age=max_age,
+        refresh_margin=refresh_margin,
+        chance=chance,
+        **place,
     )
 
 
@@ -57,10 +68,28 @@ def test_chance_shortens_the_margin_by_up_to_a_tenth(
 
 def test_a_token_stands_in_authorization_as_bearer() -> None:
     assert granted(3600.0).authorization == b"Bearer abc"
+    assert granted(3600.0).line == b"Authorization: Bearer abc\r\n"
+
+
+@pytest.mark.parametrize(
+    ("header", "scheme", "value"),
+    [
+        ("X-Shopify-Access-Token", "", b"abc"),
+        ("Authorization", "token", b"token abc"),
+        ("authorization", "", b"abc"),
+        ("X-Api-Key", "Key", b"Key abc"),
+    ],
+)
+def test_a_token_stands_where_the_platform_wants_it(header: str, scheme: str, value: bytes) -> None:
+    token = granted(3600.0, header=header, scheme=scheme)
+
+    assert token.authorization == value
+    assert token.line == b"%s: %s\r\n" % (header.encode(), value)
 
 
 def test_a_token_is_not_shown() -> None:
     assert "abc" not in repr(granted(3600.0))
+    assert "abc" not in repr(granted(3600.0, header="X-Api-Key", scheme=""))
 
 
 def test_two_tokens_of_the_same_text_are_two_tokens() -> None:

@@ -1,0 +1,73 @@
+"""Heads of answers that are not plainly right: aiohttp's parser says what they are, or that they are none.
+
+Rules: one that the parser refuses is given to it once more if there is a way to write it that it takes and that means
+the same (`repair.py`). aiohttp's parser is lenient with answers, a proxy can't be: what one client reads as one message
+and another as two is refused (RFC 9112 §5.1, §6.3). What was parsed is in no error, since it may hold secrets.
+"""
+
+import asyncio
+from typing import Final, NamedTuple
+
+from aiohttp.http import HttpResponseParser
+from aiohttp.http_exceptions import HttpProcessingError
+
+from proxy.errors import UpstreamProtocolError
+from proxy.wire.head import BrokenFieldError, FieldTable, Head, is_text
+from proxy.wire.repair import repaired_answer
+
+MAX_HEAD: Final = 1 << 16  # bytes
+_MAX_LINE: Final = 1 << 15  # bytes of a status line or field
+_MAX_FIELDS: Final = 256
+_UNUSED: Final = 1 << 16  # the parser asks for a limit of its bodies
+
+
+class ParsedAnswer(NamedTuple):
+    """What the head of an answer says; `close` if the connection ends with it."""
+
+    status: int
+    reason: bytes
+    head: Head
+    close: bool
+
+
+def parse_answer(raw: bytes, table: FieldTable, loop: asyncio.AbstractEventLoop) -> ParsedAnswer:
+    """Return what the head of an answer says, its empty line included. Raises `UpstreamProtocolError`."""
+    try:
+        return _parsed(raw, table, loop)
+    except (HttpProcessingError, BrokenFieldError) as refused:
+        repaired = repaired_answer(raw)
+        if repaired is not None:
+            try:
+                return _parsed(repaired, table, loop)
+            except (HttpProcessingError, BrokenFieldError):
+                pass
+        if isinstance(refused, BrokenFieldError):
+            raise UpstreamProtocolError("The shop's API sent a broken header field.") from None
+        raise not_http(type(refused).__name__) from None
+
+
+def not_http(reason: str) -> UpstreamProtocolError:
+    """Return the error for what is no HTTP."""
+    return UpstreamProtocolError("The shop's API did not answer in HTTP.", reason=reason)
+
+
+def _parsed(raw: bytes, table: FieldTable, loop: asyncio.AbstractEventLoop) -> ParsedAnswer:
+    parser = HttpResponseParser(
+        None,
+        loop,
+        _UNUSED,
+        max_line_size=_MAX_LINE,
+        max_field_size=_MAX_LINE,
+        max_headers=_MAX_FIELDS,
+        response_with_body=False,
+        read_until_eof=True,
+    )
+    messages = parser.feed_data(raw)[0]
+    if len(messages) != 1:
+        raise not_http("no head")
+    message = messages[0][0]
+    reason = message.reason.encode("utf-8", "surrogateescape")
+    if message.code < 100 or not is_text(reason):
+        raise UpstreamProtocolError("The shop's API sent a broken status line.")
+    head = Head([name + b": " + value for name, value in message.raw_headers], table)
+    return ParsedAnswer(message.code, reason, head, message.should_close)

@@ -1,0 +1,298 @@
+"""The client's side of the wire: one connection, on which requests are served one after the other.
+
+Rules: what can't be read as a request is refused like any other, without showing what was in it. A refusal reaches a
+client that is still sending: the connection is closed one direction after the other (RFC 9112 §9.6). A client that
+takes too long is refused, or, where it would not hear that, cut off; one timer for each connection sees to it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from proxy.errors import BadRequest, ProxyError, RequestTimeout
+from proxy.wire.client_watch import ClientWatch, Overdue
+from proxy.wire.request import ClientRequest, no_request
+from proxy.wire.request_reading import RequestReader
+from proxy.wire.sockets import reset, unsent
+
+if TYPE_CHECKING:
+    from proxy.wire.listener import ClientServer
+
+# How long a client whose request was refused is listened to: without a byte, and in all. Some never see an answer while
+# they send (nginx has the same times, lingering_timeout and lingering_time).
+_LINGER: Final = 5.0  # seconds
+_LINGER_AT_MOST: Final = 30.0
+
+
+class ClientConnection(asyncio.BufferedProtocol):
+    """A connection to a client. `remote` is its IP address, `secure` whether it speaks TLS."""
+
+    # fmt: off
+    __slots__ = (
+        "_drop", "_heard_at", "_lingers", "_listening", "_look_timer", "_reader", "_ready", "_requests", "_waiter",
+        "_waiting_since", "can_write", "loop", "note", "remote", "secure", "server", "task", "transport", "watch",
+    )
+    # fmt: on
+
+    def __init__(self, server: "ClientServer") -> None:
+        self.server = server
+        self.loop = server.loop
+        self.watch = ClientWatch(server.limits, self.loop.time())
+        self.transport: asyncio.Transport | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.remote = ""
+        self.note: Any = None  # what who serves the requests wants to remember of it
+        self.secure = False
+        self._drop: Callable[[], object] | None = None
+        self._look_timer: asyncio.TimerHandle | None = None
+        self._reader = RequestReader(self, server.request_fields)
+        self._ready: tuple[ClientRequest, ProxyError | None] | None = None  # what is to be served next
+        self._waiter: asyncio.Future[None] | None = None
+        self._waiting_since: float | None = None  # for a request
+        self._requests = 0
+        self.can_write: asyncio.Future[None] | None = None  # to come, while the client has enough to read
+        self._listening = True
+        self._lingers = False
+        self._heard_at = 0.0
+
+    # Its place among the connections
+
+    def enter(self, transport: asyncio.Transport, drop: Callable[[], object]) -> bool:
+        """Ask for a place among the connections, which `drop` takes back; tell whether there is one."""
+        self._drop = drop
+        peer = transport.get_extra_info("peername")
+        self.remote = peer[0] if peer else ""
+        return self.server.guard.admit(self, self.remote)
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self.server.left(self)
+
+    def drop(self) -> None:
+        """End the connection at once, to the good of another."""
+        if self._drop is not None:
+            self._drop()
+
+    def admitted(self) -> None:
+        """Take note that whoever sends the request that is served may do so."""
+        self.server.guard.begin(self)
+
+    # What the transport says
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to serve."""
+        self.transport = wire = cast("asyncio.Transport", transport)
+        if self._drop is None and not self.enter(wire, wire.abort):
+            wire.abort()
+            return
+        self._drop = wire.abort  # no longer what ended the handshake
+        self.secure = wire.get_extra_info("sslcontext") is not None
+        self._waiting_since = self.loop.time()
+        self.task = self.server.entered(self, self._serve())
+        self._look_timer = self.loop.call_later(self.server.limits.next_look, self._look)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Let go of everything."""
+        self.leave()
+        if self._look_timer is not None:
+            self._look_timer.cancel()
+        if self._reader.body is not None:
+            self._reader.body.fail(ConnectionResetError("the client is gone"))
+        self.resume_writing()
+        if self.task is not None:
+            self.task.cancel()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where to put what comes: one place for all connections, since it is taken from there at once."""
+        return self.server.read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what came."""
+        if self._lingers:
+            self._heard_at = self.loop.time()
+        self._reader.feed(bytes(self.server.read_buffer[:nbytes]))
+        if self._lingers and self._reader.body is None:
+            self._wake()
+
+    def pause_writing(self) -> None:
+        """Write no more, until the client has read."""
+        self.can_write = self.loop.create_future()
+
+    def resume_writing(self) -> None:
+        """Write on, after the client had enough for a while."""
+        self.watch.answer_taken()
+        if self.can_write is not None:
+            if not self.can_write.done():
+                self.can_write.set_result(None)
+            self.can_write = None
+
+    # What is written
+
+    def write(self, data: bytes) -> None:
+        """Send. Raises `ConnectionResetError` if the client is gone."""
+        if self.transport is None or self.transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+        self.transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the client has taken enough of what was sent. Raises `ConnectionResetError` if it is gone."""
+        if self.can_write is not None:
+            await asyncio.shield(self.can_write)
+            if self.transport is None or self.transport.is_closing():
+                raise ConnectionResetError("the client is gone")
+
+    def abort(self) -> None:
+        """Break the connection off, so that the client sees that."""
+        if self.transport is not None:
+            reset(self.transport)
+
+    # What is told of it
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the request that is served is to be the last one here."""
+        return self.server.stopping or self._requests >= self.server.limits.max_requests_per_connection
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the time is over that requests in flight have at the end."""
+        return self.server.cut_off
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing of a request has come since the last one, or since the connection was accepted."""
+        in_handshake = self.transport is None
+        waits = self._waiting_since is not None and self._ready is None
+        return in_handshake or self._lingers or (waits and not self.watch.head_bytes)
+
+    def local_address(self) -> tuple[str, int] | None:
+        """Return where the client connected to: address and port, `None` if that is no TCP port."""
+        address = None if self.transport is None else self.transport.get_extra_info("sockname")
+        return (address[0], address[1]) if isinstance(address, tuple) else None
+
+    # The requests
+
+    async def _serve(self) -> None:
+        """Serve one request after the other, until there is to be no other one."""
+        server = self.server
+        try:
+            kept = True
+            while kept:
+                if self._ready is None:
+                    self._waiter = self.loop.create_future()
+                    await self._waiter
+                assert self._ready is not None  # noqa: S101 - for the type checker: the waiter is woken with it
+                (request, error), self._ready = self._ready, None
+                self._waiting_since = None
+                self._requests += 1
+                kept = await (server.handle(request) if error is None else server.refuse(request, error))
+                if kept:
+                    self._waiting_since = self.loop.time()
+                    self._reader.next()
+        finally:
+            self._reader.closed = True
+            if self.transport is not None:
+                self.transport.close()
+
+    def take(self, request: ClientRequest) -> None:
+        """Have a request served."""
+        if self.server.tls is not None and not self.secure:
+            self.refuse(BadRequest("This port speaks TLS: write https:// in the URL."), request)
+        else:
+            self._ready = request, None
+            self._wake()
+
+    def refuse(self, error: ProxyError, request: ClientRequest | None = None) -> None:
+        """Answer with an error what is no request, or none to be served, and read no more."""
+        self._reader.closed = True
+        self._ready = request or no_request(self), error
+        self._wake()
+
+    def answered(self, *, kept: bool) -> bool:
+        """Take note that the client has the answer, or most of it, and whether the connection is kept.
+
+        Tell whether the client has sent more than the request that was served.
+        """
+        pipelined = bool(self._reader.ahead)
+        if not (kept and pipelined):
+            self.server.guard.end(self)
+        return pipelined
+
+    async def linger(self) -> None:
+        """Say that nothing more will come, and let the client send what it can't hold back any more.
+
+        If the connection were closed with that unread, it would be reset, and the client might lose the answer.
+        """
+        transport, reader = self.transport, self._reader
+        if transport is None or transport.is_closing():
+            return
+        reader.closed = self._lingers = True
+        if transport.can_write_eof():
+            transport.write_eof()
+        reader.forget_ahead()
+        body = reader.body
+        if body is not None:
+            body.discard()
+        self.listen(True)
+        begun = self._heard_at = self.loop.time()
+        while body is None or not body.ended:
+            until = min(self._heard_at + _LINGER, begun + _LINGER_AT_MOST)
+            if self.loop.time() >= until:
+                return
+            self._waiter = self.loop.create_future()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await self._waiter  # cancelled as soon as the client has closed
+
+    def listen(self, on: bool) -> None:
+        """Listen to the client, or not."""
+        transport = self.transport
+        if transport is None or transport.is_closing() or on == self._listening:
+            return
+        self._listening = on
+        if on:
+            self.watch.body_wanted(self.loop.time())
+            transport.resume_reading()
+        else:
+            transport.pause_reading()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # How long it may take
+
+    def _look(self) -> None:
+        """See whether the client keeps to its time; this goes on until the connection has ended, not just closed."""
+        limits, wire = self.server.limits, self.transport
+        assert wire is not None  # noqa: S101 - for the type checker: `connection_made` begins this
+        now = self.loop.time()
+        waiting, behind = wire.get_write_buffer_size(), unsent(wire)
+        if wire.is_closing() and not behind:
+            wire.abort()  # all that is missing is the client's part in the end of TLS
+            return
+        head_wanted = self._waiting_since if self._ready is None and not self._lingers else None
+        body = self._reader.body
+        body_wanted = body is not None and body.wanted and not self._lingers
+        match self.watch.overdue(
+            now,
+            head_wanted=head_wanted,
+            body_wanted=body_wanted,
+            unsent=behind if waiting else 0,  # what waits in the system alone is no trouble
+        ):
+            case Overdue.HEAD:
+                self.refuse(RequestTimeout(f"The headers did not arrive within {limits.header_timeout:g} seconds."))
+            case Overdue.REQUEST:
+                wire.close()
+            case Overdue.BODY if body is not None:
+                body.fail(
+                    RequestTimeout(
+                        f"Less than {limits.due:g} bytes of the request body arrived in {limits.rate_window:g} seconds."
+                    )
+                )
+            case Overdue.READING:
+                reset(wire)
+                return
+        again = self.watch.look_again(now, head_wanted=head_wanted, body_wanted=body_wanted)
+        self._look_timer = self.loop.call_at(again, self._look)

@@ -1,0 +1,65 @@
+"""The one place that repairs the bytes of a head: entered only when the parser has refused it, or stops behind it.
+
+Rules: what comes out means what went in, written as RFC 9112 wants it; it goes to a fresh parser, which decides. What
+touches the end of a message is never repaired in a request, and in an answer only where it is told twice and the same.
+"""
+
+import re
+from typing import Final
+
+from proxy.errors import UpstreamProtocolError
+from proxy.wire.head import is_field
+
+_TARGET: Final = re.compile(rb"[\r\n]*[A-Z-]+ +(/[^ \r\n]*)")  # maybe only its beginning
+_OUTSIDE_ASCII: Final = re.compile(rb"[\x80-\xff]")
+_FRAMING: Final = frozenset((b"content-length", b"transfer-encoding", b"connection"))
+_UPGRADE: Final = re.compile(rb"\r\nupgrade:[^\r]*(?=\r\n)", re.IGNORECASE)
+
+
+def encoded_target(raw: bytes) -> bytes | None:
+    """Return the head of a request with the letters outside ASCII in its path and query percent-encoded.
+
+    `None` if there are none. They are not allowed there (RFC 9112 §3.2), but old programs send them as they are.
+    """
+    found = _TARGET.match(raw)
+    if found is None or found[1].isascii():
+        return None
+    target = _OUTSIDE_ASCII.sub(lambda letter: b"%%%02X" % letter[0][0], found[1])
+    return raw[: found.start(1)] + target + raw[found.end(1) :]
+
+
+def without_upgrade(raw: bytes) -> bytes:
+    """Return the head of a request without the wish for another protocol."""
+    return _UPGRADE.sub(b"", raw)
+
+
+def repaired_answer(raw: bytes) -> bytes | None:
+    """Return the head of an answer without what is known to be wrong with platforms' heads; `None` if that is nothing.
+
+    A blank before a colon goes (RFC 9112 §5.1), a field goes whose name is none, and a length that is told twice is
+    told once (§6.3). Raises `UpstreamProtocolError` where that would be a guess about the end of the message.
+    """
+    start, *lines = raw.rstrip(b"\r\n").split(b"\r\n")
+    kept: list[bytes] = []
+    lengths: list[bytes] = []
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        bare = name.rstrip(b" \t")
+        known = bare.lower()
+        if known in _FRAMING and bare != name:
+            raise _unclear(bare, "a blank before its colon")
+        if known == b"content-length":
+            lengths += [length.strip(b" \t") for length in value.split(b",")]
+        elif colon and is_field(bare + b":"):
+            kept.append(bare + colon + value)
+        elif not colon or name[:1] in (b" ", b"\t"):
+            return None  # no field at all, or the rest of another one
+    if len(set(lengths)) > 1:
+        raise _unclear(b"Content-Length", "told twice, and not the same")
+    kept += [b"Content-Length: " + length for length in lengths[:1]]
+    repaired = b"\r\n".join([start, *kept, b"", b""])
+    return None if repaired == raw else repaired
+
+
+def _unclear(name: bytes, why: str) -> UpstreamProtocolError:
+    return UpstreamProtocolError("The shop's API sent a broken header field.", reason=f"{name.decode()}: {why}")

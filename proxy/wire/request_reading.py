@@ -1,0 +1,170 @@
+"""From the bytes that a client sends to its requests, one at a time.
+
+Rules: while a request is served, the next one is not looked at: what comes of it waits, up to `_MAX_AHEAD` bytes, and
+beyond that in the system. After something that is no request, nothing counts any more. Where the end of a request is in
+doubt since what follows can be no other one, it is refused before anything of it has gone on.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from aiohttp.http import HttpVersion11
+
+from proxy.errors import BadRequest, ProxyError, RequestTooLarge
+from proxy.wire.chunked import BrokenFramingError, Chunked, TrailersTooLargeError
+from proxy.wire.framing import check_request
+from proxy.wire.head import FieldTable, Head
+from proxy.wire.incoming import Incoming
+from proxy.wire.plain import Block, plain_request
+from proxy.wire.request import ClientRequest
+from proxy.wire.request_parsing import ParsedHead, RequestParser, check_start_line, not_a_request
+from proxy.wire.unreadable import headers_too_large
+
+if TYPE_CHECKING:
+    from proxy.wire.client import ClientConnection
+
+_MAX_AHEAD: Final = 1 << 16  # bytes kept of what follows the request that is served
+_MAX_REMEMBERED: Final = 2048  # bytes of a head that is remembered for the next one
+
+
+class RequestReader:
+    """Reads the requests of one connection, which is told of each: `take(request)`, or `refuse(error, request)`.
+
+    `body` is that of the request that is served, until it has come; `ahead` what came behind it. `closed` if nothing
+    counts any more.
+    """
+
+    __slots__ = ("_ahead_size", "_connection", "_last", "_parser", "_serving", "_table", "ahead", "body", "closed")
+
+    def __init__(self, connection: "ClientConnection", table: FieldTable) -> None:
+        self._connection = connection
+        self._table = table
+        self._parser: RequestParser | None = None  # of a head that is not plain
+        self._last: Block | None = None
+        self._serving = False
+        self.ahead: list[bytes] = []
+        self._ahead_size = 0
+        self.body: Incoming | None = None
+        self.closed = False
+
+    def feed(self, data: bytes) -> None:
+        """Take what came."""
+        if self.closed:
+            if self.body is not None:
+                self._body_came(self.body, data)
+        elif self.body is not None:
+            self._body_came(self.body, data)
+        elif self._serving:
+            self._keep(data)
+        else:
+            self._head_came(data)
+
+    def next(self) -> None:
+        """Go on behind the request that was served."""
+        self._serving = False
+        if self.ahead:
+            data = b"".join(self.ahead)
+            self.forget_ahead()
+            self._connection.listen(True)
+            self._head_came(data)
+
+    def forget_ahead(self) -> None:
+        """Throw away what came behind the request that is served."""
+        self.ahead = []
+        self._ahead_size = 0
+
+    def _keep(self, data: bytes) -> None:
+        self.ahead.append(data)
+        self._ahead_size += len(data)
+        if self._ahead_size > _MAX_AHEAD:
+            self._connection.listen(False)
+
+    def _head_came(self, data: bytes) -> None:
+        connection = self._connection
+        plain = None
+        if self._parser is None:
+            plain = plain_request(data, self._table, connection.server.limits, self._last)
+        if plain is not None:
+            method, target, content, block = plain
+            head = block[1]
+            connection.watch.head_complete()
+            self._last = block if len(block[0]) <= _MAX_REMEMBERED else None
+            self._serving = True
+            connection.take(ClientRequest(connection, method, target, True, head, not head.closes, content, None))
+            return
+        if self._parser is None:
+            self._parser = RequestParser(self._table, connection.server.limits, connection.loop)
+        fits = connection.watch.head_came(len(data), connection.loop.time())
+        try:
+            parsed = self._parser.feed(data)
+            if parsed is None and not fits:
+                raise headers_too_large(connection.server.limits)
+        except ProxyError as error:
+            self._refuse(error, None)
+            return
+        if parsed is not None:
+            connection.watch.head_complete()
+            self._parser = None
+            self._parsed(parsed)
+
+    def _parsed(self, parsed: ParsedHead) -> None:
+        """Take a request whose head has been parsed, and what came of its body."""
+        connection, head = self._connection, parsed.head
+        modern = parsed.version == HttpVersion11
+        request = ClientRequest(connection, parsed.method, parsed.target, modern, head, parsed.keep_alive, b"", None)
+        try:
+            check_start_line(parsed.method, parsed.version)
+            check_request(head, modern=modern)
+            body = self._body_of(head)
+            rest = body.feed(parsed.rest) if parsed.rest else b""
+            if rest and (error := not_a_request(rest, connection.server.limits, connection.loop)) is not None:
+                raise error
+        except (ProxyError, BrokenFramingError) as error:
+            self._refuse(_refusal(error), request)
+            return
+        self._serving = True
+        if rest:
+            self._keep(rest)
+        if body.ended:
+            request = request._replace(content=body.read_nowait())
+        else:
+            self.body = body
+            connection.watch.body_wanted(connection.loop.time())
+            request = request._replace(content=None, body=body)
+        connection.take(request)
+
+    def _body_of(self, head: Head) -> Incoming:
+        limits = self._connection.server.limits
+        chunked = None
+        if b"transfer-encoding" in head.first:
+            chunked = Chunked(lenient=False, max_line=limits.max_header_size, max_trailers=limits.max_header_count)
+        return Incoming(int(head.first.get(b"content-length") or b"0"), self._connection.listen, chunked=chunked)
+
+    def _body_came(self, body: Incoming, data: bytes) -> None:
+        watch = self._connection.watch
+        watch.body_came(len(data))
+        try:
+            rest = body.feed(data)
+            if not body.ended and watch.mostly_framing(body.total):
+                raise BadRequest("The request body is hardly more than chunk extensions and trailers.")
+        except (ProxyError, BrokenFramingError) as error:
+            body.fail(_refusal(error))
+            self.body = None
+            self.closed = True
+            return
+        if body.ended:
+            self.body = None
+            if rest and not self.closed:
+                self._keep(rest)
+
+    def _refuse(self, error: ProxyError, request: ClientRequest | None) -> None:
+        self.closed = self._serving = True
+        self._connection.refuse(error, request)
+
+
+def _refusal(error: ProxyError | BrokenFramingError) -> ProxyError:
+    match error:
+        case ProxyError():
+            return error
+        case TrailersTooLargeError():
+            return RequestTooLarge("The trailer fields are larger, or more, than header fields may be.", status=431)
+    return BadRequest("The request body ends early or is not framed as it should be.")

@@ -1,0 +1,35 @@
+"""What asyncio's transports do not tell of their sockets, or do not do to them."""
+
+import asyncio
+import fcntl
+import socket
+import struct
+import sys
+import termios
+from contextlib import suppress
+from typing import Final
+
+# Closes with a reset instead of an orderly end, and throws away what was not sent yet.
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Break a connection off, so that the peer sees that; nothing that was not sent yet is kept."""
+    own_socket = transport.get_extra_info("socket")
+    if own_socket is not None:
+        with suppress(OSError, ValueError):  # closed just now
+            own_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
+
+
+def unsent(transport: asyncio.Transport) -> int:
+    """Return how many bytes have not reached the peer: what waits here, and in the system (tcp(7), SIOCOUTQ).
+
+    The former alone would not tell: the system takes more only when a good part of its own buffer is free again.
+    """
+    in_the_system = (1).to_bytes(4, sys.byteorder)  # if it does not say
+    own_socket = transport.get_extra_info("socket")
+    if own_socket is not None:
+        with suppress(OSError, ValueError):  # not on this system; closed just now
+            in_the_system = fcntl.ioctl(own_socket.fileno(), termios.TIOCOUTQ, in_the_system)
+    return transport.get_write_buffer_size() + int.from_bytes(in_the_system, sys.byteorder)

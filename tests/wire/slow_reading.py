@@ -1,0 +1,56 @@
+"""Clients that take what they get slowly or not at all, and the system's part in that: its buffers."""
+
+import asyncio
+import socket
+import ssl
+
+import pytest
+
+from proxy.wire.client import ClientConnection
+from tests.peers import request
+from tests.proxies import WholePath
+
+
+def send_buffers_of(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the system take so many bytes of what the proxy writes; the rest waits in the proxy."""
+    made = ClientConnection.connection_made
+
+    def with_the_buffer(self: ClientConnection, transport: asyncio.BaseTransport) -> None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+        made(self, transport)
+
+    monkeypatch.setattr(ClientConnection, "connection_made", with_the_buffer)
+
+
+async def connect_with_small_buffer(port: int) -> socket.socket:
+    """Connect to a proxy, so that the system takes little of what it sends before it is read."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
+    return client
+
+
+async def read_steadily(path: WholePath, *, rate: float, seconds: float, tls: ssl.SSLContext | None = None) -> int:
+    """Ask for something large, read `rate` bytes a second of it for so long; return how many. Raises if cut off."""
+    clock = asyncio.get_running_loop().time
+    reader, writer = await asyncio.open_connection(
+        sock=await connect_with_small_buffer(path.proxy.port),
+        ssl=tls,
+        server_hostname=None if tls is None else "localhost",
+        limit=1 << 12,
+    )
+    try:
+        writer.write(request())
+        begun, count = clock(), 0
+        while (elapsed := clock() - begun) < seconds:
+            if count > rate * elapsed:
+                await path.ask(request(target=b"/nobody/"))  # takes a moment
+                continue
+            chunk = await reader.read(1 << 12)
+            if not chunk:
+                raise ConnectionResetError
+            count += len(chunk)
+    finally:
+        writer.transport.abort()
+    return count
