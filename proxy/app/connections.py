@@ -33,13 +33,13 @@ class Connections:
     def __init__(self, tls: ssl.SSLContext | bool, resolver: AbstractResolver) -> None:
         loop = asyncio.get_running_loop()
 
-        def connector(loop: asyncio.AbstractEventLoop, *, allow_private: bool) -> aiohttp.TCPConnector:
+        def connector(on: asyncio.AbstractEventLoop, *, allow_private: bool) -> aiohttp.TCPConnector:
             addresses = resolver if allow_private else PublicResolver(resolver)
             # No limit here: one silent shop would hold the connections of all. What is found is kept by the resolver.
             # No connection is kept either: those to the APIs have a pool of their own, and a token request is rare and
             # not sent twice, so that a kept one would be dead too often.
             return aiohttp.TCPConnector(
-                limit=0, ssl=tls, resolver=addresses, use_dns_cache=False, force_close=True, loop=loop
+                limit=0, ssl=tls, resolver=addresses, use_dns_cache=False, force_close=True, loop=on
             )
 
         self.connectors = {each: connector(upstream_loop(loop), allow_private=each) for each in (False, True)}

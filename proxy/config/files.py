@@ -61,9 +61,9 @@ def read_file(path: Path, max_size: int) -> bytes:
             f"the file {name} may not be read by user {os.geteuid()}, who runs this: change its owner or its mode"
         ) from None
     except NotAFile as error:
-        raise Unusable(f"{name} {error.strerror}") from None
+        raise Unusable(f"the path {name} {error.strerror}") from None
     except TimeoutError:
-        raise Unusable(f"{name} is a pipe, and whoever writes to it does not come to an end") from None
+        raise Unusable(f"the pipe {name} does not end: whoever writes to it has not closed it") from None
     except (OSError, ValueError):  # ValueError: a NUL in the name, or characters that no file name can have
         raise Unusable(f"the file {name} can't be read") from None
     if len(content) > max_size:

@@ -38,7 +38,7 @@ async def relay(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks |
                 answer.status,
                 answer.reason,
                 answer.head.passing,
-                length=None if answer.length is None else answer.head.first.get(b"content-length"),
+                length=_announced(answer),
                 first=answer.content,
                 complete=True,
             )

@@ -3,8 +3,8 @@
 Rules:
 - One thread at a time looks up a name; who wants it meanwhile waits for that, and nobody for longer than
   `_ANSWER_WITHIN`. A lookup that takes longer goes on beside; until it ends, who asks for its name is told so at once.
-- What was found is good for a minute; that nothing was found, for two seconds. Where that can't be found out any more,
-  what was found serves for an hour (RFC 8767).
+- What was found is good for half a minute; that nothing was found, for two seconds. Where that can't be found out any
+  more, what was found serves for an hour (RFC 8767).
 - `_AT_ONCE` threads look up names. Those of one domain get another thread only while they have fewer than are free: so
   a domain whose name servers are silent takes half of them, and the next one always finds some.
 - The names that are kept are bounded in number, and at the end nobody waits for a thread.
@@ -26,7 +26,7 @@ from proxy.threads import in_thread
 _AT_ONCE: Final = 32
 _ANSWER_WITHIN: Final = 4.0  # seconds; less than a connection may take, so that the error says what was waited for
 _PATIENCE_IF_KNOWN: Final = 1.8  # seconds; RFC 8767 §5, "client response timer"
-_FOUND_FOR: Final = 60.0  # seconds
+_FOUND_FOR: Final = 30.0  # seconds
 _NOT_FOUND_FOR: Final = 2.0
 _SERVES_FOR: Final = 3600.0
 _MAX_NAMES: Final = 10_000
@@ -159,8 +159,8 @@ class SystemNames(AbstractResolver):
         return lookup
 
     def _drop(self, lookup: _Lookup) -> None:
-        if self._waiting.pop(lookup.host, None):
-            del self._lookups[lookup.host]
+        if self._waiting.get(lookup.host) is lookup:  # and not a later one, which others wait for
+            del self._waiting[lookup.host], self._lookups[lookup.host]
 
     def _has_thread_for(self, lookup: _Lookup) -> bool:
         return self._running[lookup.domain] < _AT_ONCE - self._running.total()

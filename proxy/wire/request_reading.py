@@ -82,6 +82,10 @@ class RequestReader:
         connection = self._connection
         plain = None
         if self._parser is None:
+            # Old programs send an empty line behind a body, maybe long before the next request (RFC 9112 §2.2).
+            data = data.lstrip(b"\r\n")
+            if not data:
+                return
             plain = plain_request(data, self._table, connection.server.limits, self._last)
         if plain is not None:
             method, target, content, block = plain

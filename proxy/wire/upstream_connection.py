@@ -38,7 +38,6 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_answer",
-        "_begun",
         "_bodiless",
         "_body",
         "_can_write",
@@ -56,7 +55,6 @@ class UpstreamConnection(asyncio.Protocol):
         "made_at",
         "request_written",
         "transport",
-        "used",
     )
 
     def __init__(
@@ -68,7 +66,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._lost = lost
         self.made_at = self._loop.time()
         self.idle_since: float | None = None
-        self.used = False  # whether a request was sent over it
         self.request_written = True
         self._timeout = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -93,8 +90,10 @@ class UpstreamConnection(asyncio.Protocol):
 
         The answer is `bodiless` if it has no body, whatever its head says (RFC 9112 §6.3). `read_timeout` in seconds.
         """
-        self.used = True
         self._bodiless = bodiless
+        if self._timer is not None and read_timeout < self._timeout:
+            self._timer.cancel()
+            self._timer = None
         self._timeout = read_timeout
         self._interim = 0
         self.request_written = False
@@ -205,18 +204,18 @@ class UpstreamConnection(asyncio.Protocol):
             status, reason, head = plain
             self._settle(status, reason, head, head.closes, data[end + len(END) :])
             return
-        data = data.lstrip(b"\r\n")
-        found = _ANY_END.search(data)
+        begin = len(data) - len(data.lstrip(b"\r\n"))  # empty lines before it are kept to be counted
+        found = _ANY_END.search(data, begin)
         if (len(data) if found is None else found.end()) > MAX_HEAD:
             raise UpstreamProtocolError(
                 "The shop's API sent a header that is too large.", reason=f"more than {MAX_HEAD} bytes"
             )
         if found is None:
-            if not data.startswith(b"HTTP/"[: len(data)]):
+            if not data.startswith(b"HTTP/"[: len(data) - begin], begin):
                 raise not_http("no status line")  # its end might never come
             self._head = data
             return
-        parsed = parse_answer(data[: found.end()], self._table, self._loop)
+        parsed = parse_answer(data[begin : found.end()], self._table, self._loop)
         if parsed.status >= 200:
             self._settle(*parsed, data[found.end() :])
             return
@@ -234,6 +233,8 @@ class UpstreamConnection(asyncio.Protocol):
         body = None
         if self._bodiless or status in (204, 304):
             behind = rest
+            # Nobody knows whether a body follows that should not be there.
+            close = close or (not self._bodiless and (length == CHUNKED or (status == 204 and bool(length))))
         elif length is not None and 0 <= length <= len(rest):
             content, behind = rest[:length], rest[length:]
         else:

@@ -148,9 +148,9 @@ def test_what_is_no_file_says_what_it_is(tmp_path: Path, monkeypatch: pytest.Mon
     os.close(writer)
 
     assert sentences == [
-        f"{tmp_path}/fifo is a named pipe (FIFO), not a file",
-        "/dev/null is a device, not a file",
-        f"/dev/fd/{reader} is a pipe, and whoever writes to it does not come to an end",
+        f"the path {tmp_path}/fifo is a named pipe (FIFO), not a file",
+        "the path /dev/null is a device, not a file",
+        f"the pipe /dev/fd/{reader} does not end: whoever writes to it has not closed it",
     ]
 
 

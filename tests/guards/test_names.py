@@ -104,9 +104,9 @@ async def test_all_who_want_a_name_share_a_lookup_and_who_leaves_ends_it_for_nob
 
 
 @pytest.mark.parametrize(
-    ("says", "good_for"), [(FOUND, 60.0), (UNKNOWN, 2.0), (TROUBLE, 2.0), (UnicodeError("label too long"), 2.0)]
+    ("says", "good_for"), [(FOUND, 30.0), (UNKNOWN, 2.0), (TROUBLE, 2.0), (UnicodeError("label too long"), 2.0)]
 )
-async def test_what_was_found_is_good_for_a_minute_and_that_nothing_was_for_two_seconds(
+async def test_what_was_found_is_good_for_half_a_minute_and_that_nothing_was_for_two_seconds(
     says: list[Address] | Exception, good_for: float
 ) -> None:
     async with server() as here:
@@ -267,6 +267,25 @@ async def test_lookups_that_nobody_waits_for_any_more_are_dropped() -> None:
 
         assert len(system._lookups) == 16
         assert not system._waiting
+
+
+async def test_who_gives_up_late_takes_the_lookup_of_another_from_nobody() -> None:
+    async with server() as here:
+        system = resolver(here, answer_within=1.0)
+        running = [asyncio.create_task(outcome(system, f"{number}.api.silent")) for number in range(16)]
+        await asyncio.to_thread(here.until_asked, 16)
+        first = asyncio.create_task(outcome(system, "last.api.silent"))
+        await asyncio.sleep(0)
+        here.now += 1.0
+        other = asyncio.create_task(outcome(system, "other.api.silent"))  # drops the one that has waited long enough
+        await asyncio.sleep(0.5)
+        again = asyncio.create_task(outcome(system, "last.api.silent"))
+        await first
+
+        assert "last.api.silent" in system._waiting
+        here.answers.set()
+        assert await again == "93.184.216.34"
+        await asyncio.gather(*running, other)
 
 
 async def test_a_system_without_threads_finds_nothing_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
