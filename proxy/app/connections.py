@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Self, TypeVar
 
@@ -12,11 +12,10 @@ from aiohttp.abc import AbstractResolver
 
 from proxy import __version__
 from proxy.certificate import Authorities
-from proxy.config import Config, UpstreamConfig
+from proxy.config import UpstreamConfig
 from proxy.guards.egress import PublicResolver
 from proxy.guards.names import SystemNames
 from proxy.threads import in_thread
-from proxy.tokens.endpoint import TokenEndpoint
 from proxy.wire.pool import Pool
 from proxy.wire.transports import upstream_loop
 
@@ -114,12 +113,3 @@ async def open_connections(
         yield connections
     finally:
         await connections.close()
-
-
-@asynccontextmanager
-async def open_token_endpoint(config: Config, redact: Callable[[str], str]) -> AsyncIterator[TokenEndpoint]:
-    """Provide the token endpoints alone, for a question from the command line; `redact` as `TokenEndpoint` has it."""
-    async with open_connections(config.upstream) as connections:
-        yield TokenEndpoint(
-            connections.sessions, fetch_timeout=config.tokens.fetch_timeout, conceal=lambda _: None, redact=redact
-        )

@@ -24,6 +24,7 @@ from proxy import __version__
 from proxy.admin.server import open_admin
 from proxy.admin.sources import Sources
 from proxy.app.connections import Connections
+from proxy.app.listening import cannot_listen
 from proxy.app.outside import Outside, StartError
 from proxy.app.site import client_limits, pacing_policy, site_of, token_policy, who_may_call
 from proxy.certificate import CertificateFiles, UnusableCertificate
@@ -117,10 +118,8 @@ class RunningProxy:
                 self._server.door, config.server.host, config.server.port, backlog=_BACKLOG
             )
         except OSError as error:
-            raise StartError(
-                f"server.host, server.port: can't listen on {config.server.host} port {config.server.port}: "
-                f"{error.strerror or error}"
-            ) from None
+            why = cannot_listen(config.server.host, config.server.port, error)
+            raise StartError(f"server.host, server.port: {why}") from None
         self.host, self.port = self._listener.sockets[0].getsockname()[:2]
         log.info(
             "proxy.started",
@@ -143,8 +142,8 @@ class RunningProxy:
         started = self._started_with
         if not (config.clients or config.server.allow_anonymous or is_loopback(started.server.host)):
             raise StartError(
-                f"server.host: the proxy still listens on {started.server.host}, where whoever reaches it could call"
-                " without [clients]: restart it"
+                f"server.host: the proxy still listens on {started.server.host}, where everybody who reaches it could"
+                " call without [clients]: restart it"
             )
         same_files = config.server.tls == self.config.server.tls
         tls = self._server.tls if same_files else self._listener_tls(config.server.tls)
@@ -247,7 +246,7 @@ class RunningProxy:
             return await self._stack.enter_async_context(open_admin(sources, host, port))
         except OSError as error:
             raise StartError(
-                f"admin.host, admin.port: can't listen on {host} port {port}: {error.strerror or error};"
+                f"admin.host, admin.port: {cannot_listen(host, port, error)};"
                 " choose another port, or set admin.enabled = false"
             ) from None
 

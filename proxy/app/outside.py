@@ -2,15 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from aiohttp.abc import AbstractResolver
 from structlog.typing import FilteringBoundLogger
 
 from proxy.config import Config
-from proxy.guards.aliases import hosts_of_platforms, leading_here
+from proxy.guards.aliases import HostOfPlatform, hosts_of_platforms, leading_here
 from proxy.guards.names import SystemNames
 from proxy.systemd import Supervisor
 from proxy.telemetry.metrics import LogMetrics
+
+_LOCALHOST: Final = "localhost"
+_REACHED_AS_LOCALHOST: Final = frozenset({"", "0.0.0.0", "::", "127.0.0.1", "::1", _LOCALHOST})  # noqa: S104 - to compare
 
 
 class StartError(Exception):
@@ -35,11 +39,27 @@ class Outside:
 async def hosts_leading_here(config: Config, *, within: float, resolver: AbstractResolver | None = None) -> list[str]:
     """Return a sentence for each platform host that this machine takes for itself; give up after `within` seconds.
 
+    `localhost` always is this machine: there the platform's URL is what has to be changed, and no hosts file.
     `resolver` is the system's own if it is `None`.
     """
-    return await leading_here(
-        hosts_of_platforms(config.shops),
-        resolver or SystemNames(),
-        listener=(config.server.host, config.server.port),
-        within=within,
-    )
+    listener = (config.server.host, config.server.port)
+    hosts = hosts_of_platforms(config.shops)
+    sentences = [_about_localhost(host, listener) for host in hosts if host.host == _LOCALHOST]
+    others = [host for host in hosts if host.host != _LOCALHOST]
+    found = await leading_here(others, resolver or SystemNames(), listener=listener, within=within)
+    return [*dict.fromkeys(filter(None, sentences)), *found]
+
+
+def _about_localhost(host: HostOfPlatform, listener: tuple[str, int]) -> str:
+    """Return what is wrong with a platform on localhost; empty if nothing is."""
+    if not host.allow_private:
+        return (
+            "a platform's URL leads to localhost, which is this machine: if the platform runs here, set allow_private ="
+            " true in its [platforms.NAME]; if not, write its own host name into token_url and api_url"
+        )
+    if listener[0] in _REACHED_AS_LOCALHOST and listener[1] == host.port:
+        return (
+            f"a platform's URL leads to localhost port {host.port}, which is this proxy itself (server.port): give the"
+            " URL the port of the platform"
+        )
+    return ""

@@ -83,9 +83,11 @@ class Reloader:
             problems = ("the proxy made a mistake; its log says more",)
         self._proxy.process.reloaded(successful=not problems)
         if problems:
-            log.error("configuration.not_reloaded", problems=problems, hint="the one before stays in use")
+            log.error("configuration.not_reloaded", problems=problems, hint="the previous one stays in use")
         supervisor.ready(
-            "the new configuration has problems, the one before stays in use" if problems else "configuration reloaded"
+            "the new configuration has problems, the previous one stays in use"
+            if problems
+            else "configuration reloaded"
         )
 
     async def _take(self, sleep: Callable[[float], Awaitable[None]]) -> tuple[str, ...]:
@@ -93,7 +95,7 @@ class Reloader:
         try:
             config = await self._read_at_rest(sleep)
         except ConfigError as error:
-            return error.problems
+            return error.told
         except OSError as error:
             self._files = dict.fromkeys(self._files)  # which is not so: the next look comes back to them
             return (f"its files can't be read: {error.strerror}",)

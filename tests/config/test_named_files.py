@@ -14,7 +14,9 @@ from proxy.config.schema import CertificateAndKey, CertificateFile, SecretSource
 from proxy.config.values import ValueReader
 from proxy.secret import Secret
 
-SECRET = 'must be a text, { file = "…" } or { env = "NAME" }, and exactly one of them'
+SECRET = 'must be a string, { file = "…" } or { env = "NAME" }, and exactly one of them'
+MORE_LINES = "has more than one line, or an empty line at its end: it must hold the secret and nothing else"
+UNSEEN = "has characters in it that can't be seen (control characters): write it again"
 
 
 def read(rule: object, value: object, *, directory: Path = Path(), environ: Mapping[str, str] | None = None) -> object:
@@ -55,16 +57,18 @@ def test_a_secret_may_stand_in_the_file_or_in_the_environment() -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "the text in the file is empty"),
-        (b"\n", "the text in the file is empty"),
-        (b"\r\n", "the text in the file is empty"),
-        (b"s3cret\n\n", "the text in the file has control characters in it, such as a second newline at the end"),
-        (b"s3cret\r", "the text in the file has control characters in it, such as a second newline at the end"),
+        (b"", "the file FILE is empty"),
+        (b"\n", "the file FILE is empty"),
+        (b"\r\n", "the file FILE is empty"),
+        (b"s3cret\n\n", f"the file FILE {MORE_LINES}"),
+        (b"s3cret\r", f"the file FILE {UNSEEN}"),
         (
             b"\xef\xbb\xbfs3cret",
-            "the text in the file has control characters in it, such as a second newline at the end",
+            "the file FILE begins with a byte order mark, as some editors of Windows write it: save it as UTF-8 without"
+            " BOM",
         ),
-        (b"s3cret\xff", "the file FILE is not UTF-8"),
+        ("s3cret".encode("utf-16"), "the file FILE is UTF-16, as some programs of Windows write it: save it as UTF-8"),
+        (b"s3cret\xff", "the file FILE is not UTF-8 (see its line 1): save it as UTF-8"),
         pytest.param(b"s3cret" + b"x" * MAX_SECRET_FILE, "the file FILE is larger than 65536 bytes", id="too-large"),
     ],
 )
@@ -78,30 +82,36 @@ def test_a_secret_file_that_can_not_be_used_is_refused(tmp_path: Path, content: 
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ("", "the text is empty"),
-        ("s3cret\n", "the text has control characters in it, such as a second newline at the end"),
+        ("", "the string is empty"),
+        ("s3cret\n", f"the string {MORE_LINES}"),
         (["s3cret"], f"{SECRET}, not a list"),
-        (12345, f"{SECRET}, not a number"),
+        (12345, f"{SECRET}, not a number: write it in quotes"),
         (True, f"{SECRET}, not true or false"),
-        (datetime.date(2026, 1, 1), f"{SECRET}, not a date or time"),
+        (datetime.date(2026, 1, 1), f"{SECRET}, not a date or time: write it in quotes"),
         ({}, SECRET),
         ({"text": "s3cret"}, SECRET),
         ({"s3cret": "s3cret"}, SECRET),
+        ({"fiel": "s3cret"}, f"{SECRET}: did you mean file?"),
+        ({"File": "s3cret"}, f"{SECRET}: did you mean file?"),
         ({"file": "f", "env": "E"}, SECRET),
         ({"file": ["s3cret"]}, SECRET),
         ({"file": ""}, SECRET),
         ({"env": "s3cret-text"}, "env must be the name of a variable: letters, digits and underscores"),
         ({"env": ""}, "env must be the name of a variable: letters, digits and underscores"),
-        ({"env": "NONE"}, "the environment variable NONE is not set"),
+        ({"env": "NONE"}, "the environment variable NONE is not set (or not exported)"),
         ({"env": "EMPTY"}, "the environment variable EMPTY is empty"),
         (
             {"env": "RAW"},
-            "the environment variable RAW has control characters in it, such as a second newline at the end",
+            f"the environment variable RAW {UNSEEN}",
         ),
-        ({"file": "missing"}, "the file missing does not exist"),
-        ({"file": "missing\n"}, r"the file 'missing\n' does not exist"),
-        ({"file": "/dev/null/secret"}, "the file /dev/null/secret does not exist"),
-        ({"file": "/"}, "/ is a directory, not a file"),
+        ({"file": "missing"}, f"the file missing does not exist in {Path.cwd()}"),
+        (
+            {"file": "missing\n"},
+            r"the file 'missing\n' does not exist: in double quotes a backslash has a meaning, write / or single"
+            " quotes",
+        ),
+        ({"file": "/dev/null/secret"}, "the file /dev/null/secret does not exist: there is no directory /dev/null"),
+        ({"file": "/"}, "/ is a directory, not a file: name a file in it"),
         ({"file": "nul\0"}, r"the file 'nul\x00' can't be read"),
         pytest.param({"file": "x" * 5000}, f"the file {'x' * 5000} can't be read", id="long-name"),
     ],
@@ -123,7 +133,9 @@ def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(os, "open", forbidden)
 
     told = refusal(SecretSource, {"file": str(secret)})
-    assert told == f"the file {secret} may not be read by the user that runs this"
+    assert told == (
+        f"the file {secret} may not be read by user {os.geteuid()}, who runs this: change its owner or its mode"
+    )
 
 
 def test_what_is_no_file_says_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,12 +189,14 @@ def test_a_certificate_file_without_a_certificate_is_refused(tmp_path: Path, con
     (tmp_path / "ca.pem").write_text(content)
 
     assert refusal(CertificateFile, "ca.pem", directory=tmp_path) == (
-        "the file has no certificates in PEM form in it, or broken ones"
+        f"the file {tmp_path / 'ca.pem'} has no certificates in PEM form in it, or broken ones"
     )
 
 
 def test_a_missing_certificate_file_is_refused(tmp_path: Path) -> None:
-    assert refusal(CertificateFile, "/none/ca.pem") == "the file /none/ca.pem does not exist"
+    assert (
+        refusal(CertificateFile, "/none/ca.pem") == "the file /none/ca.pem does not exist: there is no directory /none"
+    )
 
 
 TLS = 'must be { certificate = "cert.pem", private_key = "key.pem" }, the names of two files'
@@ -212,7 +226,7 @@ def test_a_certificate_and_its_key_may_stand_in_one_file(pair: Path) -> None:
     ("value", "sentence"),
     [
         (True, f"{TLS}, not true or false"),
-        ("cert.pem", f"{TLS}, not a text"),
+        ("cert.pem", f"{TLS}, not a string"),
         ({}, TLS),
         ({"certificate": "cert.pem"}, TLS),
         (PAIR | {"password": "s3cret"}, TLS),
@@ -220,7 +234,10 @@ def test_a_certificate_and_its_key_may_stand_in_one_file(pair: Path) -> None:
         (PAIR | {"private_key": ""}, TLS),
         (PAIR | {"certificate": "none.pem"}, "the file DIR/none.pem does not exist"),
         (PAIR | {"private_key": "none.pem"}, "the file DIR/none.pem does not exist"),
-        (PAIR | {"private_key": "cert.pem"}, "DIR/cert.pem: the file has no private key in PEM form in it"),
+        (
+            PAIR | {"private_key": "cert.pem"},
+            "DIR/cert.pem: the file has no private key in PEM form in it: are the two files swapped?",
+        ),
         (PAIR | {"private_key": "other.pem"}, "DIR/other.pem: the key does not belong to the certificate"),
     ],
 )

@@ -175,7 +175,7 @@ REFUSALS: list[Any] = [
         refusing(b"407 Proxy Authentication Required"),
         {"username": "", "password": None},
         "proxy_configuration_error",
-        ["answered 407", "wants a user name and a password"],
+        ["answered 407", "needs a user name and a password"],
         id="407 without one",
     ),
     pytest.param(
