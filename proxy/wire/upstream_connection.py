@@ -3,8 +3,9 @@
 Rules: whatever breaks a connection reaches who waits for the answer or reads its body, at once. A body that ends with
 its connection is whole only if that was closed in order; a reset is no end. The read timeout counts from when the
 request is written, or from the last byte that came, until the answer is whole, and not while we don't listen. What
-follows an answer, or comes while nothing was asked, is dropped, and the connection is not used again. Interim answers
-stop here: old clients take them for the answer (RFC 8297 §3), and 100 is for us to send (RFC 9110 §15.2).
+follows an answer, or comes while nothing was asked, is dropped, and the connection is not used again; if it comes when
+the connection is in use again, that is lost. Interim answers stop here: old clients take them for the answer (RFC 8297
+§3), and 100 is for us to send (RFC 9110 §15.2).
 """
 
 import asyncio
@@ -42,6 +43,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_body",
         "_can_write",
         "_close",
+        "_exchanges",
         "_head",
         "_heard_at",
         "_interim",
@@ -71,6 +73,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
         self._answer: asyncio.Future[Answer] | None = None
+        self._exchanges = 0
         self._bodiless = False
         self._interim = 0
         self._head = b""  # the beginning of one
@@ -90,6 +93,7 @@ class UpstreamConnection(asyncio.Protocol):
 
         The answer is `bodiless` if it has no body, whatever its head says (RFC 9112 §6.3). `read_timeout` in seconds.
         """
+        self._exchanges += 1
         self._bodiless = bodiless
         if self._timer is not None and read_timeout < self._timeout:
             self._timer.cancel()
@@ -205,13 +209,18 @@ class UpstreamConnection(asyncio.Protocol):
             self._settle(status, reason, head, head.closes, data[end + len(END) :])
             return
         begin = len(data) - len(data.lstrip(b"\r\n"))  # empty lines before it are kept to be counted
+        begins = data.startswith(b"HTTP/"[: len(data) - begin], begin)
+        if not begins and self._exchanges > 1:
+            raise ConnectionLostError(
+                "The shop's API closed the connection without an answer.", reason="more came of the answer before"
+            )
         found = _ANY_END.search(data, begin)
         if (len(data) if found is None else found.end()) > MAX_HEAD:
             raise UpstreamProtocolError(
                 "The shop's API sent a header that is too large.", reason=f"more than {MAX_HEAD} bytes"
             )
         if found is None:
-            if not data.startswith(b"HTTP/"[: len(data) - begin], begin):
+            if not begins:
                 raise not_http("no status line")  # its end might never come
             self._head = data
             return

@@ -134,6 +134,30 @@ async def test_hop_by_hop_fields_of_the_answer_stay_here() -> None:
     assert [name for name, _ in answer.fields] == [b"X-Kept", b"Date", b"Content-Length"]
 
 
+OF_THE_HOST = [
+    b'Alt-Svc: h3=":443"; ma=86400',
+    b"STRICT-TRANSPORT-SECURITY: max-age=31536000; includeSubDomains",
+    b'Public-Key-Pins: pin-sha256="x"; max-age=1',
+    b'Public-Key-Pins-Report-Only: pin-sha256="x"',
+    b"Expect-CT: max-age=1",
+    b'NEL: {"report_to":"x"}',
+    b'Report-To: {"group":"x"}',
+    b'Reporting-Endpoints: x="https://x.example/"',
+    b'Clear-Site-Data: "cookies"',
+    b"clear-site-data : *",
+]
+
+
+@pytest.mark.parametrize("line", OF_THE_HOST)
+@pytest.mark.parametrize("status", [b"200 OK", b"404 Not Found", b"429 Too Many Requests"])
+async def test_what_the_platform_says_of_its_host_stays_here(line: bytes, status: bytes) -> None:
+    fields = b"X-Kept: 1\r\n%b\r\n%b\r\nNEL-X: kept\r\n" % (line, line)
+    async with whole_path(answering(response(status=status, fields=fields))) as path:
+        answer = await path.ask(request())
+
+    assert [name for name, _ in answer.fields] == [b"X-Kept", b"NEL-X", b"Date", b"Content-Length"]
+
+
 @pytest.mark.parametrize("status", [b"301 Moved Permanently", b"307 Temporary Redirect"])
 async def test_a_redirect_is_relayed_and_not_followed(status: bytes) -> None:
     redirect = response(b"", status=status, fields=b"Location: /api/elsewhere\r\n")

@@ -307,7 +307,7 @@ async def test_interim_answers_are_not_the_answer_and_cost_no_connection() -> No
     async with serving(answering(interim + response(b"final"))) as api, calling(api.port) as caller:
         for _ in range(3):
             answer = await caller.start("GET", b"")
-            assert (answer.status, answer.content, answer.head.fields[0].name) == (200, b"final", b"Content-Length")
+            assert (answer.status, answer.content, answer.head.fields[0].name) == (200, b"final", b"Date")
 
     assert api.connections == 1
 
