@@ -3,7 +3,7 @@
 #   docker build -t shop-auth-proxy .
 #   docker run --read-only --tmpfs /tmp --cap-drop ALL -v ./config:/etc/shop-auth-proxy:ro shop-auth-proxy
 #
-# With the environment alone (SHOP_AUTH_PROXY_SHOP and so on), give the command without a file: `docker run … shop-auth-proxy serve`.
+# With the environment alone (SHOP_AUTH_PROXY_SHOP and so on), nothing needs to be mounted: README.md has that line.
 #
 # For builds that can be repeated, pin the base by its digest (`docker buildx imagetools inspect python:3.11-slim` shows it):
 #   docker build --build-arg BASE=python:3.11-slim@sha256:… .
@@ -36,10 +36,11 @@ ENV PATH="/opt/shop-auth-proxy/bin:${PATH}" PYTHONDONTWRITEBYTECODE=1 PYTHONUNBU
 COPY --from=build /opt/shop-auth-proxy /opt/shop-auth-proxy
 # By number, so that Kubernetes' runAsNonRoot can tell that it isn't root; no such user needs to exist.
 USER 10001:10001
-# Large request bodies are kept in /tmp: with a read-only root, mount something there.
-WORKDIR /tmp
+# Where config.toml is looked for, unless SHOP_AUTH_PROXY_SHOP is set. Large request bodies are kept in /tmp: with a read-only
+# root, mount something there.
+WORKDIR /etc/shop-auth-proxy
 EXPOSE 8080 9090
 STOPSIGNAL SIGTERM
 # No HEALTHCHECK: Kubernetes ignores it, and the admin port may be another. deploy/compose.yaml has one.
 ENTRYPOINT ["shop-auth-proxy"]
-CMD ["serve", "--config", "/etc/shop-auth-proxy/config.toml"]
+CMD ["serve"]

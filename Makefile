@@ -21,10 +21,12 @@ INSTALL_PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
 COMPILE := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help demo test check bench lock clean FORCE
+.PHONY: help install demo test check bench lock clean FORCE
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+install: .venv/.installed ## install into .venv; the command is .venv/bin/shop-auth-proxy
 
 demo: .venv/.installed ## install into .venv, then try the proxy against simulated shops (ARGS=--once: a few calls only)
 	@exec $(BIN)/shop-auth-proxy demo $(ARGS)
@@ -77,7 +79,7 @@ clean: ## remove .venv and everything else that was made here
 	@$(INSTALL_PROJECT)
 	@touch $@
 
-# An environment is bound to its Python and to its place: one of the two gone, it is made anew.
+# An environment is bound to its Python and to its place: if one of the two is gone, it is made again.
 ifeq ($(shell test -x $(BIN)/python && grep -qsxF "$$(pwd -P)" .venv/.made && echo usable),)
 .venv/.made: FORCE
 endif

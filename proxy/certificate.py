@@ -7,13 +7,15 @@ in the files. OpenSSL would ask at the terminal for a passphrase; here nobody is
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+
+from proxy.files import read_bounded
 
 _MAX_FILE: Final = 1 << 20  # bytes; a long chain is a hundredth of it
 # OpenSSL's verify_code, see X509_STORE_CTX_get_error(3).
 _NOT_IN_USE: Final = {9: "is not valid yet", 10: "has expired"}
 _ENCRYPTED: Final = (
-    "the key is encrypted, and nobody is there to give the passphrase: write it without one"
+    "the key is encrypted, and nobody is there to enter the passphrase: write it without one"
     " (openssl pkey -in KEY -out NEW_KEY), readable for the proxy alone"
 )
 _KEY_WORDS: Final = {
@@ -40,6 +42,17 @@ class CertificateFiles:
 
     certificate: Path
     private_key: Path
+
+
+class Authorities(NamedTuple):
+    """Certificates that are trusted besides the usual ones: their file, and what was in it (PEM)."""
+
+    file: Path
+    pem: str
+
+    def add_to(self, context: ssl.SSLContext) -> None:
+        """Have `context` trust them. Raises `ssl.SSLError` or `ValueError` if there are none, or broken ones."""
+        context.load_verify_locations(cadata=self.pem)
 
 
 def read(files: CertificateFiles) -> tuple[bytes, bytes]:
@@ -85,7 +98,7 @@ def not_in_use(context: ssl.SSLContext, certificate: bytes) -> str:
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    client.load_verify_locations(cadata=certificate.decode("ascii", "replace"))
+    client.load_verify_locations(cadata=certificate.decode("ascii", "ignore"))
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = (client.wrap_bio(to_client, to_server), context.wrap_bio(to_server, to_client, server_side=True))
     for end in ends * 2:
@@ -109,11 +122,12 @@ def _is_whole(certificate: Path) -> bool:
 
 
 def _read(path: Path, mark: bytes) -> bytes:
-    with path.open("rb") as file:
-        content = file.read(_MAX_FILE + 1)
+    content = read_bounded(path, _MAX_FILE)
     if len(content) > _MAX_FILE:
         raise UnusableCertificate(path, f"the file is larger than {_MAX_FILE} bytes")
     if mark not in content:
         what = "private key" if b"KEY" in mark else "certificate"
-        raise UnusableCertificate(path, f"the file has no {what} in PEM form in it")
+        swapped = b"PRIVATE KEY-----" in content or b"-----BEGIN CERTIFICATE-----" in content
+        hint = "are the two files swapped?" if swapped else "it would have a line that begins with -----BEGIN"
+        raise UnusableCertificate(path, f"the file has no {what} in PEM form in it: {hint}")
     return content

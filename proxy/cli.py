@@ -4,53 +4,31 @@ Rules: wrong usage or configuration ends with status 2 and plain sentences on st
 imports only what it needs, since the time to start counts in a sidecar.
 """
 
-import argparse
 import asyncio
+import importlib
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Coroutine, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from proxy import __version__
+from proxy.commands.arguments import PROGRAM, make_parser, parse
 
-_DESCRIPTION = """\
-Lets old integrations call shop platforms that want OAuth 2.0: a plain request
-to /<shop>/… goes to the shop's API with an access token."""
-
-# What each command does, and how it is used; the terminal is taken to be 80 characters wide.
-_EPILOG = """\
-first steps:
-  shop-auth-proxy demo                          try it, with no account
-  shop-auth-proxy check --config config.toml    is the configuration right?
-  shop-auth-proxy serve --config config.toml    run it"""
-_SERVE = """\
-Runs the proxy until SIGTERM or Ctrl-C; requests in flight are finished. SIGHUP
-reads the configuration anew, and so does a change of one of its files. The log
-is on stdout; health, metrics and the status page are on the admin port, by
-default http://localhost:9090/status."""
-_CHECK = """\
-Tells all that is wrong with the configuration, with its place and what to do;
-then asks each shop's token endpoint, and shows a line per shop. The exit status
-is 0 if all is well, 1 if a shop gets no token, 2 if the configuration is wrong."""
-_TOKEN = """\
-Asks for an access token and prints it, and nothing else:
-  curl -H "Authorization: Bearer $(shop-auth-proxy token demo)" https://…"""
-_NEW_CLIENT = """\
-Makes a random secret for somebody who may call the proxy. The lines for the
-configuration, which hold only its digest, are on stdout; the secret itself is
-shown once, on stderr:
-  shop-auth-proxy new-client erp >> config.toml"""
-_DEMO = """\
-Runs simulated shops with the proxy in front of them, and tells what to try."""
-
-_CONFIG_HELP = "the configuration file; without it, one shop is taken from SHOP_AUTH_PROXY_… environment variables"
+# Of the standard library, but not on every system.
+_NEEDED: Final = ("fcntl", "resource", "termios")
+_CAN_NOT_RUN: Final = (
+    f"{PROGRAM} runs on Linux and macOS (this Python has no {{}}). On Windows, run it in WSL 2 (wsl --install, then"
+    " install it there as on Linux) or with Docker; README.md has the commands."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status: 0 done, 1 not done, 2 wrong usage or configuration."""
     _open_standard_streams()
-    options = _parser().parse_args(arguments)
+    options = parse(make_parser(), sys.argv[1:] if arguments is None else arguments)
+    if missing := _missing():
+        print(_CAN_NOT_RUN.format(missing), file=sys.stderr)
+        return 2
     try:
         status = _run(_command(options))
         sys.stdout.flush()
@@ -58,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130  # 128 + SIGINT, as shells have it
     except OSError as error:
         if not isinstance(error, BrokenPipeError):  # there, whoever read our output has enough
-            print(f"shop-auth-proxy: {error}", file=sys.stderr)
+            print(f"{PROGRAM}: {error}", file=sys.stderr)
         # Python would complain once more at its own end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -76,48 +54,31 @@ def _open_standard_streams() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - likewise
 
 
-def _parser() -> argparse.ArgumentParser:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        prog="shop-auth-proxy", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw, allow_abbrev=False
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, title="commands", metavar="COMMAND")
-
-    def command(name: str, summary: str, description: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=summary, description=description, formatter_class=raw, allow_abbrev=False)
-
-    serve = command("serve", "run the proxy", _SERVE)
-    check = command("check", "check the configuration, and ask for a token for each shop", _CHECK)
-    check.add_argument("--offline", action="store_true", help="check the configuration only")
-    token = command("token", "print an access token for a shop, for use with curl", _TOKEN)
-    token.add_argument("shop", metavar="SHOP", help="the shop, as it stands in the path of a request")
-    new_client = command("new-client", "make a secret for a client, and the configuration lines for it", _NEW_CLIENT)
-    new_client.add_argument("name", metavar="NAME", help="what the client is to be called; its user name in HTTP Basic")
-    demo = command("demo", "try the proxy against simulated shops; needs no account", _DEMO)
-    demo.add_argument("--port", type=_port, metavar="N", help="where the proxy listens (default: 8080)")
-    demo.add_argument("--once", action="store_true", help="make a few calls, show them, and exit")
-    for with_file in (serve, check, token):
-        with_file.add_argument("--config", type=Path, metavar="FILE", help=_CONFIG_HELP)
-    return parser
+def _missing() -> str | None:
+    """Return a module that the proxy can't run without and that this Python has not."""
+    for name in _NEEDED:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            return name
+    return None
 
 
-def _port(text: str) -> int:
-    if text.isdecimal() and int(text) <= 65535:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a port: write a number from 0 to 65535")
-
-
-def _command(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
+def _command(options: Namespace) -> Coroutine[Any, Any, int]:
     match options.command:
         case "serve":
             from proxy.commands.serve import serve
 
             return serve(options.config)
+        case "init":
+            from proxy.commands.init import Answers, init
+
+            answers = Answers(options.platform, options.shop, options.client_id, options.client_secret_file)
+            return init(answers, options.config, offline=options.offline)
         case "check":
             from proxy.commands.check import check
 
-            return check(options.config, offline=options.offline)
+            return check(options.config, offline=options.offline, call=options.call)
         case "token":
             from proxy.commands.token import token
 
@@ -125,11 +86,15 @@ def _command(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
         case "new-client":
             from proxy.commands.new_client import new_client
 
-            return new_client(options.name)
+            return new_client(options.name, options.config)
+        case "completion":
+            from proxy.commands.completion import completion
+
+            return completion(options.shell)
         case _:
             from proxy.commands.demo import demo
 
-            return demo(options.port, once=options.once)
+            return demo(options.host, options.port, once=options.once)
 
 
 def _run(command: Coroutine[Any, Any, int]) -> int:

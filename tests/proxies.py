@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import structlog
 from aiohttp.abc import AbstractResolver
 
 from proxy.app import Outside, RunningProxy, running
+from proxy.certificate import Authorities
 from proxy.config import AdminConfig, Config, LoggingConfig, PacingConfig, ServerConfig, TokensConfig, UpstreamConfig
+from proxy.guards.names import SystemNames
 from proxy.platforms.platform import Credentials, Platform
 from proxy.platforms.shop import Shop, Shops
 from proxy.secret import Secret
@@ -32,6 +35,11 @@ def platform(token_port: int, api_port: int, **changes: Any) -> Platform:
 
 def shop(key: str, of: Platform, *, secret: str = SECRET) -> Shop:
     return Shop(key, key, of, Credentials(f"{key}-id", Secret(secret)))
+
+
+def authorities(file: Path) -> Authorities:
+    """What `upstream.ca_file` holds when it names this file."""
+    return Authorities(file, file.read_text())
 
 
 def config(*shops: Shop, **changes: Any) -> Config:
@@ -91,7 +99,10 @@ async def proxying(settings: Config, *, resolver: AbstractResolver | None = None
         wrapper_class=structlog.make_filtering_bound_logger("debug"),
     )
     outside = Outside(
-        log=log, conceal=lambda token: None, redact=lambda text: text.replace(SECRET, "[hidden]"), resolver=resolver
+        log=log,
+        conceal=lambda token: None,
+        redact=lambda text: text.replace(SECRET, "[hidden]"),
+        resolver=resolver or SystemNames(),
     )
     async with running(settings, outside) as proxy:
         yield TestedProxy(proxy, outside, events, more_logged)

@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 300
 
 # A room is a file or a folder right under proxy/. What stands beside it is what it may import, besides itself.
-# cli → commands → app → admin, forwarding → guards, tokens, links, wire → platforms → errors; a room may skip steps on
+# cli → commands → app → admin, forwarding → tokens, links, wire → guards → platforms → errors; a room may skip steps on
 # its way down. wire and links know neither each other nor guards and tokens, and wire knows no platform.
-GROUND = frozenset({"__init__", "certificate", "errors", "secret"})
+GROUND = frozenset({"__init__", "certificate", "errors", "files", "secret", "threads"})
 SERVING = GROUND | {"guards", "tokens", "platforms", "tasks"}
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "__init__": frozenset(),
@@ -30,17 +30,19 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "wire": GROUND | {"tasks"},
     "links": GROUND | {"platforms"},
     "guards": GROUND | {"platforms"},
-    "tokens": GROUND | {"platforms", "tasks"},
+    "tokens": GROUND | {"guards", "platforms", "tasks"},
     "platforms": GROUND,
     "errors": frozenset({"__init__"}),
-    "certificate": frozenset(),
+    "certificate": frozenset({"files"}),
+    "files": frozenset(),
     "secret": frozenset(),
     "systemd": frozenset(),
     "tasks": frozenset(),
+    "threads": frozenset(),
     "telemetry": frozenset({"secret"}),  # used by all, uses none
     "simulator": frozenset(),  # so that it can't share the proxy's mistakes
 }
-WITHOUT_TELEMETRY = {"__init__", "__main__", "certificate", "secret", "simulator", "systemd", "tasks"}
+WITHOUT_TELEMETRY = (GROUND - {"errors"}) | {"__main__", "simulator", "systemd", "tasks"}
 
 
 def modules(root: Path) -> list[Path]:

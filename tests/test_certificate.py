@@ -62,7 +62,7 @@ def test_a_certificate_with_its_key_makes_a_context_for_tls_1_2_and_newer(tmp_pa
         (chain(GOOD), KEY[:100], "key.pem", "the key is broken"),
         (chain(GOOD), ANOTHER.private_key_pem.bytes(), "key.pem", "the key does not belong to the certificate"),
         (chain(GOOD), b"x" * (1 << 20) + KEY, "key.pem", "the file is larger than 1048576 bytes"),
-        (chain(GOOD), ENCRYPTED, "key.pem", "the key is encrypted, and nobody is there to give the passphrase"),
+        (chain(GOOD), ENCRYPTED, "key.pem", "the key is encrypted, and nobody is there to enter the passphrase"),
     ],
     ids=lambda value: value if isinstance(value, str) and value.isprintable() else "file",  # not what is in it
 )

@@ -18,7 +18,7 @@ async def test_version_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("serv",), ("serve", "--conf", "x"), ("token",), ("check", "--nothing"), ("new-client",)]
+    "arguments", [("serv",), ("serve", "--conf", "x"), ("token",), ("check", "--nothing"), ("new-client",)]
 )
 async def test_wrong_usage_ends_with_2_and_a_usage_line(arguments: tuple[str, ...]) -> None:
     ended = await ran(*arguments)
@@ -28,7 +28,14 @@ async def test_wrong_usage_ends_with_2_and_a_usage_line(arguments: tuple[str, ..
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "token", "new-client", "demo"])
+async def test_without_arguments_there_is_help() -> None:
+    ended = await ran()
+
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("usage: shop-auth-proxy")
+
+
+@pytest.mark.parametrize("command", ["serve", "init", "check", "token", "new-client", "demo", "completion"])
 async def test_every_command_has_help(command: str) -> None:
     ended = await ran(command, "--help")
 
@@ -79,3 +86,37 @@ async def test_output_that_can_not_be_written_is_told_without_a_traceback() -> N
 
     assert process.returncode == 1
     assert stderr == b"shop-auth-proxy: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize("missing", ["fcntl", "resource", "termios"])
+@pytest.mark.parametrize("arguments", [["serve"], ["demo", "--once"], ["init"], ["new-client", "erp"]])
+def test_where_it_can_not_run_it_says_so_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: str, arguments: list[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)  # as on Windows: importing it fails
+
+    assert main(arguments) == 2
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(
+        f"shop-auth-proxy runs on Linux and macOS (this Python has no {missing}). On Windows, run it in "
+    )
+    assert "WSL 2" in err
+    assert "Docker" in err
+    assert err.count("\n") == 1
+
+
+async def test_so_does_the_whole_program_under_a_python_without_them() -> None:
+    script = (
+        "import sys\nfor name in ('fcntl', 'resource', 'termios'): sys.modules[name] = None\n"
+        "from proxy.cli import main\nsys.exit(main(['demo', '--once']))"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    stdout, stderr = await process.communicate()
+
+    assert (process.returncode, stdout) == (2, b"")
+    assert stderr.startswith(b"shop-auth-proxy runs on Linux and macOS")
+    assert b"Traceback" not in stderr

@@ -13,14 +13,18 @@ import trustme
 from msgspec.structs import fields
 
 from proxy.config import load_config
-from proxy.config.environment import PREFIX, VARIABLES
+from proxy.config.environment import CONFIG, PREFIX, VARIABLES
 from proxy.config.schema import NAMED_SECTIONS, SECTIONS, setting_names
 from proxy.errors import ProxyError
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SETTINGS = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+OPERATING = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+TROUBLES = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "migrating-from-basic-auth.md").read_text(encoding="utf-8")
 PLATFORMS = (ROOT / "docs" / "platforms.md").read_text(encoding="utf-8")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").rglob("*.md")])
 THREATS = (ROOT / "THREAT_MODEL.md").read_text(encoding="utf-8")
 EXAMPLE = (ROOT / "config.example.toml").read_text(encoding="utf-8")
 # The names that stand for NAME in the example.
@@ -77,6 +81,12 @@ def code_blocks(text: str, language: str) -> list[str]:
     """The contents of a text's fenced blocks in this language, without the indentation that a list gives them."""
     found = re.findall(rf"^ *```{language}\n(.*?)^ *```$", text, flags=re.MULTILINE | re.DOTALL)
     return [textwrap.dedent(block) for block in found]
+
+
+def cells_of_codes(text: str) -> list[tuple[list[int], list[str]]]:
+    """The rows of the table of codes: the statuses, and the code."""
+    found = re.findall(r"^\| (\d{3}(?:, \d{3})*) \| `(\w+)` \|", text, re.MULTILINE)
+    return [([int(status) for status in statuses.split(", ")], [code]) for statuses, code in found]
 
 
 def kinds_of_errors(kind: type[ProxyError] = ProxyError) -> set[type[ProxyError]]:
@@ -140,17 +150,38 @@ def test_a_setting_in_the_example_has_a_comment(name: str) -> None:
     assert any(re.search(r"  # \S", line) for line in lines), f"config.example.toml says nothing about {name}"
 
 
-def test_every_setting_stands_in_the_table_of_the_readme() -> None:
-    missing = set(setting_names()) - defaults_in_tables(README, setting_names()).keys()
+def test_every_setting_stands_in_the_table() -> None:
+    missing = set(setting_names()) - defaults_in_tables(SETTINGS, setting_names()).keys()
 
-    assert not missing, f"README.md has no table row that begins with: {', '.join(sorted(missing))}"
+    assert not missing, f"docs/settings.md has no table row that begins with: {', '.join(sorted(missing))}"
+
+
+def test_the_table_names_no_setting_that_there_is_not() -> None:
+    told = [spans[0] for spans, _ in rows(SETTINGS) if spans and "." in spans[0]]
+
+    assert len(told) > 50
+    assert set(told) <= set(setting_names())
 
 
 @pytest.mark.parametrize("name", [name for name in setting_names() if default_of(name) is not None])
-def test_a_default_in_the_table_of_the_readme_is_the_real_one(name: str) -> None:
-    told = defaults_in_tables(README, setting_names()).get(name, "").strip("`")
+def test_a_default_in_the_table_is_the_real_one(name: str) -> None:
+    told = defaults_in_tables(SETTINGS, setting_names()).get(name, "").strip("`")
 
-    assert tomllib.loads(f"default = {told}") == {"default": default_of(name)}, f"README.md: look at {name}"
+    assert tomllib.loads(f"default = {told}") == {"default": default_of(name)}, f"docs/settings.md: look at {name}"
+
+
+def test_every_variable_stands_in_the_settings() -> None:
+    missing = [name for name in (*VARIABLES, CONFIG) if not names_variable(SETTINGS, name)]
+
+    assert not missing, f"docs/settings.md does not name the environment variables {', '.join(missing)}"
+
+
+def test_every_code_stands_with_its_statuses_among_the_troubles() -> None:
+    told = {code[0]: statuses for statuses, code in cells_of_codes(TROUBLES)}
+
+    assert told.keys() == {error.code for error in kinds_of_errors()}
+    for error in kinds_of_errors():
+        assert not hasattr(error, "status") or error.status in told[error.code], error.code
 
 
 PLATFORM_SETTINGS = [name for name in setting_names() if name.startswith("platforms.")]
@@ -165,15 +196,28 @@ def test_every_setting_of_a_platform_stands_in_the_page_about_them_with_its_defa
             assert tomllib.loads(f"default = {told[name].strip('`')}") == {"default": default}, name
 
 
-def test_every_variable_stands_in_the_readme() -> None:
-    missing = [name for name in VARIABLES if not names_variable(README, name)]
+def test_the_readme_is_short_and_says_first_where_it_runs_also_to_those_who_search_in_other_languages() -> None:
+    lines = README.splitlines()
 
-    assert not missing, f"README.md does not name the environment variables {', '.join(missing)}"
+    assert len(lines) < 200
+    assert all(word in " ".join(lines[2:4]) for word in ("Linux", "macOS", "Windows", "WSL 2", "Docker"))
+    for heading in ("## Magyarul", "## 한국어"):
+        part = README.split(f"{heading}\n")[1].split("\n## ")[0]
+        assert len([line for line in part.splitlines() if line]) <= 10
 
 
-@pytest.mark.parametrize("block", [block for text in (README, GUIDE, PLATFORMS) for block in code_blocks(text, "toml")])
+def test_the_readme_uses_no_command_before_it_says_how_to_install_it() -> None:
+    before, _ = README.split("## Install it")
+
+    assert "shop-auth-proxy" not in before
+
+
+@pytest.mark.parametrize(
+    "block", [each for text in (README, GUIDE, OPERATING, PLATFORMS) for each in code_blocks(text, "toml")]
+)
 def test_a_piece_of_configuration_in_the_documentation_is_valid(block: str, tmp_path: Path) -> None:
-    (tmp_path / "demo").write_text("s3cret\n", encoding="utf-8")
+    for name in ("demo", "demo.secret"):
+        (tmp_path / name).write_text("s3cret\n", encoding="utf-8")
     certificate = AUTHORITY.issue_cert("proxy.example")
     certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
@@ -184,10 +228,10 @@ def test_a_piece_of_configuration_in_the_documentation_is_valid(block: str, tmp_
     assert "demo" in load_config(path, {}).shops.named
 
 
-def test_the_guide_has_the_configuration_in_five_lines() -> None:
+def test_the_guide_has_the_configuration_in_four_lines() -> None:
     whole, *_ = code_blocks(GUIDE, "toml")
 
-    assert len(whole.splitlines()) == 5
+    assert len(whole.splitlines()) == 4
     assert "[shops.demo]" in whole
 
 
@@ -228,15 +272,25 @@ def test_every_threat_names_tests_that_exist() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "document", ["README.md", "THREAT_MODEL.md", "SECURITY.md", "docs/architecture.md", "docs/platforms.md"]
-)
-def test_a_link_to_a_file_leads_to_one(document: str) -> None:
-    text = (ROOT / document).read_text(encoding="utf-8")
-    links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
+def anchors(text: str) -> set[str]:
+    """Where a link into a Markdown text may lead: its headings, in lower case, with hyphens for blanks."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
-    assert [link for link in links if not (ROOT / document).parent.joinpath(link).is_file()] == []
-    assert links or document in ("THREAT_MODEL.md", "docs/platforms.md")
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=[str(path.relative_to(ROOT)) for path in DOCUMENTS])
+def test_a_link_leads_to_a_file_and_to_a_heading_in_it(document: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8"))
+    wrong = []
+    for link in links:
+        name, _, anchor = link.partition("#")
+        target = document.parent / name if name else document
+        if "://" not in link and (
+            not target.exists() or (anchor and anchor not in anchors(target.read_text(encoding="utf-8")))
+        ):
+            wrong.append(link)
+
+    assert wrong == []
 
 
 def test_the_readme_leads_to_the_threats_and_to_where_to_report() -> None:

@@ -99,7 +99,7 @@ async def test_serve_tells_of_each_reload_and_that_it_is_over(tmp_path: Path, ea
         reloading,
         {"READY": "1", "STATUS": "configuration reloaded"},
         reloading,
-        {"READY": "1", "STATUS": "the new configuration has problems, the one before stays in use"},
+        {"READY": "1", "STATUS": "the new configuration has problems, the previous one stays in use"},
     ]
     assert (ended.status, ended.stderr) == (0, "")
 

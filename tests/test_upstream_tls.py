@@ -14,7 +14,7 @@ from proxy.config import UpstreamConfig
 from tests.names import Names
 from tests.peers import Answer, Connection, Peer, answering, connected, request, response, serving, token_response
 from tests.proxies import TestedProxy as Proxy
-from tests.proxies import config, platform, proxying, shop
+from tests.proxies import authorities, config, platform, proxying, shop
 
 AUTHORITY = trustme.CA()
 ANOTHER = trustme.CA()
@@ -41,7 +41,8 @@ async def proxy_to(api: Peer, tokens: Peer, *, tokens_tls: bool = False, ca_file
         token_url=f"http{'s' if tokens_tls else ''}://tokens.example:{tokens.port}/token",
         api_url=f"https://api.example:{api.port}/",
     )
-    settings = config(shop("demo", of), upstream=UpstreamConfig(ca_file=ca_file, connect_timeout=5.0))
+    trusted = None if ca_file is None else authorities(ca_file)
+    settings = config(shop("demo", of), upstream=UpstreamConfig(ca_file=trusted, connect_timeout=5.0))
     async with asyncio.timeout(20), proxying(settings, resolver=Names("127.0.0.1")) as proxy:
         yield proxy
 

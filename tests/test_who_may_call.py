@@ -389,7 +389,7 @@ async def test_clients_share_a_shops_rate_limit_by_name_not_by_address() -> None
         (
             ServerConfig(port=0, host="0.0.0.0", allow_anonymous=True),
             {},
-            "whoever reaches it, without credentials (allow_anonymous)",
+            "everybody who reaches it, without credentials (allow_anonymous)",
         ),
     ],
 )

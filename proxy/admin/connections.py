@@ -1,19 +1,23 @@
-"""The connections of the admin port: one request on each, so many at once, and none for longer than a time.
+"""The connections of the admin port: one request on each, so many at once, and none for longer than it needs.
 
-Rules: nobody is kept out, whatever others do or don't do with theirs: where all places are taken, the connection that
-came first makes room, since all the others had less time to come to their end. What is no HTTP request is told so in
-a fixed sentence, without repeating it to anybody: it may hold secrets.
+Rules: nobody is kept out, whatever others do or don't do with theirs. Where all places are taken, the address that has
+most of them makes room for the next: with a connection on which no request has come, or else with its oldest. A request
+has to come soon, and its answer to be taken; how long a page takes to be made is not the client's matter. What is no
+HTTP request is told so in a fixed sentence, without repeating it to anybody: it may hold secrets.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, cast
 
 from aiohttp import web
 
+from proxy.platforms.addresses import IpAddress, source_of
+
 MAX_CONNECTIONS: Final = 32
-_LONGEST: Final = 10.0  # seconds, from the beginning to the last byte taken
-_PIECE: Final = 65_536
+_ASKED_WITHIN: Final = 3.0  # seconds
+_TAKEN_WITHIN: Final = 10.0  # seconds, from the beginning of the answer to its last byte
 
 
 class Connections:
@@ -23,6 +27,14 @@ class Connections:
         self._server = server
         self.headers = headers
         self.open: dict[_Connection, asyncio.Transport] = {}  # in the order in which they came
+
+    def make_room(self) -> None:
+        """End a connection."""
+        held = Counter(connection.source for connection in self.open)
+        most = max(held.values())
+        crowd = [connection for connection in self.open if held[connection.source] == most]
+        leaving = next((connection for connection in crowd if not connection.asked), crowd[0])
+        self.open.pop(leaving).abort()
 
     def __call__(self) -> asyncio.Protocol:
         """Return the protocol for another one."""
@@ -36,21 +48,49 @@ class _Connection(web.RequestHandler):
         super().__init__(server, loop=loop, access_log=None, keepalive_timeout=0)  # type: ignore[arg-type]  # - any server will do
         self._connections = connections
         self._end: asyncio.TimerHandle | None = None
+        self.source: IpAddress | None = None
+        self.asked = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # uvloop's is one, but of another class
-        places = self._connections.open
-        if len(places) >= MAX_CONNECTIONS:
-            places.pop(next(iter(places))).abort()
-        places[self] = transport
-        self._end = asyncio.get_running_loop().call_later(_LONGEST, transport.abort)
+        peer = transport.get_extra_info("peername")
+        self.source = source_of(peer[0] if peer else None)
+        if len(self._connections.open) >= MAX_CONNECTIONS:
+            self._connections.make_room()
+        self._connections.open[self] = transport
+        self._end_after(_ASKED_WITHIN)
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._connections.open.pop(self, None)
+        self._end_after(None)
+        super().connection_lost(exc)
+
+    async def _handle_request(
+        self,
+        request: web.BaseRequest,
+        start_time: float | None,
+        request_handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+    ) -> tuple[web.StreamResponse, bool]:
+        self.asked = True
+        self._end_after(None)
+        return await super()._handle_request(request, start_time, request_handler)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer."""
+        self._end_after(_TAKEN_WITHIN)
+        return await super().finish_response(request, resp, start_time)
+
+    def _end_after(self, seconds: float | None) -> None:
+        """Have the connection end after so many seconds from now, in place of what was said before."""
         if self._end is not None:
             self._end.cancel()
-        super().connection_lost(exc)
+        transport = self._connections.open.get(self)
+        self._end = None
+        if seconds is not None and transport is not None:
+            self._end = asyncio.get_running_loop().call_later(seconds, transport.abort)
 
     def handle_error(
         self,
@@ -69,13 +109,3 @@ class _Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("The answer has begun already.")
         return web.Response(status=status, text="The page could not be made; the log says why.\n")
-
-
-def in_pieces(body: bytes, content_type: str) -> web.Response:
-    """Return an answer that is handed to the connection as the client takes it: many may ask at once for long ones."""
-    return web.Response(body=_pieces(body), headers={"Content-Type": content_type, "Content-Length": str(len(body))})
-
-
-async def _pieces(body: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(body), _PIECE):
-        yield body[start : start + _PIECE]

@@ -1,58 +1,35 @@
-"""The numbers as Prometheus reads them: its text format, by its own library.
+"""The numbers as Prometheus reads them, in its text format 0.0.4.
 
 Rules: names, labels and help are here and nowhere else; dashboards are built on them, so that they don't change. The
-library is imported when it is first needed: that takes as long as a fifth of the start.
+text comes in pieces of a shop each, see `making.py`; that is why it is written here and not by Prometheus's library,
+which makes it all at once.
 """
 
 import platform
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from typing import Final
 
-from proxy.admin.sources import CountersNow, ProcessNow, ShopNow
+from proxy.admin.own_process import usage
+from proxy.admin.sources import CountersNow, Glimpse, ProcessNow
 from proxy.telemetry.traffic import Histogram
 from proxy.tokens.status import Condition
-
-if TYPE_CHECKING:
-    from prometheus_client import Metric
 
 PREFIX: Final = "shop_auth_proxy_"
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def exposition(process: ProcessNow, shops: list[ShopNow], counters: CountersNow) -> bytes:
-    """Return the numbers in the text format 0.0.4."""
-    from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest  # noqa: PLC0415 - see above
-
-    registry = CollectorRegistry()
-    registry.register(_Collector(process, shops, counters))
-    ProcessCollector(registry=registry)  # memory, processor time, open files
-    return generate_latest(registry)
+def exposition(process: ProcessNow, shops: Iterable[Glimpse], counters: CountersNow) -> Iterator[str]:
+    """Yield the text in pieces."""
+    yield from _of_process(process, counters)
+    yield from _of_requests(counters)
+    yield from _of_tokens(shops, counters)
+    yield from _of_usage()
 
 
-class _Collector:
-    def __init__(self, process: ProcessNow, shops: list[ShopNow], counters: CountersNow) -> None:
-        self._process = process
-        self._shops = shops
-        self._counters = counters
-
-    def describe(self) -> list["Metric"]:
-        """Return nothing: a registry of one's own has no names to keep apart."""
-        return []
-
-    def collect(self) -> Iterator["Metric"]:
-        yield from _of_process(self._process, self._counters)
-        yield from _of_requests(self._counters)
-        yield from _of_tokens(self._shops, self._counters)
-
-
-def _of_process(process: ProcessNow, counters: CountersNow) -> Iterator["Metric"]:
-    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415 - see above
-
-    build = GaugeMetricFamily(
-        PREFIX + "build_info", "Always 1; the labels say what runs.", labels=["version", "python"]
-    )
-    build.add_metric([process.version, platform.python_version()], 1)
-    yield build
+def _of_process(process: ProcessNow, counters: CountersNow) -> Iterator[str]:
+    yield _head("build_info", "gauge", "Always 1; the labels say what runs.")
+    yield _sample("build_info", 1, version=process.version, python=platform.python_version())
     for name, words, value in (
         ("requests_in_flight", "Requests that are being served.", process.in_flight),
         ("client_connections", "Open connections of clients.", process.connections),
@@ -63,131 +40,152 @@ def _of_process(process: ProcessNow, counters: CountersNow) -> Iterator["Metric"
             process.last_reload_successful,
         ),
     ):
-        yield GaugeMetricFamily(PREFIX + name, words, value=float(value))
+        yield _head(name, "gauge", words) + _sample(name, value)
     connections = counters.connections
     for name, words, count in (
-        ("client_connections_refused", "Connections that got no place: all were in use.", connections.refused),
+        ("client_connections_refused_total", "Connections that got no place: all were in use.", connections.refused),
         (
-            "client_connections_displaced",
+            "client_connections_displaced_total",
             "Connections without a request that made room for others.",
             connections.displaced,
         ),
-        ("failed_handshakes", "Connections on which TLS did not come about.", connections.failed_handshakes),
+        ("failed_handshakes_total", "Connections on which TLS did not come about.", connections.failed_handshakes),
+        ("log_lines_lost_total", "Lines of the log that nobody took in time.", counters.log.lost),
     ):
-        yield CounterMetricFamily(PREFIX + name, words, value=count)
-    reloads = CounterMetricFamily(PREFIX + "config_reloads", "Configurations that were read anew.", labels=["outcome"])
+        yield _head(name, "counter", words) + _sample(name, count)
+    yield _head("config_reloads_total", "counter", "Configurations that were read anew.")
     for outcome in ("successful", "failed"):
-        reloads.add_metric([outcome], counters.reloads.get(outcome, 0))
-    yield reloads
-    errors = CounterMetricFamily(PREFIX + "errors", "Answers of the proxy's own, by their code.", labels=["code"])
+        yield _sample("config_reloads_total", counters.reloads.get(outcome, 0), outcome=outcome)
+    yield _head("errors_total", "counter", "Answers of the proxy's own, by their code.")
     for code, number in counters.errors.items():
-        errors.add_metric([code], number)
-    yield errors
+        yield _sample("errors_total", number, code=code)
 
 
-def _of_requests(counters: CountersNow) -> Iterator["Metric"]:
-    from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily  # noqa: PLC0415 - see above
-
+def _of_requests(counters: CountersNow) -> Iterator[str]:
     traffic = counters.traffic.items()
-    requests = CounterMetricFamily(
-        PREFIX + "requests",
+    yield _head(
+        "requests_total",
+        "counter",
         "Requests that have come to their end, by method and class of status; none: the client left before an answer.",
-        labels=["shop", "method", "status"],
     )
     for shop, numbers in traffic:
-        for (method, status), count in numbers.requests.items():
-            requests.add_metric([shop, method, status], count)
-    yield requests
-    for name, words, values in (
-        ("request_body_bytes", "Bytes of request bodies.", [(shop, each.bytes_in) for shop, each in traffic]),
-        ("response_body_bytes", "Bytes of response bodies.", [(shop, each.bytes_out) for shop, each in traffic]),
-        ("upstream_attempts", "Requests to the platform.", [(shop, each.attempts) for shop, each in traffic]),
-        ("throttled", "429 answers of the platform.", [(shop, each.throttled) for shop, each in traffic]),
-        (
-            "dropped_fields",
-            "Header fields of the platform with impossible names.",
-            [(shop, each.dropped_fields) for shop, each in traffic],
-        ),
+        yield "".join(
+            _sample("requests_total", count, shop=shop, method=method, status=status)
+            for (method, status), count in numbers.requests.items()
+        )
+    for name, words, counted in (
+        ("request_body_bytes_total", "Bytes of request bodies.", "bytes_in"),
+        ("response_body_bytes_total", "Bytes of response bodies.", "bytes_out"),
+        ("upstream_attempts_total", "Requests to the platform.", "attempts"),
+        ("throttled_total", "429 answers of the platform.", "throttled"),
+        ("dropped_fields_total", "Header fields of the platform with impossible names.", "dropped_fields"),
     ):
-        counter = CounterMetricFamily(PREFIX + name, words, labels=["shop"])
-        for shop, value in values:
-            counter.add_metric([shop], value)
-        yield counter
-    inner = CounterMetricFamily(
-        PREFIX + "batch_parts_failed",
-        "Calls in batches that the platform answered 401 or 429.",
-        labels=["shop", "status"],
-    )
+        yield _head(name, "counter", words)
+        sample = f'{PREFIX}{name}{{shop="%s"}} %d\n'
+        for shop, numbers in traffic:
+            yield sample % (_escaped(shop), getattr(numbers, counted))
+    yield _head("batch_parts_failed_total", "counter", "Calls in batches that the platform answered 401 or 429.")
     for shop, numbers in traffic:
         for part, count in numbers.inner.items():
-            inner.add_metric([shop, str(part)], count)
-    yield inner
-    for name, words, histograms in (
-        (
-            "request_duration_seconds",
-            "From a request's head to the end of its answer.",
-            [(shop, each.duration) for shop, each in traffic],
-        ),
+            yield _sample("batch_parts_failed_total", count, shop=shop, status=str(part))
+    for name, words, measured in (
+        ("request_duration_seconds", "From a request's head to the end of its answer.", "duration"),
         (
             "added_latency_seconds",
             "From a request's head to the beginning of the platform's answer, without the time spent on the platform:"
             " tokens, rate limits, small request bodies, and the proxy's own work.",
-            [(shop, each.added) for shop, each in traffic],
+            "added",
         ),
         (
             "pacing_wait_seconds",
             "How long requests waited for the platform's rate limit; those that did not wait count with 0.",
-            [(shop, each.paced) for shop, each in traffic],
+            "paced",
         ),
     ):
-        family = HistogramMetricFamily(PREFIX + name, words, labels=["shop"])
-        for shop, histogram in histograms:
-            family.add_metric([shop], buckets(histogram), histogram.sum)
-        yield family
+        yield _head(name, "histogram", words)
+        for shop, numbers in traffic:
+            yield _histogram(name, getattr(numbers, measured), _escaped(shop))
 
 
-def _of_tokens(shops: list[ShopNow], counters: CountersNow) -> Iterator["Metric"]:
-    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415 - see above
-
-    requests = CounterMetricFamily(
-        PREFIX + "token_requests", "Token requests by what came of them.", labels=["shop", "outcome"]
+def _of_tokens(shops: Iterable[Glimpse], counters: CountersNow) -> Iterator[str]:
+    tokens = counters.tokens
+    yield _head("token_requests_total", "counter", "Token requests by what came of them.")
+    for (label, outcome), count in tokens.requests.items():
+        yield _sample("token_requests_total", count, shop=label, outcome=outcome)
+    yield _head(
+        "unauthorized_total", "counter", "401s of the platform, by entry of the configuration and by what followed."
     )
-    for (label, outcome), count in counters.tokens.requests.items():
-        requests.add_metric([label, outcome], count)
-    unauthorized = CounterMetricFamily(
-        PREFIX + "unauthorized",
-        "401s of the platform, by entry of the configuration and by what followed.",
-        labels=["shop", "reaction"],
-    )
-    for (entry, reaction), count in counters.tokens.unauthorized.items():
-        unauthorized.add_metric([entry, reaction], count)
-    yield from (requests, unauthorized)
-    yield CounterMetricFamily(PREFIX + "token_waits", "Requests that waited for a token.", value=counters.tokens.waits)
-    yield CounterMetricFamily(
-        PREFIX + "token_wait_seconds", "How long requests waited for tokens.", value=counters.tokens.waited_seconds
-    )
-    age = GaugeMetricFamily(PREFIX + "token_age_seconds", "Since the token was asked for.", labels=["shop"])
-    left = GaugeMetricFamily(PREFIX + "token_expires_in_seconds", "Until the token's end.", labels=["shop"])
-    state = GaugeMetricFamily(
-        PREFIX + "token_state", "1 for what is so; the endpoint's last word counts.", labels=["shop", "state"]
-    )
-    queue = GaugeMetricFamily(PREFIX + "pacing_queue", "Requests that wait for the rate limit.", labels=["shop"])
-    for shop in shops:
-        queue.add_metric([shop.name], shop.queue)
-        if shop.token is None:
-            continue
-        for condition in Condition:
-            state.add_metric([shop.name, condition.value], shop.token.condition is condition)
-        if shop.token.age is not None and shop.token.left is not None:
-            age.add_metric([shop.name], shop.token.age)
-            left.add_metric([shop.name], shop.token.left)
-    yield from (age, left, state, queue)
+    for (entry, reaction), count in tokens.unauthorized.items():
+        yield _sample("unauthorized_total", count, shop=entry, reaction=reaction)
+    yield _head("token_waits_total", "counter", "Requests that waited for a token.")
+    yield _sample("token_waits_total", tokens.waits)
+    yield _head("token_wait_seconds_total", "counter", "How long requests waited for tokens.")
+    yield _sample("token_wait_seconds_total", tokens.waited_seconds)
+    # The samples of a metric have to stand together, and one look at each shop is enough.
+    age = [_head("token_age_seconds", "gauge", "Since the token was asked for.")]
+    left = [_head("token_expires_in_seconds", "gauge", "Until the token's end.")]
+    state = [_head("token_state", "gauge", "1 for what is so; the endpoint's last word counts.")]
+    queue = [_head("pacing_queue", "gauge", "Requests that wait for the rate limit.")]
+    for name, token, waiting in shops:
+        label = f'shop="{_escaped(name)}"'
+        queue.append(f"{PREFIX}pacing_queue{{{label}}} {waiting}\n")
+        if token is not None:
+            state.append(
+                "".join(
+                    [
+                        f'{PREFIX}token_state{{{label},state="{each}"}} {token.condition is each:d}\n'
+                        for each in Condition
+                    ]
+                )
+            )
+            if token.age is not None and token.left is not None:
+                age.append(f"{PREFIX}token_age_seconds{{{label}}} {token.age!r}\n")
+                left.append(f"{PREFIX}token_expires_in_seconds{{{label}}} {token.left!r}\n")
+        yield ""
+    for texts in (age, left, state, queue):
+        yield from texts
 
 
-def buckets(histogram: Histogram) -> list[tuple[str, float]]:
-    """Return the cumulative buckets as the library takes them."""
-    total, pairs = 0, []
-    for bound, count in zip([*map(str, histogram.bounds), "+Inf"], histogram.counts, strict=True):
-        total += count
-        pairs.append((bound, float(total)))
-    return pairs
+def _of_usage() -> Iterator[str]:
+    used = usage()
+    if used is None:
+        return
+    for name, kind, words, value in (
+        ("virtual_memory_bytes", "gauge", "Memory that the process has asked for.", used.virtual_memory),
+        ("resident_memory_bytes", "gauge", "Memory that the process uses.", used.resident_memory),
+        ("cpu_seconds_total", "counter", "Processor time that the process has used.", used.processor_time),
+        ("start_time_seconds", "gauge", "When the process began, in seconds since 1970.", used.started_at),
+        ("open_fds", "gauge", "Open files and connections.", used.open_files),
+        ("max_fds", "gauge", "How many files and connections may be open.", used.most_files),
+    ):
+        yield _head(name, kind, words, prefix="process_") + f"process_{name} {_number(value)}\n"
+
+
+def _head(name: str, kind: str, words: str, prefix: str = PREFIX) -> str:
+    return f"# HELP {prefix}{name} {words}\n# TYPE {prefix}{name} {kind}\n"
+
+
+def _sample(name: str, value: float, **labels: str) -> str:
+    pairs = ",".join([f'{label}="{_escaped(text)}"' for label, text in labels.items()])
+    return f"{PREFIX}{name}{f'{{{pairs}}}' if pairs else ''} {_number(value)}\n"
+
+
+def _histogram(name: str, histogram: Histogram, shop: str) -> str:
+    bucket = f'{PREFIX}{name}_bucket{{shop="{shop}",le="'
+    counts = list(accumulate(histogram.counts))  # each bucket holds what is in those below it too
+    lines = [f'{bucket}{bound}"}} {count}\n' for bound, count in zip(histogram.bounds, counts, strict=False)]
+    return (
+        f'{"".join(lines)}{bucket}+Inf"}} {counts[-1]}\n'
+        f'{PREFIX}{name}_sum{{shop="{shop}"}} {histogram.sum!r}\n{PREFIX}{name}_count{{shop="{shop}"}} {counts[-1]}\n'
+    )
+
+
+def _escaped(text: str) -> str:
+    if '"' in text or "\\" in text or "\n" in text:
+        return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return text
+
+
+def _number(value: float) -> str:
+    """Return a number as Prometheus reads it; true and false are 1 and 0."""
+    return repr(int(value) if isinstance(value, bool) else value)

@@ -1,4 +1,4 @@
-"""HTML or JSON, by what the client accepts (RFC 9110 §12.5.1)."""
+"""HTML or JSON, packed or not: by what the client accepts (RFC 9110 §12.5.1, §12.5.3)."""
 
 import re
 from typing import Final
@@ -9,6 +9,15 @@ _QUALITY: Final = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 def prefers_json(accept: str) -> bool:
     """Tell whether a client with this Accept field would rather have JSON than HTML; `*/*` has no preference."""
     return quality(accept, "application/json") > quality(accept, "text/html")
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Tell whether a client with this Accept-Encoding field takes gzip."""
+    for member in accept_encoding.split(","):
+        name, *parameters = (part.strip().lower() for part in member.split(";"))
+        if name in ("gzip", "x-gzip"):
+            return _weight(parameters) > 0
+    return False
 
 
 def quality(accept: str, media_type: str) -> float:

@@ -5,12 +5,13 @@ itself (see the Content-Security-Policy in `server.py`); without JavaScript all 
 never the only sign.
 """
 
+from collections.abc import Iterator
 from html import escape
 from typing import Final
 from urllib.parse import urlencode
 
 from proxy.admin.chart import chart
-from proxy.admin.report import OLD_TOKEN, UNAUTHORIZED, WITHOUT_TOKEN, Report, Row
+from proxy.admin.report import OLD_TOKEN, UNAUTHORIZED, WITHOUT_TOKEN, Report, Row, Wanted
 from proxy.platforms.shop import WILDCARD
 from proxy.telemetry.recent import MINUTES
 from proxy.tokens.status import Condition, TokenStatus
@@ -29,10 +30,11 @@ _COLUMNS: Final = ("Shop", "Token", "Time left", "Last 15 minutes", "Calls", "Er
 _NUMBERS: Final = ("Calls", "Errors", "401s", "Waiting")
 
 
-def page(report: Report, *, now: float) -> str:
-    """Return the whole page; `now` is the traffic's clock, in seconds."""
-    hidden = "" if report.shops > _MANY or report.query else " hidden"
-    return f"""<!doctype html>
+def page(report: Report, *, now: float) -> Iterator[str]:
+    """Yield the page in pieces; `now` is the traffic's clock, in seconds."""
+    wanted = report.wanted
+    hidden = "" if report.shops > _MANY or wanted.query else " hidden"
+    yield f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -48,15 +50,17 @@ def page(report: Report, *, now: float) -> str:
 <h1><img src="/status.svg" alt="" width="28" height="28">Shop Auth Proxy</h1>
 <form role="search" action="/status" method="get"{hidden}>
 <label for="q">Find a shop</label>
-<input id="q" name="q" type="search" value="{escape(report.query)}" maxlength="100" placeholder="Name or platform"
- autocomplete="off" spellcheck="false">
+<input id="q" name="q" type="search" value="{escape(wanted.query)}" maxlength="100" placeholder="Name or platform"
+ autocomplete="off" spellcheck="false">{'<input type="hidden" name="trouble" value="1">' if wanted.troubled else ""}
 <button>Find</button>
 </form>
 <p id="stale" role="status"></p>
 </header>
 <main>
 {_summary(report)}
-{_table(report, now) if report.rows else _nothing(report)}
+"""
+    yield from _table(report, now) if report.rows else (_nothing(report),)
+    yield f"""
 {_pager(report)}
 </main>
 <footer>
@@ -91,7 +95,7 @@ def _summary(report: Report) -> str:
     tiles = [
         ("Proxy", _PHASES[process.phase], "" if process.phase == "serving" else "warn"),
         ("Shops", f"{report.shops:,}", ""),
-        ("In trouble", f"{report.troubled:,}", "bad" if report.troubled else ""),
+        ("In trouble", _troubled(report), "bad" if report.troubled else ""),
         (f"Calls in {MINUTES} min", f"{report.calls:,}", ""),
         ("In flight", f"{process.in_flight:,}", ""),
         ("Connections", f"{process.connections:,}", ""),
@@ -102,17 +106,39 @@ def _summary(report: Report) -> str:
     return f'<dl class="summary">{items}</dl>'
 
 
-def _table(report: Report, now: float) -> str:
+def _troubled(report: Report) -> str:
+    """Return how many shops are in trouble, as a link to them alone, or back to all."""
+    wanted = report.wanted
+    if wanted.troubled:
+        return f'{report.troubled:,} <a id="all" href="{_url(wanted._replace(troubled=False))}">Show all</a>'
+    if not report.troubled:
+        return "0"
+    return f'<a id="trouble" href="{_url(wanted._replace(troubled=True))}">{report.troubled:,}</a>'
+
+
+def _url(wanted: Wanted, page: int | None = None) -> str:
+    """Return where these shops are, as it stands in an attribute."""
+    parameters = {
+        **({"q": wanted.query} if wanted.query else {}),
+        **({"trouble": 1} if wanted.troubled else {}),
+        **({"page": page} if page else {}),
+    }
+    return "/status" + (f"?{escape(urlencode(parameters))}" if parameters else "")
+
+
+def _table(report: Report, now: float) -> Iterator[str]:
     heads = "".join(
         f'<th scope="col" role="columnheader"{" class=number" if name in _NUMBERS else ""}>{name}</th>'
         for name in _COLUMNS
     )
-    body = "\n".join(_row(row, now) for row in report.rows)
     # The roles are those that tables have anyway; browsers forget them where a narrow page shows rows as cards.
-    return (
+    yield (
         '<table role="table"><caption>Shops, trouble first</caption>'
-        f'<thead role="rowgroup"><tr role="row">{heads}</tr></thead>\n<tbody role="rowgroup">\n{body}\n</tbody></table>'
+        f'<thead role="rowgroup"><tr role="row">{heads}</tr></thead>\n<tbody role="rowgroup">\n'
     )
+    for row in report.rows:
+        yield _row(row, now) + "\n"
+    yield "</tbody></table>"
 
 
 def _row(row: Row, now: float) -> str:
@@ -174,21 +200,24 @@ def _trouble(row: Row, now: float) -> str:
 
 
 def _nothing(report: Report) -> str:
-    if report.query:
-        return f'<p class="nothing">No shop is called “{escape(report.query)}”. <a href="/status">Show all</a></p>'
+    query, troubled, _ = report.wanted
+    if query:
+        where = " in trouble" if troubled else ""
+        return f'<p class="nothing">No shop{where} is called “{escape(query)}”. <a href="/status">Show all</a></p>'
+    if troubled:
+        return '<p class="nothing">No shop is in trouble. <a href="/status">Show all</a></p>'
     return '<p class="nothing">No shop yet. Each one shows up here with its first call.</p>'
 
 
 def _pager(report: Report) -> str:
     if report.pages == 1:
         return ""
-    links = []
+    links, wanted = [], report.wanted
     for step, words in ((-1, "← Previous"), (1, "Next →")):
-        number = report.page + step
+        number = wanted.page + step
         if 1 <= number <= report.pages:
-            parameters = {**({"q": report.query} if report.query else {}), "page": number}
-            links.append(f'<a id="page{step:+}" href="/status?{escape(urlencode(parameters))}">{words}</a>')
+            links.append(f'<a id="page{step:+}" href="{_url(wanted, number)}">{words}</a>')
     return (
-        f'<nav aria-label="Pages"><span>Page {report.page} of {report.pages}: {report.matching:,} shops</span>'
+        f'<nav aria-label="Pages"><span>Page {wanted.page} of {report.pages}: {report.matching:,} shops</span>'
         f"{''.join(links)}</nav>"
     )

@@ -1,15 +1,26 @@
-"""What the status page says of the shops, for people and as JSON: trouble first. Pure."""
+"""What the status page says of the shops, for people and as JSON: trouble first. Pure.
 
-from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+Rules: there may be tens of thousands of shops, so that what looks at all of them does it in steps, see `making.py`.
+"""
+
+import json
+from collections.abc import Callable, Generator, Iterable, Iterator
+from heapq import merge
+from typing import Any, Final, NamedTuple, TypeVar
 
 from proxy.admin.sources import ProcessNow, ShopNow
-from proxy.telemetry.recent import MINUTES
-from proxy.tokens.status import Condition
+from proxy.telemetry.recent import MINUTES, Minute
+from proxy.tokens.status import Condition, TokenStatus
 
 PAGE_SIZE: Final = 100  # shops
 _NO_TOKEN: Final = frozenset((Condition.REFUSED, Condition.UNREACHABLE))
+_SORTED_AT_ONCE: Final = 256  # shops
+_STEP: Final = 32  # shops
 RECENT: Final = MINUTES * 60  # seconds
+
+_T = TypeVar("_T")
+# What is worked out in steps: yields between them, and returns it.
+Steps = Generator[str, None, _T]
 
 
 class Row(NamedTuple):
@@ -25,72 +36,144 @@ class Row(NamedTuple):
 WITHOUT_TOKEN, OLD_TOKEN, ERRORS, UNAUTHORIZED, WAITING, QUIET = range(6)
 
 
+class Overview(NamedTuple):
+    """The names of all shops in the order of their trouble, of which so many are in trouble; and the calls of all.
+
+    `others_waiting` is how many requests wait for shops that only the wildcard entry stands for.
+    """
+
+    names: list[str]
+    troubled: int
+    calls: int
+    others_waiting: int = 0
+
+
+class Wanted(NamedTuple):
+    """Which shops somebody wants to see: those whose name or platform holds `query`, in trouble; which page of them."""
+
+    query: str = ""
+    troubled: bool = False
+    page: int = 1
+
+
 class Report(NamedTuple):
-    """The rows to show, of all those that match; and sums over all shops there are."""
+    """The shops to show, of all those that match; and sums over all there are. `wanted.page` is within bounds."""
 
     process: ProcessNow
+    wanted: Wanted
     rows: list[Row]
-    page: int
     pages: int
     matching: int
     shops: int
     troubled: int
     calls: int
-    query: str
 
 
-def rows(shops: Iterable[ShopNow]) -> list[Row]:
-    """Return a row for each shop, trouble first, then by how often something failed, then by name."""
-    made = [_row(shop) for shop in shops]
-    made.sort(key=lambda row: (row.trouble, -row.errors, -row.unauthorized, -row.shop.queue, row.shop.name))
-    return made
+def trouble_of(token: TokenStatus | None, sums: Minute, queue: int) -> int:
+    """Return how much trouble a shop is in, from `WITHOUT_TOKEN` to `QUIET`."""
+    if token is not None and token.condition in _NO_TOKEN:
+        return WITHOUT_TOKEN if token.left is None else OLD_TOKEN
+    if sums.errors:
+        return ERRORS
+    if sums.unauthorized:
+        return UNAUTHORIZED
+    return WAITING if queue else QUIET
 
 
-def report(process: ProcessNow, shops: Iterable[ShopNow], *, query: str, page: int) -> Report:
-    """Return the page of shops whose name or platform holds `query`; `page` is from 1, and brought within bounds."""
-    every = rows(shops)
-    words = query.lower().split()
-    matching = [row for row in every if all(word in f"{row.shop.name} {row.shop.platform}" for word in words)]
-    pages = max(-(-len(matching) // PAGE_SIZE), 1)
-    page = min(max(page, 1), pages)
-    return Report(
-        process,
-        matching[(page - 1) * PAGE_SIZE : page * PAGE_SIZE],
-        page,
-        pages,
-        len(matching),
-        len(every),
-        sum(row.trouble < WAITING for row in every),
-        sum(row.calls for row in every),
-        query,
+# What shops are sorted by: trouble, how often something failed, who waits (as negative numbers), and the name.
+Loud = tuple[int, int, int, int, str]
+
+
+def loud(name: str, trouble: int, sums: Minute, queue: int) -> Loud:
+    """Return what a shop that is not quiet is sorted by."""
+    return trouble, -sums.errors, -sums.unauthorized, -queue, name
+
+
+def in_order(shops: list[Loud]) -> Steps[list[str]]:
+    """Return their names in the order of their trouble."""
+    runs = []
+    for start in range(0, len(shops), _SORTED_AT_ONCE):
+        runs.append(sorted(shops[start : start + _SORTED_AT_ONCE]))
+        yield ""
+    names = []
+    for number, shop in enumerate(merge(*runs)):
+        names.append(shop[-1])
+        if not number % _STEP:
+            yield ""
+    return names
+
+
+def matching(every: Overview, wanted: Wanted, platform_of: Callable[[str], str]) -> Steps[list[str]]:
+    """Return the names of the shops that somebody wants to see, of all pages."""
+    names = every.names[: every.troubled] if wanted.troubled else every.names
+    words = wanted.query.lower().split()
+    if not words:
+        return names
+    found = []
+    for number, name in enumerate(names):
+        text = f"{name} {platform_of(name)}"
+        if all(word in text for word in words):
+            found.append(name)
+        if not number % _STEP:
+            yield ""
+    return found
+
+
+def report(
+    process: ProcessNow,
+    every: Overview,
+    wanted: Wanted,
+    *,
+    platform_of: Callable[[str], str],
+    now: Callable[[str], ShopNow | None],
+) -> Steps[Report]:
+    """Return the page that somebody wants.
+
+    `platform_of` returns the platform of a shop, `now` how it is by now, or `None` if it is there no more.
+    """
+    found = yield from matching(every, wanted, platform_of)
+    pages = max(-(-len(found) // PAGE_SIZE), 1)
+    page = min(max(wanted.page, 1), pages)
+    rows = []
+    for name in found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]:
+        shop = now(name)
+        if shop is not None:
+            rows.append(row(shop))
+        yield ""
+    wanted = wanted._replace(page=page)
+    return Report(process, wanted, rows, pages, len(found), len(every.names), every.troubled, every.calls)
+
+
+def row(shop: ShopNow) -> Row:
+    """Return the row of a shop."""
+    sums = summed(shop.minutes)
+    return Row(shop, trouble_of(shop.token, sums, shop.queue), *sums)
+
+
+def summed(minutes: Iterable[Minute]) -> Minute:
+    """Return the sums of these minutes."""
+    calls, errors, unauthorized = (sum(numbers) for numbers in zip(*minutes, strict=True)) if minutes else (0, 0, 0)
+    return Minute(calls, errors, unauthorized)
+
+
+def as_json(process: ProcessNow, shops: Iterable[ShopNow], *, now: float) -> Iterator[str]:
+    """Yield a JSON object with all these shops, in pieces. Times are in seconds; `now` is the traffic's clock."""
+    head = json.dumps(
+        {
+            "version": process.version,
+            "phase": process.phase,
+            "requests_in_flight": process.in_flight,
+            "client_connections": process.connections,
+            "config_last_reload_successful": process.last_reload_successful,
+            "shops": [],
+        }
     )
-
-
-def as_json(process: ProcessNow, shops: Iterable[ShopNow], *, now: float) -> dict[str, Any]:
-    """Return all shops as a JSON object. Times are in seconds; `now` is the traffic's clock."""
-    return {
-        "version": process.version,
-        "phase": process.phase,
-        "requests_in_flight": process.in_flight,
-        "client_connections": process.connections,
-        "config_last_reload_successful": process.last_reload_successful,
-        "shops": [_shop_as_json(row, now) for row in rows(shops)],
-    }
-
-
-def _row(shop: ShopNow) -> Row:
-    calls = sum(minute.calls for minute in shop.minutes)
-    errors = sum(minute.errors for minute in shop.minutes)
-    unauthorized = sum(minute.unauthorized for minute in shop.minutes)
-    if shop.token is not None and shop.token.condition in _NO_TOKEN:
-        trouble = WITHOUT_TOKEN if shop.token.left is None else OLD_TOKEN
-    elif errors:
-        trouble = ERRORS
-    elif unauthorized:
-        trouble = UNAUTHORIZED
-    else:
-        trouble = WAITING if shop.queue else QUIET
-    return Row(shop, trouble, calls, errors, unauthorized)
+    yield head.removesuffix("]}")
+    between = ""
+    for shop in shops:
+        yield between + json.dumps(_shop_as_json(row(shop), now))
+        between = ", "
+    yield "]}\n"
 
 
 def _shop_as_json(row: Row, now: float) -> dict[str, Any]:

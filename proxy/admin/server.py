@@ -1,28 +1,28 @@
 """The pages of the admin port, who may ask for them, and how they are sent.
 
-Rules: GET and HEAD, nothing else; no page is kept by anybody, framed by another or read by another site. A page is
-made in a thread, one at a time, and once for all who wait for it: with thousands of shops that takes as long as
-hundreds of requests, which go on meanwhile.
+Rules: GET and HEAD, nothing else; no page is kept by anybody, framed by another or read by another site. How pages are
+made, and how often, is in `making.py`.
 """
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from ipaddress import ip_address
-from itertools import count
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 
-from proxy.admin.connections import Connections, in_pieces
+from proxy.admin.connections import Connections
 from proxy.admin.exposition import CONTENT_TYPE, exposition
-from proxy.admin.negotiation import prefers_json
+from proxy.admin.making import PageMaker
+from proxy.admin.negotiation import accepts_gzip, prefers_json
+from proxy.admin.overviews import Overviews, good_for
 from proxy.admin.page import page
 from proxy.admin.readiness import process_readiness, shop_readiness
-from proxy.admin.report import as_json, report
-from proxy.admin.sources import Sources, counters_now, process_now, shops_now
+from proxy.admin.report import Wanted, as_json, report
+from proxy.admin.sources import Sources, counters_now, glimpses, names_now, platform_now, process_now, shop_now
 from proxy.platforms.platform import is_shop_name
 
 _SHUTDOWN: Final = 1.0  # seconds that pages which are being made get at the end
@@ -112,9 +112,8 @@ class _Pages:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self._one_at_a_time = asyncio.Lock()
-        self._moments = count()
-        self._latest: dict[object, tuple[tuple[object, ...], int, bytes]] = {}  # by the path: key, moment, page
+        self._overviews = Overviews(sources)
+        self._maker = PageMaker()
 
     async def ready(self, request: web.Request) -> web.Response:
         """Say whether requests are welcome, or, with `?shop=`, whether that shop could be served now."""
@@ -129,55 +128,64 @@ class _Pages:
             return _text(404, f"There is no shop '{key}' here.")
         return _text(*shop_readiness(key, self._sources.tokens.status(asked), asked.shop.mend))
 
-    async def metrics(self, _request: web.Request) -> web.Response:
+    async def metrics(self, request: web.Request) -> web.Response:
         """Show the numbers for Prometheus."""
 
-        def taken() -> Callable[[], bytes]:
-            process, shops, counters = process_now(self._sources), shops_now(self._sources), counters_now(self._sources)
-            return lambda: exposition(process, shops, counters)
+        def pieces() -> Iterator[str]:
+            sources = self._sources
+            shops = glimpses(sources, names_now(sources))
+            return exposition(process_now(sources), shops, counters_now(sources))
 
-        return in_pieces(await self._made(("/metrics",), taken), CONTENT_TYPE)
+        made = await self._maker.page("metrics", None, pieces, good_for=good_for(self._sources), packed=True)
+        return made.answer(CONTENT_TYPE, gzip=_accepts_gzip(request))
 
     async def status(self, request: web.Request) -> web.Response:
         """Show the status page, or the same as JSON to who prefers that."""
         if prefers_json(",".join(request.headers.getall("Accept", ()))):
             response = await self.status_json(request)
         else:
-            query, number = request.query.get("q", "")[:_MAX_QUERY].strip(), request.query.get("page", "")
-            # A number of many digits takes Python long to read.
-            wanted = int(number) if number.isdecimal() and len(number) <= _MAX_PAGE_DIGITS else 1
+            wanted = _wanted(request.query)
 
-            def taken() -> Callable[[], bytes]:
-                process, shops, now = process_now(self._sources), shops_now(self._sources), self._sources.clock()
-                return lambda: page(report(process, shops, query=query, page=wanted), now=now).encode()
+            def pieces() -> Iterator[str]:
+                sources = self._sources
+                every = yield from self._overviews.latest()
+                shown = yield from report(
+                    process_now(sources),
+                    every,
+                    wanted,
+                    platform_of=partial(platform_now, sources),
+                    now=partial(shop_now, sources, others_waiting=every.others_waiting),
+                )
+                yield from page(shown, now=sources.clock())
 
-            body = await self._made(("/status", query, wanted), taken)
-            response = in_pieces(body, "text/html; charset=utf-8")
+            made = await self._maker.page("status", wanted, pieces, good_for=good_for(self._sources))
+            response = made.answer("text/html; charset=utf-8")
         response.headers["Vary"] = "Accept"
         return response
 
-    async def status_json(self, _request: web.Request) -> web.Response:
+    async def status_json(self, request: web.Request) -> web.Response:
         """Show the state of all shops as JSON."""
 
-        def taken() -> Callable[[], bytes]:
-            process, shops, now = process_now(self._sources), shops_now(self._sources), self._sources.clock()
-            return lambda: json.dumps(as_json(process, shops, now=now)).encode() + b"\n"
+        def pieces() -> Iterator[str]:
+            sources = self._sources
+            every = yield from self._overviews.latest()
+            now = partial(shop_now, sources, others_waiting=every.others_waiting)
+            shops = (shop for name in every.names if (shop := now(name)) is not None)
+            yield from as_json(process_now(sources), shops, now=sources.clock())
 
-        return in_pieces(await self._made(("/status.json",), taken), "application/json; charset=utf-8")
+        made = await self._maker.page("json", None, pieces, good_for=good_for(self._sources), packed=True)
+        return made.answer("application/json; charset=utf-8", gzip=_accepts_gzip(request))
 
-    async def _made(self, key: tuple[object, ...], taken: Callable[[], Callable[[], bytes]]) -> bytes:
-        """Return the page of this key, made of numbers taken now or later; who waits for the same page shares it.
 
-        `taken` takes the numbers and returns what makes the page of them, in a thread.
-        """
-        asked = next(self._moments)
-        async with self._one_at_a_time:
-            known, at, body = self._latest.get(key[0], (None, 0, b""))
-            if known != key or at < asked:
-                at, make = next(self._moments), taken()
-                body = await asyncio.to_thread(make)
-                self._latest[key[0]] = key, at, body
-        return body
+def _wanted(query: Mapping[str, str]) -> Wanted:
+    number = query.get("page", "")
+    # A number of many digits takes Python long to read.
+    page_number = int(number) if number.isdecimal() and len(number) <= _MAX_PAGE_DIGITS else 1
+    return Wanted(query.get("q", "")[:_MAX_QUERY].strip(), "trouble" in query, page_number)
+
+
+def _accepts_gzip(request: web.Request) -> bool:
+    return accepts_gzip(",".join(request.headers.getall("Accept-Encoding", ())))
 
 
 async def _live(_request: web.Request) -> web.Response:

@@ -1,21 +1,21 @@
 """Where the numbers come from, and what they are at one moment.
 
-Rules: taken in one go, without awaiting, so that they fit together; what is taken does not change any more, so that a
-thread can make a page of it.
+Rules: what stands together on a page about one shop is taken in one go, without awaiting, so that it fits together;
+between shops others may have their turn, since there may be tens of thousands. A shop that nobody called costs nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from proxy.guards.pacing import Pacer
 from proxy.platforms.shop import WILDCARD, Shop, Shops
-from proxy.telemetry.metrics import ConnectionMetrics, PacingMetrics, ProcessMetrics, TokenMetrics
+from proxy.telemetry.metrics import ConnectionMetrics, LogMetrics, PacingMetrics, ProcessMetrics, TokenMetrics
 from proxy.telemetry.recent import Minute
 from proxy.telemetry.traffic import Problem, ShopTraffic, Traffic
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.endpoint import TokenRequest
-from proxy.tokens.status import TokenStatus
+from proxy.tokens.status import NOTHING_KNOWN, TokenStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +37,24 @@ class Sources:
     traffic: Traffic
     in_flight: Callable[[], int]
     connections: ConnectionMetrics
+    log: LogMetrics
     redact: Callable[[str], str]
     clock: Callable[[], float]
 
 
+class Glimpse(NamedTuple):
+    """What is known of a shop at one moment for next to nothing.
+
+    `token` is `None` for the wildcard entry, each of whose shops has a token of its own.
+    """
+
+    name: str
+    token: TokenStatus | None
+    queue: int
+
+
 class ShopNow(NamedTuple):
-    """A shop at one moment. `token` is `None` for the wildcard entry, each of whose shops has a token of its own."""
+    """A shop at one moment; `token` as in `Glimpse`."""
 
     name: str
     platform: str
@@ -64,13 +76,17 @@ class ProcessNow(NamedTuple):
 
 
 class CountersNow(NamedTuple):
-    """What was counted up to one moment: by shop, of tokens, of connections, by code, by outcome."""
+    """What is counted: by shop, of tokens, of connections, by code, by outcome, of the log.
+
+    Numbers of shops may still grow.
+    """
 
     traffic: dict[str, ShopTraffic]
     tokens: TokenMetrics
     connections: ConnectionMetrics
     errors: dict[str, int]
     reloads: dict[str, int]
+    log: LogMetrics
 
 
 def process_now(sources: Sources) -> ProcessNow:
@@ -81,43 +97,77 @@ def process_now(sources: Sources) -> ProcessNow:
     )
 
 
-def shops_now(sources: Sources) -> list[ShopNow]:
-    """Return how each shop is that is counted under its own name, and the rest of those of the wildcard entry."""
-    shops = sources.shops()
-    names = dict.fromkeys(shops.named)
-    if shops.wildcard is not None:
-        names |= dict.fromkeys(sources.traffic.labels)
-    now = [_shop_now(sources, request) for name in names if (request := sources.find(name)) is not None]
-    if shops.wildcard is not None:
-        platform, credentials = shops.wildcard
-        rest = Shop(WILDCARD, WILDCARD, platform, credentials, by_wildcard=True)
-        queue = max(sources.pacing.waiting - sum(shop.queue for shop in now), 0)
-        now.append(_with_traffic(sources, ShopNow(WILDCARD, platform.name, None, rest.mend, queue, (), None)))
-    return now
-
-
 def counters_now(sources: Sources) -> CountersNow:
     """Return what was counted."""
     tokens = sources.token_metrics
     return CountersNow(
-        {label: traffic.copy() for label, traffic in sources.traffic.shops.items()},
+        dict(sources.traffic.shops),
         replace(tokens, requests=tokens.requests.copy(), unauthorized=tokens.unauthorized.copy()),
         replace(sources.connections),
         dict(sources.traffic.errors),
         dict(sources.process.reloads),
+        replace(sources.log),
     )
 
 
-def _shop_now(sources: Sources, request: TokenRequest) -> ShopNow:
-    shop, token = request.shop, sources.tokens.status(request)
-    if token.reason:
-        token = token._replace(reason=sources.redact(token.reason))
-    queue = sources.pacer.waiting(request.key)
-    return _with_traffic(sources, ShopNow(shop.key, shop.platform.name, token, shop.mend, queue, (), None))
+def names_now(sources: Sources) -> list[str]:
+    """Return the shops that are counted under their own names."""
+    shops = sources.shops()
+    others = [] if shops.wildcard is None else [name for name in sources.traffic.labels if name not in shops.named]
+    return [*shops.named, *others]
 
 
-def _with_traffic(sources: Sources, shop: ShopNow) -> ShopNow:
-    traffic = sources.traffic.shops.get(shop.name)
-    if traffic is None:
-        return shop
-    return shop._replace(minutes=traffic.recent.minutes(sources.clock()), problem=traffic.problem)
+def glimpses(sources: Sources, names: Iterable[str]) -> Iterator[Glimpse]:
+    """Yield what is known of these shops; at the end of the rest of those that the wildcard entry serves, if any."""
+    shops = sources.shops()
+    waiting = 0
+    for name in names:
+        glimpse = _glimpse(sources, shops, name)
+        if glimpse is not None:
+            waiting += glimpse.queue
+            yield glimpse
+    if shops.wildcard is not None:
+        yield Glimpse(WILDCARD, None, max(sources.pacing.waiting - waiting, 0))
+
+
+def platform_now(sources: Sources, name: str) -> str:
+    """Return the name of a shop's platform; of one that is there no more, nothing."""
+    shops = sources.shops()
+    shop = shops.named.get(name)
+    if shop is not None:
+        return shop.platform.name
+    return "" if shops.wildcard is None else shops.wildcard[0].name
+
+
+def shop_now(sources: Sources, name: str, *, others_waiting: int) -> ShopNow | None:
+    """Return how a shop is, `None` if it is there no more; `others_waiting` is the queue of the wildcard entry."""
+    shops = sources.shops()
+    named, wildcard = shops.named.get(name), shops.wildcard
+    if named is not None and not _was_called(sources, name):
+        return ShopNow(name, named.platform.name, NOTHING_KNOWN, named.mend, 0, (), None)
+    request = None if name == WILDCARD else sources.find(name)
+    if request is not None:
+        shop, token, queue = request.shop, sources.tokens.status(request), sources.pacer.waiting(request.key)
+        if token.reason:
+            token = token._replace(reason=sources.redact(token.reason))
+    elif name == WILDCARD and wildcard is not None:
+        shop, token, queue = Shop(WILDCARD, WILDCARD, *wildcard, by_wildcard=True), None, others_waiting
+    else:
+        return None
+    traffic = sources.traffic.shops.get(name)
+    minutes, problem = ((), None) if traffic is None else (traffic.recent.minutes(sources.clock()), traffic.problem)
+    return ShopNow(name, shop.platform.name, token, shop.mend, queue, minutes, problem)
+
+
+def _was_called(sources: Sources, name: str) -> bool:
+    asked = (name, "granted") in sources.token_metrics.requests or name in sources.tokens.fetching
+    return asked or name in sources.traffic.shops
+
+
+def _glimpse(sources: Sources, shops: Shops, name: str) -> Glimpse | None:
+    if name in shops.named and not _was_called(sources, name):
+        return Glimpse(name, NOTHING_KNOWN, 0)
+    request = sources.find(name)
+    if request is None:
+        return None
+    return Glimpse(name, sources.tokens.status(request), sources.pacer.waiting(request.key))

@@ -4,7 +4,7 @@ Everything that has to do with the outside (clock, randomness, name resolution, 
 is handed to the rooms that need it.
 """
 
-from proxy.app.connections import open_connections, open_token_endpoint
+from proxy.app.connections import open_connections
 from proxy.app.lifecycle import RunningProxy, running
 from proxy.app.outside import Outside, StartError, hosts_leading_here
 from proxy.app.serving import serve
@@ -15,7 +15,6 @@ __all__ = [
     "StartError",
     "hosts_leading_here",
     "open_connections",
-    "open_token_endpoint",
     "running",
     "serve",
 ]

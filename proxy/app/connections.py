@@ -1,75 +1,115 @@
-"""Connections to the platforms: how they are made, and what they may lead to."""
+"""Connections to the platforms: how they are made, what they may lead to, and until when they are open."""
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Self, TypeVar
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from proxy import __version__
-from proxy.config import Config, UpstreamConfig
+from proxy.certificate import Authorities
+from proxy.config import UpstreamConfig
 from proxy.guards.egress import PublicResolver
-from proxy.tokens.endpoint import TokenEndpoint
+from proxy.guards.names import SystemNames
+from proxy.threads import in_thread
 from proxy.wire.pool import Pool
 from proxy.wire.transports import upstream_loop
 
+_User = TypeVar("_User")
 
-@dataclass(frozen=True, slots=True)
+
 class Connections:
     """Connections to the platforms; each is keyed by whether they may lead into the own network.
 
-    They may for a platform with `allow_private`, and where they lead to an egress proxy.
+    They may for a platform with `allow_private`, and where they lead to an egress proxy. They are closed by who opened
+    them, or when others have taken their place and what `used_by` was told of is gone: requests in flight keep to
+    those that they began with.
     """
 
-    connectors: dict[bool, aiohttp.TCPConnector]
-    pools: dict[bool, Pool]
-    sessions: dict[bool, aiohttp.ClientSession]
+    def __init__(self, tls: ssl.SSLContext | bool, resolver: AbstractResolver) -> None:
+        loop = asyncio.get_running_loop()
+
+        def connector(on: asyncio.AbstractEventLoop, *, allow_private: bool) -> aiohttp.TCPConnector:
+            addresses = resolver if allow_private else PublicResolver(resolver)
+            # No limit here: one silent shop would hold the connections of all. What is found is kept by the resolver.
+            # No connection is kept either: those to the APIs have a pool of their own, and a token request is rare and
+            # not sent twice, so that a kept one would be dead too often.
+            return aiohttp.TCPConnector(
+                limit=0, ssl=tls, resolver=addresses, use_dns_cache=False, force_close=True, loop=on
+            )
+
+        self.connectors = {each: connector(upstream_loop(loop), allow_private=each) for each in (False, True)}
+        self.pools = {each: Pool(loop.time) for each in (False, True)}
+        self.sessions = {
+            each: aiohttp.ClientSession(
+                connector=connector(loop, allow_private=each),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                headers={"User-Agent": f"shop-auth-proxy/{__version__}"},
+            )
+            for each in (False, True)
+        }
+        self._users = 0
+        self._one_left = asyncio.Event()
+        self._loop = loop
+
+    @classmethod
+    async def open(cls, config: UpstreamConfig, resolver: AbstractResolver) -> Self:
+        """Return connections that are made as `config` says."""
+        if config.ca_file is None:
+            return cls(True, resolver)  # as aiohttp has it
+        authorities = config.ca_file
+        # Hundreds of certificates are read, which takes as long as some hundred requests.
+        return cls(await in_thread(lambda: _trusting(authorities), name="certificates"), resolver)
+
+    def used_by(self, user: _User) -> _User:
+        """Take note that these connections are needed as long as anybody holds `user`; return it."""
+        self._users += 1
+        weakref.finalize(user, self._left).atexit = False
+        return user
+
+    async def close_when_unused(self) -> None:
+        """Close them as soon as nobody needs them, or when this is cancelled."""
+        try:
+            while self._users:
+                self._one_left.clear()
+                await self._one_left.wait()
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close them now."""
+        for allow_private in (False, True):
+            self.pools[allow_private].close()
+            await self.connectors[allow_private].close()
+            await self.sessions[allow_private].close()
+
+    def _left(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed; and objects may be let go of in any thread
+            self._loop.call_soon_threadsafe(self._count_down)
+
+    def _count_down(self) -> None:
+        self._users -= 1
+        self._one_left.set()
+
+
+def _trusting(authorities: Authorities) -> ssl.SSLContext:
+    tls = ssl.create_default_context()
+    authorities.add_to(tls)
+    return tls
 
 
 @asynccontextmanager
 async def open_connections(
     config: UpstreamConfig, resolver: AbstractResolver | None = None
 ) -> AsyncIterator[Connections]:
-    """Provide the connections to the platforms, and close them at the end."""
-    tls = ssl.create_default_context()
-    if config.ca_file is not None:
-        tls.load_verify_locations(config.ca_file)
-    loop = asyncio.get_running_loop()
-    any_address = resolver or aiohttp.DefaultResolver()
-
-    def connector(loop: asyncio.AbstractEventLoop, *, allow_private: bool) -> aiohttp.TCPConnector:
-        # No limit here: one silent shop would hold the connections of all. It keeps none: those to the APIs have a pool
-        # of their own, and a token request is rare and not sent twice, so that a kept one would be dead too often.
-        addresses = any_address if allow_private else PublicResolver(any_address)
-        return aiohttp.TCPConnector(limit=0, ssl=tls, resolver=addresses, force_close=True, loop=loop)
-
-    async with AsyncExitStack() as stack:
-        connectors: dict[bool, aiohttp.TCPConnector] = {}
-        pools: dict[bool, Pool] = {}
-        sessions: dict[bool, aiohttp.ClientSession] = {}
-        for allow_private in (False, True):
-            connectors[allow_private] = connector(upstream_loop(loop), allow_private=allow_private)
-            await stack.enter_async_context(connectors[allow_private])
-            pools[allow_private] = Pool(loop.time)
-            stack.callback(pools[allow_private].close)
-            sessions[allow_private] = await stack.enter_async_context(
-                aiohttp.ClientSession(
-                    connector=connector(loop, allow_private=allow_private),
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                    auto_decompress=False,
-                    headers={"User-Agent": f"shop-auth-proxy/{__version__}"},
-                )
-            )
-        yield Connections(connectors, pools, sessions)
-
-
-@asynccontextmanager
-async def open_token_endpoint(config: Config, redact: Callable[[str], str]) -> AsyncIterator[TokenEndpoint]:
-    """Provide the token endpoints alone, for a question from the command line; `redact` as `TokenEndpoint` has it."""
-    async with open_connections(config.upstream) as connections:
-        yield TokenEndpoint(
-            connections.sessions, fetch_timeout=config.tokens.fetch_timeout, conceal=lambda _: None, redact=redact
-        )
+    """Provide the connections to the platforms, and close them at the end; `resolver` is the system's own if `None`."""
+    connections = await Connections.open(config, resolver or SystemNames())
+    try:
+        yield connections
+    finally:
+        await connections.close()

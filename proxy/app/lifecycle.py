@@ -23,11 +23,12 @@ from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from proxy import __version__
 from proxy.admin.server import open_admin
 from proxy.admin.sources import Sources
-from proxy.app.connections import Connections, open_connections
+from proxy.app.connections import Connections
+from proxy.app.listening import cannot_listen
 from proxy.app.outside import Outside, StartError
 from proxy.app.site import client_limits, pacing_policy, site_of, token_policy, who_may_call
 from proxy.certificate import CertificateFiles, UnusableCertificate
-from proxy.config import Config, UpstreamConfig
+from proxy.config import Config
 from proxy.forwarding.fields import answer_fields, request_fields
 from proxy.forwarding.forwarder import Forwarder
 from proxy.forwarding.site import Site
@@ -58,12 +59,13 @@ class RunningProxy:
     def __init__(self, config: Config, outside: Outside, connections: Connections, stack: AsyncExitStack) -> None:
         self._outside = outside
         self._stack = stack
+        self._upstream_connections = connections
+        stack.push_async_callback(self._close_connections)
         self._tasks = BackgroundTasks()
         stack.push_async_callback(self._tasks.close)
         self._answer_fields = answer_fields()
         self._pseudonym = b"shop-auth-proxy-" + secrets.token_hex(8).encode()
         self._started_with = self.config = config
-        self._upstream_connections, self._trusted = connections, _content(config.upstream)
         self.process, self.connections = ProcessMetrics(), ConnectionMetrics()
         self._token_metrics, self._pacing_metrics = TokenMetrics(), PacingMetrics()
         self._traffic = Traffic(self._token_metrics.labels, time.monotonic)
@@ -116,10 +118,8 @@ class RunningProxy:
                 self._server.door, config.server.host, config.server.port, backlog=_BACKLOG
             )
         except OSError as error:
-            raise StartError(
-                f"server.host, server.port: can't listen on {config.server.host} port {config.server.port}: "
-                f"{error.strerror or error}"
-            ) from None
+            why = cannot_listen(config.server.host, config.server.port, error)
+            raise StartError(f"server.host, server.port: {why}") from None
         self.host, self.port = self._listener.sockets[0].getsockname()[:2]
         log.info(
             "proxy.started",
@@ -142,14 +142,16 @@ class RunningProxy:
         started = self._started_with
         if not (config.clients or config.server.allow_anonymous or is_loopback(started.server.host)):
             raise StartError(
-                f"server.host: the proxy still listens on {started.server.host}, where whoever reaches it could call"
-                " without [clients]: restart it"
+                f"server.host: the proxy still listens on {started.server.host}, where everybody who reaches it could"
+                " call without [clients]: restart it"
             )
         same_files = config.server.tls == self.config.server.tls
         tls = self._server.tls if same_files else self._listener_tls(config.server.tls)
-        connections, trusted = await self._connections_for(config.upstream)
+        connections = before = self._upstream_connections
+        if config.upstream.ca_file != self.config.upstream.ca_file:
+            connections = await Connections.open(config.upstream, self._outside.resolver)
         # From here on nothing waits and nothing fails.
-        self.config, self._upstream_connections, self._trusted = config, connections, trusted
+        self.config, self._upstream_connections = config, connections
         self.tokens.keep_to(token_policy(config), self._token_endpoint(config, connections))
         self.pacer.keep_to(pacing_policy(config))
         self.forwarder.site = self._site(config, connections)
@@ -157,6 +159,8 @@ class RunningProxy:
         self._limit_clients(config)
         if not same_files:
             self._use_certificate(config.server.tls, tls)
+        if connections is not before:
+            self._tasks.start(before.close_when_unused(), name="connections of before")
         fixed = {
             "server.host": (config.server.host, started.server.host),
             "server.port": (config.server.port, started.server.port),
@@ -176,40 +180,32 @@ class RunningProxy:
         await self._server.shutdown(server.drain_timeout)
         self._outside.log.info("proxy.stopped")
 
-    async def _connections_for(self, config: UpstreamConfig) -> tuple[Connections, bytes | None]:
-        """Return the connections to the platforms, new ones if others are trusted now, and whom they trust.
-
-        The old ones stay: requests in flight need them, and what is idle among them closes by itself.
-        """
-        try:
-            trusted = _content(config)
-            if trusted == self._trusted:
-                return self._upstream_connections, trusted
-            opened = open_connections(config, self._outside.resolver)
-            return await self._stack.enter_async_context(opened), trusted
-        except OSError as error:  # ssl.SSLError is one too: the file was changed since it was checked
-            raise StartError(f"upstream.ca_file: can't be used: {error.strerror or error}") from None
+    async def _close_connections(self) -> None:
+        await self._upstream_connections.close()  # those of then, whichever it began with
 
     def _site(self, config: Config, connections: Connections) -> Site:
         clock = asyncio.get_running_loop().time
         upstreams = {
-            any_address: Upstream(
-                Dialer(connector, self._answer_fields, timeout=config.upstream.connect_timeout),
-                connections.pools[any_address],
-                self._tasks,
-                read_timeout=config.upstream.read_timeout,
+            any_address: connections.used_by(
+                Upstream(
+                    Dialer(connector, self._answer_fields, timeout=config.upstream.connect_timeout),
+                    connections.pools[any_address],
+                    self._tasks,
+                    read_timeout=config.upstream.read_timeout,
+                )
             )
             for any_address, connector in connections.connectors.items()
         }
         return site_of(config, upstreams, self._pseudonym, clock=clock)
 
     def _token_endpoint(self, config: Config, connections: Connections) -> TokenEndpoint:
-        return TokenEndpoint(
+        endpoint = TokenEndpoint(
             connections.sessions,
             fetch_timeout=config.tokens.fetch_timeout,
             conceal=self._outside.conceal,
             redact=self._outside.redact,
         )
+        return connections.used_by(endpoint)
 
     def _limit_clients(self, config: Config) -> None:
         server = config.server
@@ -241,6 +237,7 @@ class RunningProxy:
             traffic=self._traffic,
             in_flight=lambda: self.forwarder.in_flight,
             connections=self.connections,
+            log=self._outside.log_metrics,
             redact=self._outside.redact,
             clock=time.monotonic,
         )
@@ -249,7 +246,7 @@ class RunningProxy:
             return await self._stack.enter_async_context(open_admin(sources, host, port))
         except OSError as error:
             raise StartError(
-                f"admin.host, admin.port: can't listen on {host} port {port}: {error.strerror or error};"
+                f"admin.host, admin.port: {cannot_listen(host, port, error)};"
                 " choose another port, or set admin.enabled = false"
             ) from None
 
@@ -260,8 +257,7 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
     if HttpRequestParser is HttpRequestParserPy:
         raise StartError("aiohttp runs without its C parser, which is less strict: install a wheel of aiohttp.")
     async with AsyncExitStack() as stack:
-        connections = await stack.enter_async_context(open_connections(config.upstream, outside.resolver))
-        proxy = RunningProxy(config, outside, connections, stack)
+        proxy = RunningProxy(config, outside, await Connections.open(config.upstream, outside.resolver), stack)
         await proxy.start()
         try:
             yield proxy
@@ -273,8 +269,3 @@ def _request_ids() -> Callable[[], bytes]:
     """Return what makes ids of requests: a random beginning for the process, and a number."""
     beginning, numbers = secrets.token_hex(8).encode(), itertools.count(int.from_bytes(secrets.token_bytes(4)))
     return lambda: b"%b%016x" % (beginning, next(numbers))
-
-
-def _content(config: UpstreamConfig) -> bytes | None:
-    """Return the certificates that are trusted besides the usual ones; the same file may have others tomorrow."""
-    return None if config.ca_file is None else config.ca_file.read_bytes()

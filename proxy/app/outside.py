@@ -1,16 +1,20 @@
 """What the proxy has from outside, what there must not be, and how it says that it can't start."""
 
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from typing import Final
 
-import aiohttp
 from aiohttp.abc import AbstractResolver
 from structlog.typing import FilteringBoundLogger
 
 from proxy.config import Config
-from proxy.guards.aliases import hosts_of_platforms, leading_here
+from proxy.guards.aliases import HostOfPlatform, hosts_of_platforms, leading_here
+from proxy.guards.names import SystemNames
 from proxy.systemd import Supervisor
+from proxy.telemetry.metrics import LogMetrics
+
+_LOCALHOST: Final = "localhost"
+_REACHED_AS_LOCALHOST: Final = frozenset({"", "0.0.0.0", "::", "127.0.0.1", "::1", _LOCALHOST})  # noqa: S104 - to compare
 
 
 class StartError(Exception):
@@ -21,25 +25,41 @@ class StartError(Exception):
 class Outside:
     """The log, who is told of each token (so that the log hides it), name resolution, and who wants to hear from us.
 
-    `redact` takes what the log hides out of a text. `resolver` is `None` for the system's own.
+    `redact` takes what the log hides out of a text. `log_metrics` is counted by who writes the log.
     """
 
     log: FilteringBoundLogger
     conceal: Callable[[str], None]
     redact: Callable[[str], str]
-    resolver: AbstractResolver | None = None
+    resolver: AbstractResolver = field(default_factory=SystemNames)
+    log_metrics: LogMetrics = field(default_factory=LogMetrics)
     supervisor: Supervisor = field(default_factory=Supervisor)
 
 
 async def hosts_leading_here(config: Config, *, within: float, resolver: AbstractResolver | None = None) -> list[str]:
-    """Return a sentence for each platform host that this machine takes for itself; give up after `within` seconds."""
-    async with AsyncExitStack() as stack:
-        if resolver is None:
-            resolver = aiohttp.DefaultResolver()
-            stack.push_async_callback(resolver.close)
-        return await leading_here(
-            hosts_of_platforms(config.shops),
-            resolver,
-            listener=(config.server.host, config.server.port),
-            within=within,
+    """Return a sentence for each platform host that this machine takes for itself; give up after `within` seconds.
+
+    `localhost` always is this machine: there the platform's URL is what has to be changed, and no hosts file.
+    `resolver` is the system's own if it is `None`.
+    """
+    listener = (config.server.host, config.server.port)
+    hosts = hosts_of_platforms(config.shops)
+    sentences = [_about_localhost(host, listener) for host in hosts if host.host == _LOCALHOST]
+    others = [host for host in hosts if host.host != _LOCALHOST]
+    found = await leading_here(others, resolver or SystemNames(), listener=listener, within=within)
+    return [*dict.fromkeys(filter(None, sentences)), *found]
+
+
+def _about_localhost(host: HostOfPlatform, listener: tuple[str, int]) -> str:
+    """Return what is wrong with a platform on localhost; empty if nothing is."""
+    if not host.allow_private:
+        return (
+            "a platform's URL leads to localhost, which is this machine: if the platform runs here, set allow_private ="
+            " true in its [platforms.NAME]; if not, write its own host name into token_url and api_url"
         )
+    if listener[0] in _REACHED_AS_LOCALHOST and listener[1] == host.port:
+        return (
+            f"a platform's URL leads to localhost port {host.port}, which is this proxy itself (server.port): give the"
+            " URL the port of the platform"
+        )
+    return ""

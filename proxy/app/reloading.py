@@ -1,25 +1,33 @@
 """Takes another configuration without a restart: when it is told to, and when a file of it has changed.
 
 Rules: files are looked at every few seconds, by what `stat` says of them. That finds every change: a file written in
-place or replaced, a secret that Kubernetes swaps by a symbolic link, a mount whose changes nobody reports. Files that
-are being written are left alone until they rest, since the first half of a file may be a configuration too. One with
-problems changes nothing; they are logged and counted, and the next change is looked for. Nothing ends the looking.
+place or replaced, a secret that Kubernetes swaps by a symbolic link, a mount whose changes nobody reports. What is
+taken was still before it was read and after, since half of a file may be a configuration too. One with problems changes
+nothing; they are logged and counted, and the next change is looked for. Nothing ends the looking: files are read in a
+thread, and where a file system does not answer, that is a problem like others.
 """
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from proxy.app.lifecycle import RunningProxy
 from proxy.app.outside import Outside, StartError, hosts_leading_here
 from proxy.config import Config, ConfigError, FileStamp, stamp
+from proxy.config.files import shown
+from proxy.threads import in_thread
 
 LOOKUPS: Final = 1.0  # seconds for host names that may lead back here
 _LOOK_EVERY: Final = 2.0  # seconds
 _AT_REST: Final = 0.1  # seconds for which nobody has written
+_MOST_READINGS: Final = 50  # of files that never rest
+_READING: Final = 60.0  # seconds; more than a pipe that the process was started with may take
 _Stamps = Mapping[Path, FileStamp]
+_T = TypeVar("_T")
 
 
 class Reloader:
@@ -44,6 +52,7 @@ class Reloader:
         self._learn = learn
         self._files: _Stamps = proxy.config.files
         self._asked = asked
+        self._reading: asyncio.Future[Any] | None = None  # in a thread; one at a time
 
     async def keep_fresh(
         self, every: float = _LOOK_EVERY, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -53,45 +62,43 @@ class Reloader:
             with suppress(TimeoutError):
                 async with asyncio.timeout(every):
                     await self._asked.wait()
-            if self._asked.is_set() or await self._have_changed(sleep):
+            if self._asked.is_set() or await self._have_changed():
                 self._asked.clear()  # before the files are read: whoever asks from now on may have changed one
-                await self._reload()
+                await self._reload(sleep)
 
-    async def _have_changed(self, sleep: Callable[[float], Awaitable[None]]) -> bool:
-        """Tell whether files are other ones than they were, when they rest or somebody asks for a reload."""
-        if (seen := await asyncio.to_thread(_stamps, self._files)) == self._files:
-            return False
-        while not self._asked.is_set():
-            await sleep(_AT_REST)
-            before, seen = seen, await asyncio.to_thread(_stamps, self._files)
-            if seen == before:
-                break
-        return True
+    async def _have_changed(self) -> bool:
+        """Tell whether files are other ones than they were, or can't be looked at, which then shows when reading."""
+        try:
+            return await self._look(self._files) != self._files
+        except OSError:
+            return True
 
-    async def _reload(self) -> None:
+    async def _reload(self, sleep: Callable[[float], Awaitable[None]]) -> None:
         supervisor, log = self._outside.supervisor, self._outside.log
         supervisor.reloading("reading the configuration")
         try:
-            problems = await self._take()
+            problems = await self._take(sleep)
         except Exception:
             log.exception("configuration.reload_failed")
-            self._files = await asyncio.to_thread(_stamps, self._files)  # or it would be tried again and again
             problems = ("the proxy made a mistake; its log says more",)
         self._proxy.process.reloaded(successful=not problems)
         if problems:
-            log.error("configuration.not_reloaded", problems=problems, hint="the one before stays in use")
+            log.error("configuration.not_reloaded", problems=problems, hint="the previous one stays in use")
         supervisor.ready(
-            "the new configuration has problems, the one before stays in use" if problems else "configuration reloaded"
+            "the new configuration has problems, the previous one stays in use"
+            if problems
+            else "configuration reloaded"
         )
 
-    async def _take(self) -> tuple[str, ...]:
+    async def _take(self, sleep: Callable[[float], Awaitable[None]]) -> tuple[str, ...]:
         """Take the configuration; return its problems if it has any."""
         try:
-            config = await asyncio.to_thread(self._load)
+            config = await self._read_at_rest(sleep)
         except ConfigError as error:
-            self._files = error.files
-            return error.problems
-        self._files = config.files
+            return error.told
+        except OSError as error:
+            self._files = dict.fromkeys(self._files)  # which is not so: the next look comes back to them
+            return (f"its files can't be read: {error.strerror}",)
         self._learn(config)
         if found := await hosts_leading_here(config, within=LOOKUPS, resolver=self._outside.resolver):
             return tuple(found)
@@ -102,6 +109,54 @@ class Reloader:
             return (str(error),)
         self._outside.log.info("configuration.reloaded", **_difference(before, config), needs_restart=needs_restart)
         return ()
+
+    async def _read_at_rest(self, sleep: Callable[[float], Awaitable[None]]) -> Config:
+        """Read the configuration from files that nobody writes to meanwhile. Raises `ConfigError` and `OSError`."""
+        before = self._files = await self._look(self._files)
+        readings = 0
+        while True:
+            await sleep(_AT_REST)
+            outcome = await self._in_thread(partial(_outcome, self._load))
+            self._files = outcome.files
+            now = await self._look(outcome.files)
+            moving = [path for path in now if not before.get(path) == outcome.files[path] == now[path]]
+            if not moving:
+                break
+            before = now
+            readings += 1
+            if readings == _MOST_READINGS:
+                raise OSError(errno.EAGAIN, f"{', '.join(map(shown, moving))} is written to again and again")
+        if isinstance(outcome, ConfigError):
+            raise outcome
+        return outcome
+
+    async def _look(self, files: Iterable[Path]) -> _Stamps:
+        return await self._in_thread(partial(_stamps, files))
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        """Return what comes of `work`, which reads files. Raises `TimeoutError` if that takes too long.
+
+        Then it goes on, and the next work waits for it: whatever hangs has one thread.
+        """
+        await self._until_read()
+        self._reading = reading = in_thread(work, name="configuration")
+        await self._until_read()
+        return reading.result()
+
+    async def _until_read(self) -> None:
+        if self._reading is not None:
+            done, _ = await asyncio.wait([self._reading], timeout=_READING)
+            if not done:
+                raise TimeoutError(
+                    errno.ETIMEDOUT, f"it takes longer than {_READING:g} s, as if a mount did not answer"
+                )
+
+
+def _outcome(load: Callable[[], Config]) -> Config | ConfigError:
+    try:
+        return load()
+    except ConfigError as error:
+        return error
 
 
 def _stamps(files: Iterable[Path]) -> _Stamps:

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from proxy.app.lifecycle import running
+from proxy.app.lifecycle import RunningProxy, running
 from proxy.app.outside import Outside, StartError, hosts_leading_here
 from proxy.app.reloading import LOOKUPS, Reloader
 from proxy.config import Config
@@ -13,11 +13,17 @@ from proxy.tasks import BackgroundTasks
 
 
 async def serve(
-    config: Config, outside: Outside, *, load: Callable[[], Config], learn: Callable[[Config], None]
+    config: Config,
+    outside: Outside,
+    *,
+    load: Callable[[], Config],
+    learn: Callable[[Config], None],
+    greet: Callable[[RunningProxy], None] = lambda _: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; a second signal ends the process at once. Raises `StartError`.
 
     SIGHUP, or a change of a file, has the configuration read anew: `load` does that, and `learn` hears of it first.
+    `greet` is called once it serves.
     """
     stop, reload = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -32,6 +38,7 @@ async def serve(
         proxy = await stack.enter_async_context(running(config, outside))
         if not outside.supervisor.ready(f"listening on {proxy.host} port {proxy.port}"):
             outside.log.warning("proxy.supervisor_not_told", hint="NOTIFY_SOCKET can't be written to")
+        greet(proxy)
         tasks.start(outside.supervisor.keep_alive(), name="watchdog")
         reloader = Reloader(proxy, outside, load, learn, asked=reload)
         reloading = tasks.start(reloader.keep_fresh(), name="reload")

@@ -7,7 +7,10 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from proxy.config import Config, ConfigError, load_config
+from proxy.config import Config, ConfigError, load_config, locate
+from proxy.config.environment import CONFIG, SHOP
+from proxy.config.files import shown
+from proxy.config.location import DEFAULT
 from proxy.telemetry.redaction import SHORTEST_TOKEN, Redactor
 
 _TOO_SHORT = (
@@ -21,15 +24,26 @@ class Conceal(Protocol):
     def __call__(self, token: str, lifetime: float | None = None) -> None: ...
 
 
-def read_config(path: Path | None) -> Config | None:
-    """Return the configuration; if it has problems, print them and return `None`."""
+def read_config(named: Path | None) -> Config | None:
+    """Return the configuration; if it has problems, print them and return `None`.
+
+    `named` is the file that the command line names, if it does.
+    """
+    path = named
     try:
+        path = locate(named, os.environ)
+        if path is None and DEFAULT.exists():
+            complain(f"warning: {DEFAULT} is not read, since {SHOP} is set; to have it read, name it with --config")
         return load_config(path, os.environ)
     except ConfigError as error:
         count = len(error.problems)
-        complain(f"the configuration has {'a problem' if count == 1 else f'{count} problems'}:")
-        for problem in error.problems:
+        named_there = named is None and CONFIG in os.environ
+        where = "" if path is None else f" (file {shown(path)}{', named by ' + CONFIG if named_there else ''})"
+        complain(f"the configuration has {'a problem' if count == 1 else f'{count} problems'}{where}:")
+        for problem in error.told:
             print(f"  {problem}", file=sys.stderr)
+        for line in error.excerpt:
+            print(f"      {line}", file=sys.stderr)
         return None
 
 

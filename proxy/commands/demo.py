@@ -5,13 +5,14 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 import aiohttp
 
 from proxy.app import Outside, StartError, running
+from proxy.commands.addresses import url_of
 from proxy.commands.common import complain, concealer, redactor_for
 from proxy.config import AdminConfig, Config, LoggingConfig, PacingConfig, ServerConfig, TokensConfig, UpstreamConfig
 from proxy.platforms.platform import Credentials, Platform
@@ -71,12 +72,17 @@ _CALLS: Final = (
 )
 
 
-async def demo(port: int | None, *, once: bool) -> int:
-    """Start it all and tell what to try; with `once` try it, and end."""
+async def demo(host: str | None, port: int | None, *, once: bool) -> int:
+    """Start it all and tell what to try; with `once` try it, and end.
+
+    With a `host`, the status page is there too, at its usual port: a container has to name the ports that it opens.
+    """
     if port is None:
         port = 0 if once else 8080
+    server = ServerConfig(host="127.0.0.1" if host is None else host, port=port, allow_anonymous=True)
+    admin = AdminConfig(host=server.host, port=0 if host is None or once else AdminConfig().port)
     try:
-        async with _demo_proxy(port, verbose=not once) as (base, status):
+        async with _demo_proxy(server, admin, verbose=not once) as (base, status):
             if once:
                 await _make_calls(base)
             else:
@@ -88,7 +94,7 @@ async def demo(port: int | None, *, once: bool) -> int:
 
 
 @asynccontextmanager
-async def _demo_proxy(port: int, *, verbose: bool) -> AsyncIterator[tuple[str, str]]:
+async def _demo_proxy(server: ServerConfig, admin: AdminConfig, *, verbose: bool) -> AsyncIterator[tuple[str, str]]:
     """Run it all; provide the proxy's address and that of its status page."""
     shoprenter_clients = {
         _WRITER.client_id: SimulatedClient(_WRITER.client_secret.reveal(), shops=frozenset({"demo"})),
@@ -103,13 +109,15 @@ async def _demo_proxy(port: int, *, verbose: bool) -> AsyncIterator[tuple[str, s
     ):
         shoprenter_here, toss_here = _moved(SHOPRENTER, shoprenter), _moved(TOSS_SHOPPING, toss)
         config = _config(
-            port,
+            server,
+            admin,
             Shop("demo", "demo", shoprenter_here, _WRITER),
             Shop("reader", "reader", shoprenter_here, _READER),
             Shop("seoul", "seoul", toss_here, _SELLER),
         )
         redactor = redactor_for(config)
-        with LogWriter(sys.stdout) as writer:
+        with ExitStack() as stack:
+            writer = stack.enter_context(LogWriter(sys.stdout))
             log = make_logger(
                 log_format="console",
                 level="info" if verbose else "error",
@@ -117,15 +125,11 @@ async def _demo_proxy(port: int, *, verbose: bool) -> AsyncIterator[tuple[str, s
                 writer=writer,
                 color=wants_color(sys.stdout, os.environ),
             )
-            undo = route_library_logs(log, level="warning")
-            outside = Outside(log, conceal=concealer(redactor, log), redact=redactor.text)
-            try:
-                async with running(config, outside) as proxy:
-                    assert proxy.admin is not None  # noqa: S101 - for the type checker
-                    host, admin_port = proxy.admin
-                    yield f"http://{proxy.host}:{proxy.port}", f"http://{host}:{admin_port}/status"
-            finally:
-                undo()
+            stack.callback(route_library_logs(log, level="warning"))
+            outside = Outside(log, conceal=concealer(redactor, log), redact=redactor.text, log_metrics=writer.metrics)
+            async with running(config, outside) as proxy:
+                assert proxy.admin is not None  # noqa: S101 - for the type checker
+                yield _base(server.host, proxy.port), f"{_base(admin.host, proxy.admin[1])}/status"
 
 
 def _moved(platform: Platform, simulator: ShoprenterSimulator | TossSimulator) -> Platform:
@@ -133,11 +137,15 @@ def _moved(platform: Platform, simulator: ShoprenterSimulator | TossSimulator) -
     return replace(platform, token_url=simulator.token_url, api_url=simulator.api_url, allow_private=True)
 
 
-def _config(port: int, *shops: Shop) -> Config:
+def _base(host: str, port: int) -> str:
+    return f"http://{host}:{port}" if host == "127.0.0.1" else url_of(host, port).removesuffix("/")
+
+
+def _config(server: ServerConfig, admin: AdminConfig, *shops: Shop) -> Config:
     platforms: dict[str, Platform] = {shop.platform.name: shop.platform for shop in shops}
     return Config(
-        server=ServerConfig(port=port),
-        admin=AdminConfig(port=0),
+        server=server,
+        admin=admin,
         upstream=UpstreamConfig(),
         tokens=TokensConfig(),
         pacing=PacingConfig(),

@@ -4,22 +4,40 @@ What can be kept goes to stdout and what is seen once to stderr: `new-client erp
 to be done, and leaves the secret on the screen alone. A file, a log or a pipe only gets it if that is asked for (`2>`).
 """
 
+import os
 import sys
+import tomllib
 from collections.abc import Callable
 from hashlib import sha256
+from pathlib import Path
 from secrets import token_urlsafe
 from typing import Final
 
 from proxy.commands.common import complain
+from proxy.config import ConfigError, locate
 from proxy.config.clients import NAME_RULE, is_client_name
+from proxy.config.files import MAX_FILE, Unusable, read_text, shown
+from proxy.config.lines import line_of, lines_of
 
 _SIZE: Final = 32  # bytes: 256 bits
 
 
-async def new_client(name: str, make_secret: Callable[[int], str] = token_urlsafe) -> int:
-    """Make a secret for the client called `name`; `make_secret` makes a text from as many random bytes."""
+async def new_client(
+    name: str, config_file: Path | None = None, make_secret: Callable[[int], str] = token_urlsafe
+) -> int:
+    """Make a secret for the client called `name`; `make_secret` makes a text from as many random bytes.
+
+    The configuration is looked into first, if there is one: a second table of that name would make it unreadable.
+    """
     if not is_client_name(name):
         complain(f"{NAME_RULE}; {name!a} is none")
+        return 2
+    try:
+        if known := _where_known(name, config_file):
+            complain(f"{known}: choose another name, or remove that table first")
+            return 2
+    except (Unusable, ConfigError, ValueError) as error:
+        complain(f"the configuration can't be looked into for a client {name}: {error}")
         return 2
     secret = make_secret(_SIZE)
     table = f'"{name}"' if set(name) & {".", "@"} else name
@@ -37,3 +55,14 @@ As a token:                           Authorization: Bearer {secret}""",
         file=sys.stderr,
     )
     return 0
+
+
+def _where_known(name: str, config_file: Path | None) -> str:
+    """Return where the configuration has a client of that name; empty if it has none, or there is no file."""
+    path = locate(config_file, os.environ)
+    if path is None:
+        return ""
+    text = read_text(path, MAX_FILE).removeprefix("\ufeff")
+    if name not in tomllib.loads(text).get("clients", {}):
+        return ""
+    return f"{shown(path)}, line {line_of(('clients', name), lines_of(text))}, has a client {name} already"

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from proxy.app import open_token_endpoint
+from proxy.app import open_connections
 from proxy.commands.common import complain, read_config, redactor_for
+from proxy.commands.way import why_no_token
 from proxy.errors import TokenError
 from proxy.platforms.platform import is_shop_name
-from proxy.tokens.endpoint import token_request
+from proxy.tokens.endpoint import TokenEndpoint, token_request
 
 
 async def token(name: str, config_file: Path | None) -> int:
@@ -19,11 +20,15 @@ async def token(name: str, config_file: Path | None) -> int:
         known = ", ".join(sorted(config.shops.named)) or "none by name"
         complain(f"there is no shop {name!r} in the configuration (it has: {known})")
         return 2
-    try:
-        async with open_token_endpoint(config, redactor_for(config).text) as endpoint:
+    within = config.tokens.fetch_timeout
+    redact = redactor_for(config).text
+    async with open_connections(config.upstream) as connections:
+        endpoint = TokenEndpoint(connections.sessions, fetch_timeout=within, conceal=lambda _: None, redact=redact)
+        try:
             grant = await endpoint.fetch(token_request(shop))
-    except TokenError as error:
-        complain(f"{name}: {error.detail} ({error.reason})")
-        return 1
+        except TokenError as error:
+            why = await why_no_token(shop, error, connections.sessions, within=within)
+            complain(f"{name}: {error.detail} {why}")
+            return 1
     print(grant.access_token)
     return 0

@@ -7,15 +7,21 @@
     environment.py  the form without a file: one shop from `SHOP_AUTH_PROXY_…` variables
     clients.py      what is to be checked about `[clients.NAME]`
     listeners.py    the same, about where the proxy listens
+    location.py     which file it is, if it is in one
     loading.py      puts it together
+    misplaced.py    a name that is not known where it stands: what was meant, where it belongs
+    lines.py        in which line of the file each setting stands, for messages
+    syntax.py       what is wrong with a file that is not TOML
+    doubts.py       what is allowed, but is probably not meant: a secret that looks like a file's name
 
-Rules: unknown keys are problems; nothing is parsed and then without effect. A problem is one line: the key's path (or
-the variable's name), what is wrong, what to write instead. It never shows a value, save for names of files and
-variables, since any value may be a secret in the wrong place.
+Rules: unknown keys are problems; nothing is parsed and then without effect. A problem is one sentence: the line in the
+file, the key's path (or the variable's name), what is wrong, what to write instead. It never shows a value, save for
+names of files and variables, since any value may be a secret in the wrong place.
 """
 
 from proxy.config.files import FileStamp, stamp
 from proxy.config.loading import load_config
+from proxy.config.location import locate
 from proxy.config.problems import ConfigError
 from proxy.config.schema import (
     AdminConfig,
@@ -40,5 +46,6 @@ __all__ = [
     "TokensConfig",
     "UpstreamConfig",
     "load_config",
+    "locate",
     "stamp",
 ]

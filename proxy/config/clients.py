@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
+from proxy.config.files import closest
 from proxy.config.problems import Problems, unknown
 from proxy.config.schema import ClientConfig
 from proxy.platforms.platform import is_shop_name
@@ -25,7 +26,7 @@ _SHORTEST: Final = 8
 _NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 # What the platforms' APIs know. Clients without a list may use whatever HTTP knows.
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_NEW_CLIENT: Final = "shop-auth-proxy new-client"
+_NEW_CLIENT: Final = "shop-auth-proxy new-client NAME"
 
 
 def is_client_name(name: str) -> bool:
@@ -50,8 +51,8 @@ def check_client(
     if not is_client_name(name):
         problems.add(place, NAME_RULE)
     if "secret" in table and "secret_sha256" in table:
-        problems.add((*place, "secret_sha256"), "stands beside secret: remove one of the two")
-    elif "secret" not in table and "secret_sha256" not in table:
+        problems.add((*place, "secret_sha256"), "is given as well as secret: remove one of the two")
+    elif not any(closest(key, ("secret", "secret_sha256")) or isinstance(table[key], dict) for key in table):
         problems.add((*place, "secret"), f"is missing: write it, or secret_sha256 ({_NEW_CLIENT} makes both)")
     if "secret" in settings and (sentence := _what_is_wrong_with_secret(settings["secret"])):
         problems.add((*place, "secret"), sentence)
@@ -72,7 +73,7 @@ def check_digests(clients: Mapping[str, ClientConfig], problems: Problems) -> No
             continue
         place = ("clients", name, "secret" if client.secret is not None else "secret_sha256")
         if client.digest in no_secrets:
-            problems.add(place, f"is that of an empty text or of a client's name: make another with {_NEW_CLIENT}")
+            problems.add(place, f"is that of an empty string or of a client's name: make another with {_NEW_CLIENT}")
         first = first_with.setdefault(client.digest, name)
         if first != name:
             problems.add(
@@ -87,7 +88,7 @@ def _what_is_wrong_with_secret(secret: Secret) -> str | None:
     if not text.isprintable() or " " in text:
         return "must consist of visible characters, without spaces: programs differ in how they send others"
     if len(text) < _SHORTEST:
-        return f"is shorter than {_SHORTEST} characters and could be found by trying: make one with {_NEW_CLIENT}"
+        return f"is shorter than {_SHORTEST} characters and could be guessed by trying: make one with {_NEW_CLIENT}"
     return None
 
 

@@ -5,24 +5,29 @@
     CLIENT_SECRET or CLIENT_SECRET_FILE the secret, or the name of a file that holds it; one of the two
     PLATFORM, HOST, PORT                as in the file, and with the same defaults
     ADMIN_HOST, ADMIN_PORT              the same
+    LOG_FORMAT, LOG_LEVEL               the same
     ALLOW_ANONYMOUS                     true or false
     CLIENT_NAME                         the client that may call, and its secret:
     CLIENT_PASSWORD or CLIENT_PASSWORD_FILE
 
 Rules: the form is for a whole configuration. It does not change settings of a file: such a variable beside a file is a
-problem, unless the file itself names it (`{ env = "SHOP_AUTH_PROXY_CLIENT_SECRET" }`). Without a file, unknown
+problem, unless the file itself names it (`{ env = "SHOP_AUTH_PROXY_CLIENT_SECRET" }`). `SHOP_AUTH_PROXY_CONFIG`, which
+names the file, is none of them (location.py). An empty value is one only for a host. Without a file, unknown
 variables of that prefix are problems; with one they may be the user's own. Those that Kubernetes sets in every pod
 for a Service called `shop-auth-proxy` (`SHOP_AUTH_PROXY_PORT=tcp://10.0.0.1:8080`) are never looked at.
 """
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from proxy.config.files import shown
 from proxy.config.problems import Place, Problems, unknown
 
 PREFIX: Final = "SHOP_AUTH_PROXY_"
+CONFIG: Final = f"{PREFIX}CONFIG"
 SHOP: Final = f"{PREFIX}SHOP"
 CLIENT_ID: Final = f"{PREFIX}CLIENT_ID"
 CLIENT_SECRET: Final = f"{PREFIX}CLIENT_SECRET"
@@ -48,9 +53,12 @@ VARIABLES: Final[Mapping[str, Place]] = MappingProxyType(
         CLIENT_PASSWORD_FILE: ("clients", _NAME, "secret"),
         f"{PREFIX}ADMIN_HOST": ("admin", "host"),
         f"{PREFIX}ADMIN_PORT": ("admin", "port"),
+        f"{PREFIX}LOG_FORMAT": ("logging", "format"),
+        f"{PREFIX}LOG_LEVEL": ("logging", "level"),
     }
 )
 _FILES: Final = frozenset({CLIENT_SECRET_FILE, CLIENT_PASSWORD_FILE})
+_MAY_BE_EMPTY: Final = frozenset({f"{PREFIX}HOST", f"{PREFIX}ADMIN_HOST"})  # every address, as in the file
 
 _KUBERNETES_NAME = re.compile(
     r".*_SERVICE_(?:HOST|PORT(?:_.*)?)|.*_PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?"
@@ -67,8 +75,9 @@ def read_environment(environ: Mapping[str, str], problems: Problems) -> dict[str
     if not given:
         problems.add(
             (),
-            "there is no configuration: name a file with --config FILE (config.example.toml shows every setting), or,"
-            f" for one shop, set {SHOP}, {CLIENT_ID} and {CLIENT_SECRET} (or {CLIENT_SECRET_FILE})",
+            "there is no configuration: have one made by shop-auth-proxy init, name a file with --config FILE (without"
+            f" it, config.toml is read here), or, for one shop, set and export {SHOP}, {CLIENT_ID} and {CLIENT_SECRET}"
+            f" (or {CLIENT_SECRET_FILE}){_in_lower_case(environ)}",
         )
         return None
     for variable in given:
@@ -76,13 +85,13 @@ def read_environment(environ: Mapping[str, str], problems: Problems) -> dict[str
             problems.add((variable,), unknown("variable", variable, VARIABLES))
 
     shop, client = (given.get(name, "") for name in (SHOP, CLIENT_NAME))
-    tables: dict[str, dict[str, Any]] = {"shops": {}, "server": {}, "admin": {}, "clients": {}}
+    tables: dict[str, dict[str, Any]] = {place[0]: {} for place in VARIABLES.values()}
     problems.rename(("clients",), CLIENT_NAME)
     for variable, template in VARIABLES.items():
         place = tuple({"shops": shop, "clients": client}[template[0]] if key == _NAME else key for key in template)
         if variable in given or variable not in _FILES:
             problems.rename(place, variable)
-        if variable in given and not given[variable]:
+        if variable in given and not given[variable] and variable not in _MAY_BE_EMPTY:
             problems.add(place, "is empty: give it a value, or remove it")
         elif variable in given and variable not in (SHOP, CLIENT_NAME):
             tables[place[0]][place[-1]] = _value(variable, given[variable])
@@ -90,11 +99,12 @@ def read_environment(environ: Mapping[str, str], problems: Problems) -> dict[str
     if shop == "*":
         problems.add(("shops", shop), 'this form serves one shop; for all of them write [shops."*"] into a file')
     _check_named(given, problems, ("shops", shop, "client_secret"), (SHOP, CLIENT_SECRET, CLIENT_SECRET_FILE))
-    document = {"shops": {shop: tables["shops"]}, "server": tables["server"], "admin": tables["admin"]}
+    of_client_table, of_shop_table = tables.pop("clients"), tables.pop("shops")
+    document = {"shops": {shop: of_shop_table}, **tables}
     of_client = (CLIENT_NAME, CLIENT_PASSWORD, CLIENT_PASSWORD_FILE)
     if given.keys() & set(of_client):
         _check_named(given, problems, ("clients", client, "secret"), of_client)
-        document["clients"] = {client: tables["clients"]}
+        document["clients"] = {client: of_client_table}
     return document
 
 
@@ -106,24 +116,36 @@ def _check_named(
     if name not in given:
         problems.add(secret_place[:2], f"is missing: set it to the {secret_place[0].removesuffix('s')}'s name")
     if secret in given and secret_file in given:
-        problems.add(secret_place, f"is set beside {secret}: remove one of the two")
+        problems.add(secret_place, f"is set as well as {secret}: remove one of the two")
     elif secret not in given and secret_file not in given:
         problems.add(secret_place, f"is missing: set it, or {secret_file}")
 
 
-def refuse_beside_file(environ: Mapping[str, str], named_in_file: set[str], problems: Problems) -> None:
+def refuse_beside_file(path: Path, environ: Mapping[str, str], named_in_file: set[str], problems: Problems) -> None:
     """Note a problem for each variable of this form that is set although there is a file, and the file names it not."""
     for variable in _given(environ):
         if variable in VARIABLES and variable not in named_in_file:
-            problems.add((variable,), "has no effect beside a configuration file: remove it, or do without the file")
+            problems.add(
+                (variable,),
+                f"has no effect beside the configuration file {shown(path)}: write the setting there and remove this,"
+                " or do without the file",
+            )
 
 
 def _given(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in sorted(environ.items())
-        if name.startswith(PREFIX) and not _KUBERNETES_NAME.fullmatch(name) and not _KUBERNETES_VALUE.match(value)
+        if name.startswith(PREFIX)
+        and name != CONFIG
+        and not _KUBERNETES_NAME.fullmatch(name)
+        and not _KUBERNETES_VALUE.match(value)
     }
+
+
+def _in_lower_case(environ: Mapping[str, str]) -> str:
+    lower = sorted(name for name in environ if name.upper().startswith(PREFIX) and not name.startswith(PREFIX))
+    return f"; {lower[0]} does not count, such names are in upper case" if lower else ""
 
 
 def _value(variable: str, text: str) -> object:

@@ -1,13 +1,20 @@
-"""Reads the files that a configuration names, and says in words why one can't be read.
+"""Reads the files that a configuration names, and says in words why one can't be read and what to do.
 
 What `stat` says of a file (`stamp`) tells later whether it was changed, or is another one by now.
 """
 
+import codecs
+import os
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from proxy.files import NotAFile, read_bounded
+
 MAX_FILE: Final = 16 * 1024 * 1024  # bytes; all public certificate authorities together are below 1 MB
 MAX_SECRET_FILE: Final = 64 * 1024  # bytes; far above any secret, far below what hurts
+_MANY: Final = 1000  # entries of a directory that are looked at for one with a similar name
 
 # Device, inode, size and time of the last change; `None`: there is no such file, or it can't be looked at.
 FileStamp = tuple[int, int, int, int] | None
@@ -31,18 +38,32 @@ def shown(path: Path) -> str:
     return str(path) if str(path).isprintable() else ascii(str(path))
 
 
+def closest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the known name that was probably meant, if one is similar enough; letters count in either case."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for messages alone
+
+    names = {each.lower(): each for each in known}
+    meant = get_close_matches(name.lower(), names, n=1, cutoff=cutoff)
+    return names[meant[0]] if meant else None
+
+
 def read_file(path: Path, max_size: int) -> bytes:
     """Return what is in a file of at most `max_size` bytes. Raises `Unusable`."""
     name = shown(path)
     try:
-        with path.open("rb") as file:
-            content = file.read(max_size + 1)
+        content = read_bounded(path, max_size)
     except (FileNotFoundError, NotADirectoryError):
-        raise Unusable(f"the file {name} does not exist") from None
+        raise Unusable(f"the file {name} does not exist{_perhaps(path)}") from None
     except IsADirectoryError:
-        raise Unusable(f"{name} is a directory, not a file") from None
+        raise Unusable(f"{name} is a directory, not a file: name a file in it") from None
     except PermissionError:
-        raise Unusable(f"the file {name} may not be read by the user that runs this") from None
+        raise Unusable(
+            f"the file {name} may not be read by user {os.geteuid()}, who runs this: change its owner or its mode"
+        ) from None
+    except NotAFile as error:
+        raise Unusable(f"the path {name} {error.strerror}") from None
+    except TimeoutError:
+        raise Unusable(f"the pipe {name} does not end: whoever writes to it has not closed it") from None
     except (OSError, ValueError):  # ValueError: a NUL in the name, or characters that no file name can have
         raise Unusable(f"the file {name} can't be read") from None
     if len(content) > max_size:
@@ -52,7 +73,31 @@ def read_file(path: Path, max_size: int) -> bytes:
 
 def read_text(path: Path, max_size: int) -> str:
     """Return the text of a file in UTF-8 of at most `max_size` bytes. Raises `Unusable`."""
+    content = read_file(path, max_size)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise Unusable(f"the file {shown(path)} is UTF-16, as some programs of Windows write it: save it as UTF-8")
     try:
-        return read_file(path, max_size).decode()
-    except UnicodeDecodeError:
-        raise Unusable(f"the file {shown(path)} is not UTF-8") from None
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise Unusable(f"the file {shown(path)} is not UTF-8 (see its line {line}): save it as UTF-8") from None
+
+
+def _perhaps(path: Path) -> str:
+    """Return where a file was sought that isn't there, and what may be wrong with its name."""
+    name = str(path)
+    if not name.isprintable():
+        return ": in double quotes a backslash has a meaning, write / or single quotes"
+    if "~" in path.parts:
+        return ": ~ does not stand for the home directory here, write the whole path"
+    if "$" in name or "%" in name:
+        return ": variables in a name are not replaced"
+    if name.strip() != name:
+        return ": its name begins or ends with a blank"
+    try:
+        there = [entry.name for entry in islice(path.parent.iterdir(), _MANY)]
+    except (OSError, ValueError):
+        return f": there is no directory {shown(path.parent)}"
+    if meant := closest(path.name, there, cutoff=0.75):
+        return f": did you mean {shown(path.with_name(meant))}?"
+    return "" if path.is_absolute() else f" in {shown(Path.cwd())}"

@@ -21,8 +21,9 @@ def check_exposure(server: ServerConfig, problems: Problems, *, has_clients: boo
     elif not (server.allow_anonymous or anonymous in problems or is_loopback(server.host)):
         problems.add(
             ("server", "host"),
-            "is not a loopback address, so that whoever reaches it could use every shop with your credentials:"
-            f' write "127.0.0.1", or say who may call ({clients}; shop-auth-proxy new-client makes one), or set'
+            f"is {'not a loopback address' if server.host else 'every address'}, so that everybody who reaches it could"
+            f' use every shop with your credentials: write "127.0.0.1", or say who may call ({clients}; shop-auth-proxy'
+            " new-client NAME makes one), or set"
             f" {problems.name(anonymous)} = true if anybody may",
         )
 

@@ -16,12 +16,13 @@ from msgspec.structs import fields
 
 from proxy.config.clients import check_client, check_digests
 from proxy.config.environment import read_environment, refuse_beside_file
-from proxy.config.files import MAX_FILE, Unusable, read_text, shown
+from proxy.config.files import MAX_FILE, FileStamp, Unusable, closest, read_text
+from proxy.config.lines import line_of, lines_of
 from proxy.config.listeners import check_exposure, check_ports, check_share
+from proxy.config.misplaced import about_shop_name, unknown_section, unknown_setting, without_name
 from proxy.config.problems import ConfigError, Place, Problems, unknown
 from proxy.config.proxies import has_no_effect, proxy_for_all
 from proxy.config.schema import (
-    NAMED_SECTIONS,
     SECTIONS,
     ClientConfig,
     Config,
@@ -52,27 +53,39 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     """
     problems = Problems()
     values = ValueReader(path.parent if path else Path(), environ, from_text=path is None)
-    document = _read_toml(values.note(path), problems) if path else read_environment(environ, problems)
+    text = _read(values.note(path), problems) if path else None
+    document = _parse(text, values.files) if path else read_environment(environ, problems)
     config = None if document is None else Loader(values, problems).load(document)
     if path:
-        refuse_beside_file(environ, values.variables_used, problems)
+        refuse_beside_file(path, environ, values.variables_used, problems)
     if problems or config is None:
-        raise ConfigError(problems.lines(), values.files)
+        lines = lines_of(text or "")
+        told = problems.lines(lambda place: line_of(place, lines))
+        raise ConfigError(problems.lines(), values.files, told=told)
     return structs.replace(config, files=values.files)
 
 
-def _read_toml(path: Path, problems: Problems) -> dict[str, Any] | None:
+def _read(path: Path, problems: Problems) -> str | None:
     try:
         # Windows editors like to begin a file with a byte order mark, which TOML does not know.
-        return tomllib.loads(read_text(path, MAX_FILE).removeprefix("\ufeff"))
+        return read_text(path, MAX_FILE).removeprefix("\ufeff")
     except Unusable as error:
-        problems.add((), f"configuration: {error}")
+        made = "; shop-auth-proxy init makes one" if not path.exists() else ""
+        problems.add((), f"{error}{made}")
+        return None
+
+
+def _parse(text: str | None, files: Mapping[Path, FileStamp]) -> dict[str, Any] | None:
+    try:
+        return None if text is None else tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        # Its text names keys and single characters, not values.
-        problems.add((), f"configuration: {shown(path)} is not TOML: {error}")
+        from proxy.config.syntax import explain  # noqa: PLC0415 - for this message alone
+
+        found = explain(text or "", error)
+        told = (f"line {found.line}: not TOML: {found.sentence}",)
+        raise ConfigError(told, files, excerpt=found.excerpt) from None
     except (ValueError, RecursionError):
-        problems.add((), f"configuration: {shown(path)} has a number or a nesting in it that is too large")
-    return None
+        raise ConfigError(("the file has a number or a nesting in it that is too large",), files) from None
 
 
 class Loader:
@@ -104,9 +117,10 @@ class Loader:
                 clients = {key: self._client(key, client, known_shops) for key, client in self._tables((name,), table)}
                 self._check_clients(clients)
             else:
-                self._problems.add((name,), unknown("setting", name, {*SECTIONS, *NAMED_SECTIONS}))
+                self._problems.add((name,), unknown_section(name, table))
         check_ports(sections["server"], sections["admin"], self._problems)
-        if not shops:
+        misnamed = any(isinstance(document[name], dict) for name in document if (name,) in self._problems)
+        if not shops and not misnamed:
             self._problems.add(("shops",), "there is no shop: add [shops.NAME] with its client_id and client_secret")
         self._check_hosts(platforms.values(), shops)
         self._check_client_ids(platforms, shops)
@@ -168,15 +182,8 @@ class Loader:
         check_digests({name: ClientConfig(**settings) for name, settings in clients.items()}, self._problems)
 
     def _check_shop_name(self, place: Place, name: str) -> None:
-        if is_shop_name(name.encode(errors="replace")):
-            return
-        lower = name.lower()
-        self._problems.add(
-            place,
-            f'shop names are lower case: write "{lower}"'
-            if is_shop_name(lower.encode(errors="replace"))
-            else "a shop name has 1 to 63 of the characters a-z, 0-9 and hyphen, and no hyphen at either end",
-        )
+        if not is_shop_name(name.encode(errors="replace")):
+            self._problems.add(place, about_shop_name(name))
 
     def _platform(self, name: str, table: object) -> Platform:
         """Return the platform as far as it can be made, for the built-in ones from what the file leaves as it is."""
@@ -244,6 +251,9 @@ class Loader:
         if not isinstance(value, dict):
             self._problems.add(place, f"must be tables, such as [{place[0]}.demo], not {type_name(value)}")
             return []
+        if why := without_name(place[0], value):
+            self._problems.add(place, why)
+            return []
         return list(value.items())
 
     def _settings(self, place: Place, table: object, schema: type[Struct], *, complete: bool = True) -> dict[str, Any]:
@@ -252,17 +262,19 @@ class Loader:
             self._problems.add(place, f"must be a table, [{self._problems.name(place)}], not {type_name(table)}")
             return {}
         known = {field.name: field for field in fields(schema)}
+        misspelt = {closest(key, known) for key in table if key not in known}
         settings = {}
         for key, value in table.items():
             if key not in known:
-                self._problems.add((*place, key), unknown("setting", key, known))
+                self._problems.add((*place, key), unknown_setting(place, key, value, known))
+                complete = complete and not isinstance(value, dict)  # what is missing stands in there
                 continue
             try:
                 settings[key] = self._values.read(known[key].type, value)
             except Unusable as error:
                 self._problems.add((*place, key), str(error))
         for key, field in known.items():
-            if complete and field.required and key not in table:
+            if complete and field.required and key not in table and key not in misspelt:
                 self._problems.add((*place, key), f"is missing: it {expectation(field.type)}")
         return settings
 

@@ -2,12 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from proxy.config.files import FileStamp
+from proxy.config.files import FileStamp, closest
 
 # Where a setting stands: the keys that lead to it.
 Place: TypeAlias = tuple[str, ...]
@@ -16,14 +15,24 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class ConfigError(Exception):
-    """The configuration can't be used. `problems` has a line for each thing to mend, without any secret.
+    """The configuration can't be used. `problems` has a sentence for each thing to fix, without any secret.
 
-    `files` are those that were read, or sought: a change of one may be the mend.
+    `told` are the same, each with the line of the file where it is; `excerpt` shows one line, if the file is not TOML.
+    `files` are those that were read, or sought: a change of one may be what fixes it.
     """
 
-    def __init__(self, problems: tuple[str, ...], files: Mapping[Path, FileStamp]) -> None:
+    def __init__(
+        self,
+        problems: tuple[str, ...],
+        files: Mapping[Path, FileStamp],
+        *,
+        told: tuple[str, ...] | None = None,
+        excerpt: tuple[str, ...] = (),
+    ) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+        self.told = problems if told is None else told
+        self.excerpt = excerpt
         self.files = files
 
 
@@ -56,18 +65,20 @@ class Problems:
         """Return what the user calls a place, such as `shops."*".client_id`."""
         return self._names.get(place) or ".".join(map(_as_key, place))
 
-    def lines(self) -> tuple[str, ...]:
-        """Return a line for each problem: `shops.demo.client_id: is missing …`."""
+    def lines(self, line_of: Callable[[Place], int | None] = lambda _: None) -> tuple[str, ...]:
+        """Return a line for each problem: `line 3: shops.demo.client_id: is missing …`, with its place if known."""
         return tuple(
-            f"{self.name(place)}: {sentence}" if place else sentence for place, sentence in self._sentences.items()
+            (f"line {number}: " if (number := line_of(place)) else "")
+            + (f"{self.name(place)}: {sentence}" if place else sentence)
+            for place, sentence in self._sentences.items()
         )
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """Return a sentence about an unknown name, with the known one that was probably meant, or else all of them."""
     known = sorted(known)
-    if meant := get_close_matches(name, known, n=1):
-        return f"unknown {what}: did you mean {_as_key(meant[0])}?"
+    if meant := closest(name, known):
+        return f"unknown {what}: did you mean {_as_key(meant)}?"
     return f"unknown {what}: known are {', '.join(map(_as_key, known))}"
 
 

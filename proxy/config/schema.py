@@ -2,7 +2,7 @@
 
 A section of the file is a struct here and a setting is a field of it. The field's annotation is its rule, checked by
 msgspec for each value alone; the rule's `description` ends the sentence "must be …". Nothing else lists the settings:
-`setting_names` takes them from here, and the tests hold the example file and the README to that.
+`setting_names` takes them from here, and the tests hold the example file and docs/settings.md to that.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct, field
 from msgspec.structs import fields
 
-from proxy.certificate import CertificateFiles
+from proxy.certificate import Authorities, CertificateFiles
 from proxy.config.files import FileStamp
 from proxy.platforms.answers import AnswerRule
 from proxy.platforms.egress_proxy import EgressProxy
@@ -36,50 +36,50 @@ Duration = Annotated[float, Meta(gt=0, description="a number of seconds above 0"
 DurationOrZero = Annotated[float, Meta(ge=0, description="a number of seconds, 0 or more")]
 Text = Annotated[
     str,
-    Meta(min_length=1, pattern=rf"\A[^{UNCLEAN}]*\Z", description="a text, not empty and without control characters"),
+    Meta(min_length=1, pattern=rf"\A[^{UNCLEAN}]*\Z", description="a string, not empty and without control characters"),
 ]
 # Looks like an IP address or a DNS name; "" is every address. Whether it exists shows itself when listening.
 Host = Annotated[
     str,
     Meta(
         pattern=r"\A(?:|[0-9A-Za-z](?:[0-9A-Za-z._-]*[0-9A-Za-z])?|(?=.*:.*:)[0-9A-Fa-f:.]+(?:%[0-9A-Za-z._-]+)?)\Z",
-        description='an IP address or a host name as a text, such as "127.0.0.1"',
+        description='an IP address or a host name, without a port, such as "127.0.0.1", or "" for every address',
     ),
 ]
 PathPrefix = Annotated[
     str,
     Meta(
         pattern=r"\A(?:[!-.0-~](?:[!-~]*[!-.0-~])?)?\Z",
-        description='a text in printable ASCII without "/" at its ends, such as "api/v1"',
+        description='a string in printable ASCII without "/" at its ends, such as "api/v1"',
     ),
 ]
-Texts = Annotated[tuple[Text, ...], Meta(description="a list of texts, none of them empty")]
+Texts = Annotated[tuple[Text, ...], Meta(description="a list of strings, none of them empty")]
 PublicUrl = Annotated[
-    str, Meta(description='a URL without a query, such as "https://shops.example.com" or "https://example.com/shops"')
+    str, Meta(description='a URL with https:// or http://, such as "https://example.com/shops", without a query')
 ]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
-    Meta(description='a list of IP addresses and networks (without host bits), each as a text such as "10.0.0.0/8"'),
+    Meta(description='a list of IP addresses and networks (without host bits), each a string such as "10.0.0.0/8"'),
 ]
-CertificateFile = Annotated[Path, Meta(description="the name of a file as a text, not empty")]
+CertificateFile = Annotated[Authorities, Meta(description="the name of a file, a string that is not empty")]
 CertificateAndKey = Annotated[
     CertificateFiles, Meta(description='{ certificate = "cert.pem", private_key = "key.pem" }, the names of two files')
 ]
 SecretSource = Annotated[
-    Secret, Meta(description='a text, { file = "…" } or { env = "NAME" }, and exactly one of them')
+    Secret, Meta(description='a string, { file = "…" } or { env = "NAME" }, and exactly one of them')
 ]
 Digest = Annotated[
     str,
-    Meta(pattern=r"\A[0-9A-Fa-f]{64}\Z", description="the SHA-256 digest of a secret, 64 hexadecimal digits as a text"),
+    Meta(pattern=r"\A[0-9A-Fa-f]{64}\Z", description="the SHA-256 digest of a secret, 64 hexadecimal digits in quotes"),
 ]
-# Which texts these lists may hold is checked in clients.py, which has better words for it.
+# Which strings these lists may hold is checked in clients.py, which has better words for it.
 ShopNames = Annotated[
     tuple[str, ...],
-    Meta(min_length=1, description='a list of shops as texts, such as ["demo"], or ["*"] for all; not empty'),
+    Meta(min_length=1, description='a list of shops, such as ["demo"], or ["*"] for all; not empty'),
 ]
 MethodNames = Annotated[
     tuple[str, ...],
-    Meta(min_length=1, description='a list of methods as texts, such as ["GET"], or ["*"] for all; not empty'),
+    Meta(min_length=1, description='a list of methods, such as ["GET"], or ["*"] for all; not empty'),
 ]
 # As a secret, since it may hold a password.
 ProxyUrl = Annotated[
@@ -101,17 +101,17 @@ TokenScheme = Annotated[
     str,
     Meta(
         pattern=r"\A[!-~]*\Z",
-        description='a text in printable ASCII without spaces, such as "Bearer", or "" for the token alone',
+        description='a string in printable ASCII without spaces, such as "Bearer", or "" for the token alone',
     ),
 ]
 AnswerRules = Annotated[
     tuple[AnswerRule, ...],
     Meta(
-        description="a list of statuses from 400 to 599, and of texts in JSON such as"
+        description="a list of statuses from 400 to 599, and of values in JSON such as"
         ' { status = 200, path = "error.code", equals = "TOO_FAST" }'
     ),
 ]
-TokenParams = Annotated[Mapping[str, str], Meta(description="a table of texts, none of them with control characters")]
+TokenParams = Annotated[Mapping[str, str], Meta(description="a table of strings, none of them with control characters")]
 
 
 class ServerConfig(Struct, frozen=True, kw_only=True):
@@ -185,12 +185,12 @@ class PacingConfig(Struct, frozen=True, kw_only=True):
 
 
 class LoggingConfig(Struct, frozen=True, kw_only=True):
-    """`[logging]`."""
+    """`[logging]`. As `format`, "auto" means "console" where the log goes to a terminal, else "json"."""
 
-    format: Annotated[Literal["json", "console"], Meta(description='the text "json" or "console"')] = "json"
+    format: Annotated[Literal["auto", "json", "console"], Meta(description='"auto", "json" or "console"')] = "auto"
     level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        Meta(description='the text "debug", "info", "warning" or "error"'),
+        Meta(description='"debug", "info", "warning" or "error"'),
     ] = "info"
 
 
@@ -224,7 +224,7 @@ class PlatformSettings(Struct, frozen=True, kw_only=True):
 
     token_url: Text
     api_url: Text
-    token_request: Annotated[TokenRequestForm, Meta(description='the text "form", "json", "basic" or "basic-raw"')] = (
+    token_request: Annotated[TokenRequestForm, Meta(description='"form", "json", "basic" or "basic-raw"')] = (
         TokenRequestForm.FORM
     )
     scope: Text | None = None

@@ -12,12 +12,22 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType, NoneType
-from typing import Any, Final, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
 
-from proxy.certificate import CertificateFiles, UnusableCertificate, server_context
-from proxy.config.files import MAX_FILE, MAX_SECRET_FILE, FileStamp, Unusable, read_file, read_text, shown, stamp
+from proxy.certificate import Authorities, CertificateFiles, UnusableCertificate, server_context
+from proxy.config.files import (
+    MAX_FILE,
+    MAX_SECRET_FILE,
+    FileStamp,
+    Unusable,
+    closest,
+    read_file,
+    read_text,
+    shown,
+    stamp,
+)
 from proxy.config.schema import (
     UNCLEAN,
     AnswerRules,
@@ -44,10 +54,12 @@ _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TYPE_NAMES: Final = (
     (bool, "true or false"),
     (int | float, "a number"),
-    (str, "a text"),
+    (str, "a string"),
     (list, "a list"),
     (dict, "a table"),
 )
+# What stands in quotes although it is no string.
+_PLAIN = re.compile(r"true|false|[0-9]+(?:\.[0-9]+)?")
 # The token request has these from elsewhere.
 _OWN_TOKEN_PARAMS: Final = ("grant_type", "client_id", "client_secret", "scope")
 
@@ -66,8 +78,8 @@ def expectation(annotation: Any) -> str:
 class ValueReader:
     """Reads values.
 
-    Relative file names begin at `directory`. With `from_text`, numbers and flags are written as text, as the
-    environment has them. `variables_used` collects the names of variables that were asked for, `files` what was read.
+    Relative file names begin at `directory`. With `from_text`, numbers and flags are strings, as the environment
+    has them. `variables_used` collects the names of variables that were asked for, `files` what was read.
     """
 
     directory: Path
@@ -95,15 +107,17 @@ class ValueReader:
             (TokenParams, _token_params),
             (PublicUrl, _public_url),
             (RateLimitRule, _rate_limit),
-            (AnswerRules, _answer_rules),
+            (AnswerRules, lambda value, expected: _each(value, _answer_rule, expected)),
         )
+        if not self.from_text and (why := _of_wrong_type(rule, value)):
+            raise Unusable(f"{expected}, {why}")
         for own_rule, reader in readers:
             if rule == own_rule:
                 return reader(value, expected)
         try:
             result = msgspec.convert(value, rule, strict=not self.from_text)
         except msgspec.ValidationError:
-            raise Unusable(expected if self.from_text else _with_type(expected, value)) from None
+            raise Unusable(expected) from None
         if isinstance(result, float) and not isfinite(result):
             raise Unusable(expected)
         return result
@@ -111,10 +125,10 @@ class ValueReader:
     def _secret(self, value: object, expected: str) -> Secret:
         match value:
             case str():
-                source, text = "the text", value
+                source, text = "the string", value
             case {"file": str(name), **rest} if name and not rest:
                 path = self.note(self.directory / name)
-                source, text = "the text in the file", read_text(path, MAX_SECRET_FILE)
+                source, text = f"the file {shown(path)}", read_text(path, MAX_SECRET_FILE)
                 # Editors and `echo` end a file with a newline. One, since a second is no habit but a mistake.
                 text = text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
             case {"env": str(name), **rest} if not rest:
@@ -122,16 +136,15 @@ class ValueReader:
                     raise Unusable("env must be the name of a variable: letters, digits and underscores")
                 self.variables_used.add(name)
                 if name not in self.environ:
-                    raise Unusable(f"the environment variable {name} is not set")
+                    raise Unusable(f"the environment variable {name} is not set (or not exported)")
                 source, text = f"the environment variable {name}", self.environ[name]
             case dict():
-                raise Unusable(expected)
+                meant = next((closest(key, ("file", "env")) for key in value if key not in ("file", "env")), None)
+                raise Unusable(f"{expected}{f': did you mean {meant}?' if meant else ''}")
             case _:
-                raise Unusable(_with_type(expected, value))
-        if not text:
-            raise Unusable(f"{source} is empty")
-        if _UNCLEAN.search(text):
-            raise Unusable(f"{source} has control characters in it, such as a second newline at the end")
+                raise Unusable(expected)
+        if why := not_clean(text):
+            raise Unusable(f"{source} {why}")
         return Secret(text)
 
     def _proxy(self, value: object, expected: str) -> EgressProxy:
@@ -143,25 +156,23 @@ class ValueReader:
     def _proxy_or_false(self, value: object, expected: str) -> EgressProxy | None:
         return None if value is False else self._proxy(value, expected)
 
-    def _certificate_file(self, value: object, expected: str) -> Path:
+    def _certificate_file(self, value: object, expected: str) -> Authorities:
         if not isinstance(value, str) or not value:
-            raise Unusable(_with_type(expected, value))
+            raise Unusable(expected)
         path = self.note(self.directory / value)
-        read_file(path, MAX_FILE)  # says in words why a file can't be read
+        authorities = Authorities(path, read_file(path, MAX_FILE).decode("ascii", "ignore"))
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+            authorities.add_to(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         except (OSError, ValueError):
-            raise Unusable("the file has no certificates in PEM form in it, or broken ones") from None
-        return path
+            raise Unusable(f"the file {shown(path)} has no certificates in PEM form in it, or broken ones") from None
+        return authorities
 
     def _certificate_and_key(self, value: object, expected: str) -> CertificateFiles:
         match value:
             case {"certificate": str(certificate), "private_key": str(key), **rest} if certificate and key and not rest:
                 files = CertificateFiles(self.directory / certificate, self.directory / key)
-            case dict():
-                raise Unusable(expected)
             case _:
-                raise Unusable(_with_type(expected, value))
+                raise Unusable(expected)
         for path in (files.certificate, files.private_key):
             read_file(self.note(path), MAX_FILE)  # says in words why a file can't be read
         try:
@@ -182,27 +193,23 @@ def _rule(annotation: Any) -> Any:
 
 
 def _networks(value: object, expected: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    if not isinstance(value, list):
-        raise Unusable(_with_type(expected, value))
     # ip_network takes numbers too, as addresses.
     return _each(value, lambda entry: ip_network(entry if isinstance(entry, str) else ""), expected)
 
 
 def _token_params(value: object, expected: str) -> Mapping[str, str]:
     if not isinstance(value, dict):
-        raise Unusable(_with_type(expected, value))
+        raise Unusable(expected)
     if own := [name for name in _OWN_TOKEN_PARAMS if name in value]:
-        raise Unusable(f"must not hold {', '.join(own)}: the token request has that from the other settings")
+        raise Unusable(f"must not have {', '.join(own)}: the token request takes that from the other settings")
     if not all(isinstance(entry, str) and not _UNCLEAN.search(key + entry) for key, entry in value.items()):
         raise Unusable(expected)
     return MappingProxyType(value)
 
 
 def _public_url(value: object, expected: str) -> str:
-    if not isinstance(value, str):
-        raise Unusable(_with_type(expected, value))
     try:
-        return str(parse_prefix(value))
+        return str(parse_prefix(str(value)))
     except ValueError:
         raise Unusable(expected) from None
 
@@ -210,18 +217,10 @@ def _public_url(value: object, expected: str) -> str:
 def _rate_limit(value: object, expected: str) -> RateLimit | None:
     if value is False:
         return None
-    if value is True or not isinstance(value, dict):
-        raise Unusable(_with_type(expected, value))
     try:
         return msgspec.convert(value, RateLimit, strict=True)
     except (msgspec.ValidationError, ValueError):
         raise Unusable(expected) from None
-
-
-def _answer_rules(value: object, expected: str) -> tuple[AnswerRule, ...]:
-    if not isinstance(value, list):
-        raise Unusable(_with_type(expected, value))
-    return _each(value, _answer_rule, expected)
 
 
 def _answer_rule(entry: object) -> AnswerRule:
@@ -236,10 +235,11 @@ def _answer_rule(entry: object) -> AnswerRule:
     raise ValueError
 
 
-def _each(entries: list[object], read: Callable[[object], _T], expected: str) -> tuple[_T, ...]:
+def _each(entries: object, read: Callable[[object], _T], expected: str) -> tuple[_T, ...]:
     """Return what `read` makes of each entry; those for which it raises `ValueError` are told by their numbers."""
-    made = []
-    bad = []
+    if not isinstance(entries, list):
+        raise Unusable(expected)
+    made, bad = [], []
     for number, entry in enumerate(entries, 1):
         try:
             made.append(read(entry))
@@ -250,7 +250,49 @@ def _each(entries: list[object], read: Callable[[object], _T], expected: str) ->
     return tuple(made)
 
 
-def _with_type(expected: str, value: object) -> str:
-    # "must be a number of seconds above 0, not a number" would help nobody.
-    name = type_name(value)
-    return expected if name.removeprefix("a ") in expected else f"{expected}, not {name}"
+def not_clean(text: str) -> str:
+    """Return why a text is no secret, if it is none."""
+    if not text:
+        return "is empty"
+    if text.startswith("\ufeff"):
+        return "begins with a byte order mark, as some editors of Windows write it: save it as UTF-8 without BOM"
+    if "\n" in text:
+        return "has more than one line, or an empty line at its end: it must hold the secret and nothing else"
+    if _UNCLEAN.search(text):
+        return "has characters in it that can't be seen (control characters): write it again"
+    return ""
+
+
+def _of_wrong_type(rule: Any, value: object) -> str:
+    """Return what a value is instead, and how to write what was probably meant; empty if its type is right."""
+    kinds = _kinds(rule)
+    if value is False and rule in (ProxyUrlOrFalse, RateLimitRule):
+        return ""
+    if isinstance(value, kinds) and isinstance(value, bool) == (kinds == (bool,)):
+        return ""
+    sentence = f"not {type_name(value)}"
+    if isinstance(value, str) and kinds == (list,):
+        return f'{sentence}: write it in brackets, ["…"]'
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and not {str, dict}.intersection(kinds):
+        return f"{sentence}: write it without quotes"
+    if str in kinds and not isinstance(value, bool | list | dict):
+        return f"{sentence}: write it in quotes"
+    return sentence
+
+
+def _kinds(rule: Any) -> tuple[type, ...]:
+    """Return which types of TOML a value for this rule may have."""
+    base = get_args(rule)[0]
+    base = get_origin(base) or base
+    by_base: dict[Any, tuple[type, ...]] = {
+        bool: (bool,),
+        int: (int, float),
+        float: (int, float),
+        tuple: (list,),
+        Secret: (str, dict),
+        EgressProxy: (str, dict),
+        CertificateFiles: (dict,),
+        RateLimit: (dict,),
+        Mapping: (dict,),
+    }
+    return by_base.get(base, (str,))

@@ -181,7 +181,7 @@ class Forwarder:
         """Send the request as soon as there are a token and a slot, and return the answer."""
         tokens, turn = self._tokens, exchange.turn
         while True:
-            token = tokens.current(route.token_request) or await tokens.get(route.token_request)
+            token = tokens.current(route.token_request) or await tokens.get(route.token_request, exchange.caller)
             if turn is UNPACED:
                 return await self._send(exchange, route, request, token)
             async with turn:

@@ -24,7 +24,7 @@ from proxy.platforms.shop import Shops
 from proxy.platforms.shop_hosts import host_pattern
 
 HOSTS_FILE: Final = Path("/etc/hosts")
-_AT_ONCE: Final = 4  # lookups; they share threads with those that requests need
+_AT_ONCE: Final = 4  # lookups; requests need some too
 
 
 class HostOfPlatform(NamedTuple):

@@ -17,7 +17,7 @@ from proxy import __version__
 from proxy.secret import Secret
 
 _HOST: Final = re.compile(r"[0-9a-z_](?:[0-9a-z._-]*[0-9a-z_])?|[0-9a-f:.]*:[0-9a-f:.]*")
-_ENCODE: Final = "in its user name and password, percent-encode what is no letter or digit (@ as %40)"
+_ENCODE: Final = "in its user name and password, percent-encode everything but letters and digits (@ is %40)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class EgressProxy:
         if status != 407:
             return f"{answer}: look there whether this host and port are allowed and can be reached"
         if self.password is None:
-            return f"{answer}: it wants a user name and a password, in its URL as http://user:password@…"
+            return f"{answer}: it needs a user name and a password, in its URL as http://user:password@…"
         return f"{answer}: it refuses the user name and password of its URL"
 
 
@@ -71,9 +71,9 @@ def parse_proxy(text: str) -> EgressProxy:
     if not host or _HOST.fullmatch(host) is None or not port:
         raise ValueError(f'must name a host and a port, such as "http://proxy.internal:3128"; {_ENCODE}')
     if url.raw_path not in ("", "/") or "?" in text or "#" in text:
-        raise ValueError(f"must hold nothing behind the port; {_ENCODE}")
+        raise ValueError(f"must have nothing after the port; {_ENCODE}")
     if bool(username) != bool(password):
-        raise ValueError("must hold a user name and a password, or neither")
+        raise ValueError("must have a user name and a password, or neither")
     if ":" in username or not (username + (password or "")).isprintable():  # RFC 7617 §2
-        raise ValueError("must not have a colon in the user name, or control characters in it or the password")
+        raise ValueError("must not have a colon in the user name, nor control characters in it or the password")
     return EgressProxy(host, port, username, Secret(password) if password else None)

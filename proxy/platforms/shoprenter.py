@@ -10,7 +10,7 @@ SHOPRENTER = Platform(
     name="shoprenter",
     token_url="https://oauth.app.shoprenter.net/{shop}/app/token",
     token_request=TokenRequestForm.JSON,
-    credentials_place="the API client in the shop's admin (or, for a platform app, the app's own)",
+    credentials_place="the API client in the shop's admin, Settings > API Settings (a platform app has its own)",
     api_url="https://{shop}.api2.myshoprenter.hu/api/",
     # What integrations have hard-coded; paths there have no `/api` in front.
     hosts=("{shop}.api.myshoprenter.hu", "{shop}.api.shoprenter.hu"),

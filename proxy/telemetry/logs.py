@@ -62,7 +62,7 @@ def make_logger(
     render = json_line if log_format == "json" else console_renderer(color=color, encoding=writer.encoding)
     lines = _Lines(redactor, render, writer, clock)
     writer.tell_lost = lambda count: lines.line("warning", "log.lost", {"lines": count})
-    logger = structlog.wrap_logger(lines, processors=[], wrapper_class=_logger_class(level))
+    logger = structlog.wrap_logger(lines, processors=[], wrapper_class=_logger_class(level), context_class=dict)
     return cast("FilteringBoundLogger", logger.bind())
 
 
@@ -169,13 +169,16 @@ class _Lines:
 
     def _timestamp(self) -> str:
         now = int(self._clock() * 1000)
-        if now != self._now[0]:
+        shown_at, shown = self._now
+        if now != shown_at:
             second, millisecond = divmod(now, 1000)
-            if second != self._second[0]:
-                shown = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-                self._second = (second, shown)
-            self._now = (now, f"{self._second[1]}.{millisecond:03d}Z")
-        return self._now[1]
+            shown_at, beginning = self._second
+            if second != shown_at:
+                beginning = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+                self._second = (second, beginning)
+            shown = f"{beginning}.{millisecond:03d}Z"
+            self._now = (now, shown)
+        return shown
 
     def _traceback(self, exception: BaseException) -> str:
         try:

@@ -165,14 +165,14 @@ class Redactor:
                 if name not in _CONSTANT:
                     texts.append(value)
             elif kind is int:
-                if value >> 63 and not MIN_INT <= value <= MAX_INT:
+                if value >> 63 and not MIN_INT <= value <= MAX_INT:  # the first half is 0 for nearly all, and quicker
                     line[name] = hex(value)
             elif kind is float:
                 if not isfinite(value):
                     line[name] = str(value)
             elif value is not None and kind is not bool:
                 line[name] = self.plain(value, ours=name in _OURS or name in _CONSTANT)
-        together = "/".join(texts)
+        together = "/".join(texts)  # no secret ends in one and goes on in the next: each is looked at then
         if len(together) > MAX_TEXT or not self._is_harmless(together):
             for name, value in fields.items():
                 if type(value) is str and name not in _CONSTANT:

@@ -24,7 +24,7 @@ _HIGH, _LOW = f"[dD][89ABab]{_HEX}{{2}}", f"[dD][C-Fc-f]{_HEX}{{2}}"
 _ESCAPE = re.compile(
     rf"{_BACKSLASHES}(?:u({_HIGH}){_BACKSLASHES}u({_LOW})"
     rf"|(?:x({_HEX}{{2}})|u({_HEX}{{4}})|U({_HEX}{{8}}))|([bfnrt]))?"
-    rf"|%(?:25)*({_HEX}{{2}})|&(?:#(\d{{1,7}})|#[Xx]({_HEX}{{1,6}})|(amp|apos|gt|lt|quot));|[^\x00-\x7f]|\+"
+    rf"|%(?:25)*({_HEX}{{2}})|&(?:#(\d{{1,7}})|#[Xx]({_HEX}{{1,6}})|(amp|apos|gt|lt|quot));|\+"
 )
 # Its groups, by number: the second half of a surrogate pair (UTF-16), a byte, a decimal number; the rest but for names
 # are the hexadecimal numbers of characters.
@@ -67,12 +67,12 @@ def readings(secret: str) -> set[Reading]:
     whole = _BEGUN_ESCAPE.sub("", secret) or secret
     rest = whole.lstrip(_ALPHANUMERIC)
     first = whole[: len(whole) - len(rest)]
-    return {Reading(first, read(form)) for form in (rest, _to_bytes(rest).decode("latin-1"))}
+    return {Reading(first, read(form)) for form in (rest, _as_latin_1(rest))}
 
 
 def read(text: str) -> str:
     """Return what `text` reads once its escapes are undone: UTF-8, each byte as one character, with a blank for `+`."""
-    return _ESCAPE.sub(_symbols, text)
+    return _ESCAPE.sub(_symbols, _as_latin_1(text))
 
 
 def places(text: str, candidates: Callable[[str], Iterable[Reading]]) -> Iterator[tuple[int, int]]:
@@ -114,40 +114,44 @@ def _places_of_symbols(text: str) -> tuple[list[int], list[int]]:
 
     Backslashes that are not read belong to what comes next.
     """
+    places = [place for place, char in enumerate(text) for _ in _as_latin_1(char)]
     starts: list[int] = []
     ends: list[int] = []
     begin = done = 0
-    for found in _ESCAPE.finditer(text):
+    for found in _ESCAPE.finditer(_as_latin_1(text)):
         start, end = found.span()
         if done < start:
             starts += (begin, *range(done + 1, start))
-            ends += range(done + 1, start + 1)
+            ends += range(done, start)
             begin = start
         if length := len(_symbols(found)):
             starts += [begin] * length
-            ends += [end] * length
+            ends += [end - 1] * length
             begin = end
         done = end
-    return [*starts, begin, *range(done + 1, len(text))], [*ends, *range(done + 1, len(text) + 1)]
+    starts += (begin, *range(done + 1, len(places)))
+    ends += range(done, len(places))
+    return [places[start] for start in starts if start < len(places)], [places[last] + 1 for last in ends]
 
 
 def _symbols(found: re.Match[str]) -> str:
-    """Return what one escape, or one character that may be written as one, reads."""
+    """Return what one escape reads."""
     kind = found.lastindex
-    if kind is None:  # backslashes that escape nothing, a plus, a character
-        text = found[0]
-        number = -1 if text[0] in "\\%&" else ord(text)
-    elif kind in _NAMED:
+    if kind is None:  # a plus; backslashes that escape nothing
+        return " " if found[0] == "+" else ""
+    if kind in _NAMED:
         return _NAMES[found[kind]]
-    else:
-        number = int(found[kind], 10 if kind == _DECIMAL else 16)
+    number = int(found[kind], 10 if kind == _DECIMAL else 16)
     if kind == _PAIR:
         number = 0x10000 + ((int(found[1], 16) & 0x3FF) << 10) + (number & 0x3FF)
-    if not 0 <= number <= 0x10FFFF:
-        return ""
     if number < 0x80 or kind == _BYTE:
         return " " if number == 0x2B else chr(number)
-    return _to_bytes(chr(number)).decode("latin-1")
+    return _as_latin_1(chr(number)) if number <= 0x10FFFF else ""
+
+
+def _as_latin_1(text: str) -> str:
+    """Return the bytes of `text` in UTF-8, each as one character."""
+    return text if text.isascii() else _to_bytes(text).decode("latin-1")
 
 
 def _to_bytes(text: str) -> bytes:
@@ -155,4 +159,6 @@ def _to_bytes(text: str) -> bytes:
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
+        if len(text) == 1:
+            return text.encode("utf-8", "surrogatepass")
+        return b"".join(map(_to_bytes, text))

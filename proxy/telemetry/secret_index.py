@@ -15,7 +15,7 @@ from typing import Final, Generic, TypeVar
 
 _WIDTH: Final = 8
 # Per number of pieces that lie one behind the other: what makes a number of each.
-_PIECES: Final = tuple(struct.Struct(f"={count}Q").unpack_from for count in range(257))
+_PIECES: Final = tuple(struct.Struct(f"={count}Q").unpack_from for count in range(129))
 
 
 Known = TypeVar("Known")

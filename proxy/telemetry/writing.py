@@ -58,7 +58,8 @@ class LogWriter:
         self._thread: threading.Thread | None = None
         # Tells the thread that something has gathered, and whether to write it at once.
         self._signals: SimpleQueue[bool] = SimpleQueue()
-        self._ends_at: float | None = None
+        self._closing = False
+        self._ends_at = math.inf
 
     def write(self, line: bytes, hurry: bool = False) -> None:
         """Write a line, its end included (or several: a traceback). With `hurry` others are not gathered before."""
@@ -75,16 +76,16 @@ class LogWriter:
             else:
                 self._gathered += line
                 hurry = hurry or gathered <= self._max_unwritten // 2 < gathered + len(line)
-        if hurry or not something:
+        if hurry or not something or self._thread is None:
             self._wake(hurry)
 
     def close(self) -> None:
         """Write what is there; wait a second for the reader or the disk, and count what they did not take as lost."""
-        if self._file is None or self._ends_at is not None:
+        if self._file is None or self._closing:
             return
         with self._lock:
             self._max_unwritten = 0
-        self._ends_at = time.monotonic() + _END_WAITS_FOR
+        self._closing, self._ends_at = True, time.monotonic() + _END_WAITS_FOR
         if self._thread is not None:
             self._signals.put(True)
             self._thread.join(_END_WAITS_FOR + _READER_WAITED_FOR)
@@ -113,16 +114,19 @@ class LogWriter:
 
     def _wake(self, hurry: bool) -> None:
         """Have the thread write; start it for the first line, and in a process that was forked off."""
-        if self._ends_at is not None:
+        if self._closing:
             return
         if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-            with suppress(RuntimeError):  # there are too many
-                self._thread.start()
+            thread = threading.Thread(target=self._run, name="log", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # there are too many; the next line tries again
+                return
+            self._thread = thread
         self._signals.put(hurry)
 
     def _run(self) -> None:
-        while self._ends_at is None or (self._gathered and not self._is_over()):
+        while not self._closing or (self._gathered and not self._is_over()):
             if not self._gathered and not self._untold:
                 self._signals.get()
             with self._lock:
@@ -139,11 +143,9 @@ class LogWriter:
         assert self._file is not None  # noqa: S101 - for the type checker
         try:
             written = _write(self._file, self._taken)
-        except BrokenPipeError:  # nobody reads any more, nor will
-            with self._lock:
-                self.metrics.lost += bytes(self._taken).count(b"\n")
-                self._taken = memoryview(b"")
-        except OSError:  # the disk is full: that may change
+        except OSError:  # the disk is full, or nobody reads any more: that may change, but not at the end
+            if self._closing:
+                self._ends_at = 0.0
             self._wait(_TRIED_AGAIN_AFTER)
         else:
             self.metrics.written += bytes(self._taken[:written]).count(b"\n")
@@ -151,13 +153,13 @@ class LogWriter:
 
     def _wait(self, seconds: float) -> None:
         """Wait for so long, or until there is a hurry or the end."""
-        until = min(time.monotonic() + seconds, self._ends_at or math.inf)
+        until = min(time.monotonic() + seconds, self._ends_at)
         with suppress(Empty):
             while not self._signals.get(timeout=max(until - time.monotonic(), 0)):
                 pass
 
     def _is_over(self) -> bool:
-        return self._ends_at is not None and time.monotonic() >= self._ends_at
+        return time.monotonic() >= self._ends_at
 
 
 def _duplicate(stream: TextIO) -> int | None:

@@ -11,6 +11,7 @@ What follows from what is decided in `state.py`; this file does the waiting, the
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -21,7 +22,7 @@ from proxy.errors import Overloaded, TokenError, TokenRefused, TokenUnavailable
 from proxy.tasks import BackgroundTasks
 from proxy.telemetry.metrics import TokenMetrics
 from proxy.tokens.endpoint import TokenEndpoint, TokenRequest
-from proxy.tokens.first_requests import TOO_MANY, FirstRequests
+from proxy.tokens.first_requests import TOO_MANY, FirstRequests, Turn
 from proxy.tokens.state import FIRST_BACKOFF, CallKind, Reaction, TokenState
 from proxy.tokens.status import TokenStatus, token_status
 from proxy.tokens.store import StateStore
@@ -75,15 +76,16 @@ class TokenCache:
         self._metrics = metrics
         self._clock = clock
         self._chance = chance
-        self._sleep = sleep
         self._states = StateStore(policy.max_entries)
-        self._first_requests = FirstRequests(policy.first_requests_per_second, longest_wait=policy.fetch_timeout)
+        self.fetching: Counter[str] = Counter()  # shops whose tokens are being fetched, by their keys
+        self._first_requests = FirstRequests(
+            policy.first_requests_per_second, longest_wait=policy.fetch_timeout, tasks=tasks, clock=clock, sleep=sleep
+        )
 
     def keep_to(self, policy: TokenPolicy, endpoint: TokenEndpoint) -> None:
         """Follow another policy, and ask for tokens in another way, from now on; what is known stays."""
-        if policy != self._policy:  # else the turns that were given out still count
-            self._first_requests = FirstRequests(policy.first_requests_per_second, longest_wait=policy.fetch_timeout)
         self._policy = policy
+        self._first_requests.keep_to(policy.first_requests_per_second, longest_wait=policy.fetch_timeout)
         self._endpoint = endpoint
         self._states.max_entries = policy.max_entries
 
@@ -102,9 +104,17 @@ class TokenCache:
         """Return what is known of a token, without using it and without asking for one."""
         return token_status(self._states.peek(request.key), self._clock())
 
-    async def get(self, request: TokenRequest) -> AccessToken:
-        """Return a token that is good now; wait for it if there is none. Raises `TokenError` or `Overloaded`."""
-        return self.current(request) or await self._fetched(request)
+    def has_failed(self, request: TokenRequest) -> bool:
+        """Tell whether the endpoint gave no token when it was asked last."""
+        state = self._states.peek(request.key)
+        return state is not None and state.error is not None
+
+    async def get(self, request: TokenRequest, caller: str = "") -> AccessToken:
+        """Return a token that is good now; wait for it if there is none. Raises `TokenError` or `Overloaded`.
+
+        `caller` is who shares the first requests of shops fairly: a client's name, or the address of one without.
+        """
+        return self.current(request) or await self._fetched(request, caller)
 
     async def after_unauthorized(self, request: TokenRequest, rejected: AccessToken, kind: CallKind) -> Another | None:
         """Return the token to repeat a call with that was answered 401, or `None` if that would be of no use.
@@ -150,27 +160,28 @@ class TokenCache:
     def _state(self, request: TokenRequest) -> TokenState:
         return self._states.get(request.key) or self._states.add(request.key)
 
-    async def _fetched(self, request: TokenRequest) -> AccessToken:
+    async def _fetched(self, request: TokenRequest, caller: str = "") -> AccessToken:
         """Wait for the fetch that is under way, or start one if the endpoint may be asked."""
         state = self._states.get(request.key)
-        delay = 0.0
+        turn = None
         if state is None or state.fetch is None:
             now = self._clock()
             if state is not None and not state.may_ask(now):
                 raise state.failure(now)
-            first = request.shop.by_wildcard and (state is None or state.token is None)
-            if first:
-                delay = self._first_requests.turn(now)
+            if request.shop.by_wildcard and (state is None or state.token is None):
+                turn = self._first_requests.line_up(request.key, caller)
             state = state or self._states.add(request.key)
-            fetch = self._start_fetch(request, state, delay)
+            fetch = self._start_fetch(request, state, turn)
         else:
             fetch = state.fetch
+            turn = self._first_requests.wait_too(request.key, caller)
         started = self._clock()
         try:
             async with asyncio.timeout(self._policy.fetch_timeout):
                 await asyncio.shield(fetch)
         except TimeoutError:
-            if delay > self._policy.fetch_timeout / 2:  # the endpoint was hardly given a chance
+            half = self._policy.fetch_timeout / 2
+            if turn and (turn.came_at is None or turn.came_at - started > half):  # the endpoint had hardly a chance
                 raise Overloaded(TOO_MANY, retry_after=0.0) from None
             raise TokenUnavailable(_TOO_SLOW, timed_out=True, retry_after=FIRST_BACKOFF) from None
         finally:
@@ -179,18 +190,21 @@ class TokenCache:
         now = self._clock()
         token = state.usable(now)
         if token is None:
+            if turn and turn.came_at is None:
+                raise Overloaded(TOO_MANY, retry_after=0.0)
             raise state.failure(now)
         return token
 
-    def _start_fetch(self, request: TokenRequest, state: TokenState, delay: float = 0.0) -> asyncio.Task[None]:
-        state.fetch = self._tasks.start(self._fetch(request, state, delay), name="token fetch")
+    def _start_fetch(self, request: TokenRequest, state: TokenState, turn: Turn | None = None) -> asyncio.Task[None]:
+        self.fetching[request.shop.key] += 1
+        state.fetch = self._tasks.start(self._fetch(request, state, turn), name="token fetch")
         return state.fetch
 
-    async def _fetch(self, request: TokenRequest, state: TokenState, delay: float) -> None:
+    async def _fetch(self, request: TokenRequest, state: TokenState, turn: Turn | None) -> None:
         log = self._log.bind(shop=request.shop.key)
         try:
-            if delay:
-                await self._sleep(delay)
+            if turn is not None and not await turn.came:
+                return  # nobody waits for it any more
             requested_at = self._clock()
             grant = await self._endpoint.fetch(request)
             token = access_token(
@@ -217,6 +231,9 @@ class TokenCache:
             log.info("token.fetched", lifetime=grant.lifetime, scope=grant.scope)
         finally:
             state.fetch = None
+            self.fetching[request.shop.key] -= 1
+            if not self.fetching[request.shop.key]:
+                del self.fetching[request.shop.key]
 
     def _failed(self, request: TokenRequest, state: TokenState, error: TokenError) -> None:
         now = self._clock()

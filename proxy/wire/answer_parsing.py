@@ -69,6 +69,8 @@ def _parsed(raw: bytes, table: FieldTable, loop: asyncio.AbstractEventLoop) -> P
     if len(messages) != 1:
         raise not_http("no head")
     message = messages[0][0]
+    if message.version.major != 1:
+        raise not_http(f"HTTP/{message.version.major}")
     reason = message.reason.encode("utf-8", "surrogateescape")
     if message.code < 100 or not is_text(reason):
         raise UpstreamProtocolError("The shop's API sent a broken status line.")

@@ -53,11 +53,6 @@ class RequestBody:
         return self._received if self._complete else self._announced
 
     @property
-    def was_announced(self) -> bool:
-        """Whether the client said its length beforehand."""
-        return self._announced is not None
-
-    @property
     def received(self) -> int:
         """The number of bytes read from the client so far."""
         return self._received

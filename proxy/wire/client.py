@@ -7,7 +7,7 @@ takes too long is refused, or, where it would not hear that, cut off; one timer 
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from proxy.errors import BadRequest, ProxyError, RequestTimeout
 from proxy.wire.client_watch import ClientWatch, Overdue
@@ -18,6 +18,8 @@ from proxy.wire.sockets import reset, unsent
 
 if TYPE_CHECKING:
     from proxy.wire.listener import ClientServer
+
+_HIGH_WATER: Final = 1 << 14  # bytes of answers that wait for the client here; the rest waits where it comes from
 
 
 class ClientConnection(asyncio.BufferedProtocol):
@@ -36,9 +38,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.watch = ClientWatch(server.limits, self.loop.time())
         self.transport: asyncio.Transport | None = None
         self.task: asyncio.Task[None] | None = None
-        self.remote = ""
+        self.remote, self.secure = "", False
         self.note: Any = None  # what who serves the requests wants to remember of it
-        self.secure = False
         self._drop: Callable[[], object] | None = None
         self._look_timer: asyncio.TimerHandle | None = None
         self._reader = RequestReader(self, server.request_fields)
@@ -82,6 +83,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             wire.abort()
             return
         self._drop = wire.abort  # no longer what ended the handshake
+        wire.set_write_buffer_limits(high=_HIGH_WATER)
         self.secure = wire.get_extra_info("sslcontext") is not None
         self._waiting_since = self.loop.time()
         self.task = self.server.entered(self, self._serve())
@@ -100,7 +102,8 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where to put what comes: one place for all connections, since it is taken from there at once."""
-        return self.server.read_buffer
+        to_be_kept = self._reader.serving and self._reader.body is None
+        return self.server.small_read_buffer if to_be_kept else self.server.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what came."""
@@ -183,7 +186,11 @@ class ClientConnection(asyncio.BufferedProtocol):
                 (request, error), self._ready = self._ready, None
                 self._waiting_since = None
                 self._requests += 1
-                kept = await (server.handle(request) if error is None else server.refuse(request, error))
+                serving = server.handle(request) if error is None else server.refuse(request, error)
+                del request, error  # the head may be large, and the answer take long
+                kept = await serving
+                if self._reader.last is None:
+                    self.note = None  # so is what may be noted of it
                 if kept:
                     self._waiting_since = self.loop.time()
                     self._reader.next()
@@ -273,11 +280,8 @@ class ClientConnection(asyncio.BufferedProtocol):
             case Overdue.REQUEST:
                 wire.close()
             case Overdue.BODY if body is not None:
-                body.fail(
-                    RequestTimeout(
-                        f"Less than {limits.due:g} bytes of the request body arrived in {limits.rate_window:g} seconds."
-                    )
-                )
+                slow = f"Less than {limits.due:g} bytes of the request body arrived in {limits.rate_window:g} seconds."
+                body.fail(RequestTimeout(slow))
             case Overdue.READING:
                 reset(wire)
                 return

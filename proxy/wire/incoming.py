@@ -55,11 +55,6 @@ class Incoming:
         return self.ended and not self._pieces and self._error is None
 
     @property
-    def error(self) -> BaseException | None:
-        """What went wrong."""
-        return self._error
-
-    @property
     def wanted(self) -> bool:
         """Whether more of it could be taken, and is missing."""
         return self._listening and not self.ended and self._error is None

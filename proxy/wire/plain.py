@@ -44,7 +44,8 @@ def plain_request(
     end = data.find(END)
     line_end = data.find(b"\r\n")
     found = _REQUEST_LINE.fullmatch(data, 0, line_end)
-    if found is None or line_end == end or end > _MAX_HEAD or line_end > limits.max_request_line:
+    # Without its end it is no head yet: nothing in it says that a field is whole.
+    if end < 0 or found is None or line_end == end or end > _MAX_HEAD or line_end > limits.max_request_line:
         return None
     block = data[line_end + 2 : end]
     if last is None or block != last[0] or limits is not last[2]:

@@ -14,6 +14,7 @@ _TARGET: Final = re.compile(rb"[\r\n]*[A-Z-]+ +(/[^ \r\n]*)")  # maybe only its 
 _OUTSIDE_ASCII: Final = re.compile(rb"[\x80-\xff]")
 _SHOWN: Final = 64  # bytes of a name
 _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding", b"connection"))
+_NO_LETTERS: Final = re.compile(rb"[^a-z-]")
 _UPGRADE: Final = re.compile(rb"\r\nupgrade:[^\r]*(?=\r\n)", re.IGNORECASE)
 
 
@@ -56,8 +57,9 @@ def repaired_answer(raw: bytes) -> Repaired | None:
         name, colon, value = line.partition(b":")
         bare = name.rstrip(b" \t")
         known = bare.lower()
-        if known in _FRAMING and bare != name:
-            raise _unclear(bare, "a blank before its colon")
+        letters = _NO_LETTERS.sub(b"", known)
+        if letters in _FRAMING and (bare != name or letters != known):
+            raise _unclear(letters, "something before its colon or in its name")
         if known == b"content-length":
             lengths += [length.strip(b" \t") for length in value.split(b",")]
         elif colon and is_field(bare + b":"):

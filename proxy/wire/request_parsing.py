@@ -1,6 +1,8 @@
 """Heads of requests that are not plainly right: aiohttp's parser says what they are, or that they are none.
 
-Rules: the parser gets heads alone, never a body. One that it refuses is given to it once more if there is a way to
+Rules: the parser gets heads alone, never a body. It keeps each byte two or three times: so of a head that is large and
+comes in pieces it gets the beginning as it comes, which tells most of what is no request. Then a fresh one now and then
+gets all that is there, and is not kept. One that it refuses is given to it once more if there is a way to
 write it that it takes and that means the same (`repair.py`), from the beginning and to a fresh one.
 """
 
@@ -26,6 +28,8 @@ _NOT_HTTP_METHODS: Final = frozenset(
     }
 )
 _PEEK: Final = 64  # bytes; no method is longer, nor the beginning of a target that tells something
+_BEGINNING: Final = 1 << 13  # bytes of a head that the parser gets as they come
+_STEP: Final = 1 << 9  # bytes that come before the next one gets all
 _UNUSED: Final = 1 << 16  # the parser asks for a limit of its bodies
 
 
@@ -47,25 +51,37 @@ class RequestParser:
         self._table = table
         self._limits = limits
         self._loop = loop
-        self._parser = self._fresh()
-        self._raw = b""  # what the parser got of this head
+        self._parser: HttpRequestParser | None = None  # which got all of `_raw`
+        self._raw = b""  # what came of this head
+        self._seen = 0  # bytes of it that a parser got
 
     def feed(self, data: bytes) -> ParsedHead | None:
         """Take what came; return the head as soon as it is whole. Raises a `ProxyError` for what can be none."""
+        if not self._raw:
+            data = data.lstrip(b"\r\n")  # empty lines before a request are no part of it (RFC 9112 §2.2)
         while data:
-            # The end may have begun in what came before; empty lines before a request look like one (RFC 9112 §2.2).
+            # The end may have begun in what came before.
             seen = self._raw[-len(END) + 1 :]
             end = (seen + data).find(END)
             piece = data if end < 0 else data[: end + len(END) - len(seen)]
             data = data[len(piece) :]
             self._raw += piece
+            large = len(self._raw) > _BEGINNING
+            if large and end < 0 and len(self._raw) < self._seen + _STEP:
+                self._parser = None
+                return None
             message = self._message(piece)
+            if large:
+                self._parser = None
             if message is not None:
                 return self._parsed(message, data)
         return None
 
     def _message(self, piece: bytes) -> RawRequestMessage | None:
         """Have the parser read on."""
+        if self._parser is None:
+            self._parser, piece = self._fresh(), self._raw
+        self._seen = len(self._raw)
         try:
             message = _first(self._parser.feed_data(piece))
         except HttpProcessingError as error:
@@ -88,7 +104,7 @@ class RequestParser:
 
     def _parsed(self, message: RawRequestMessage, rest: bytes) -> ParsedHead:
         too_large = len(self._raw) > self._limits.max_header_size and _size(message) > self._limits.max_header_size
-        self._raw = b""
+        self._raw, self._seen = b"", 0
         if too_large:
             raise headers_too_large(self._limits)
         return ParsedHead(
@@ -122,8 +138,11 @@ def not_a_request(rest: bytes, limits: ClientLimits, loop: asyncio.AbstractEvent
     """
     if is_field(rest[:_PEEK].partition(b"\r\n")[0]):
         return BadRequest(ENDS_EARLY)
+    beginning = rest[:_PEEK].partition(END)[0]
     try:
-        HttpRequestParser(None, loop, _UNUSED, response_with_body=False).feed_data(rest[:_PEEK].partition(END)[0])
+        HttpRequestParser(None, loop, _UNUSED, response_with_body=False).feed_data(
+            encoded_target(beginning) or beginning
+        )
     except HttpProcessingError as error:
         return unreadable(error, limits)
     return None

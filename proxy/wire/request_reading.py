@@ -22,27 +22,41 @@ from proxy.wire.unreadable import headers_too_large
 if TYPE_CHECKING:
     from proxy.wire.client import ClientConnection
 
-_MAX_AHEAD: Final = 1 << 16  # bytes kept of what follows the request that is served
+_MAX_AHEAD: Final = 1 << 14  # bytes kept of what follows the request that is served
+_PIECE_COST: Final = 64  # bytes of memory beside its content; somebody might send one byte at a time
+_MAX_EMPTY: Final = 1024  # bytes of empty lines that are not yet taken for the beginning of a request
 _MAX_REMEMBERED: Final = 2048  # bytes of a head that is remembered for the next one
 
 
 class RequestReader:
     """Reads the requests of one connection, which is told of each: `take(request)`, or `refuse(error, request)`.
 
-    `body` is that of the request that is served, until it has come; `ahead` what came behind it. `closed` if nothing
-    counts any more.
+    `body` is that of the request that is served, until it has come; `ahead` what came behind it. `last` is its head, if
+    that is remembered for the next one. `closed` if nothing counts any more.
     """
 
-    __slots__ = ("_ahead_size", "_connection", "_last", "_parser", "_serving", "_table", "ahead", "body", "closed")
+    __slots__ = (
+        "_ahead_size",
+        "_connection",
+        "_empty",
+        "_parser",
+        "_table",
+        "ahead",
+        "body",
+        "closed",
+        "last",
+        "serving",
+    )
 
     def __init__(self, connection: "ClientConnection", table: FieldTable) -> None:
         self._connection = connection
         self._table = table
         self._parser: RequestParser | None = None  # of a head that is not plain
-        self._last: Block | None = None
-        self._serving = False
+        self.last: Block | None = None
+        self.serving = False
         self.ahead: list[bytes] = []
         self._ahead_size = 0
+        self._empty = 0
         self.body: Incoming | None = None
         self.closed = False
 
@@ -53,14 +67,15 @@ class RequestReader:
                 self._body_came(self.body, data)
         elif self.body is not None:
             self._body_came(self.body, data)
-        elif self._serving:
+        elif self.serving:
             self._keep(data)
         else:
             self._head_came(data)
 
     def next(self) -> None:
         """Go on behind the request that was served."""
-        self._serving = False
+        self.serving = False
+        self._empty = 0
         if self.ahead:
             data = b"".join(self.ahead)
             self.forget_ahead()
@@ -74,21 +89,28 @@ class RequestReader:
 
     def _keep(self, data: bytes) -> None:
         self.ahead.append(data)
-        self._ahead_size += len(data)
-        if self._ahead_size > _MAX_AHEAD:
+        self._ahead_size += len(data) + _PIECE_COST
+        if self._ahead_size >= _MAX_AHEAD:
             self._connection.listen(False)
 
     def _head_came(self, data: bytes) -> None:
         connection = self._connection
         plain = None
         if self._parser is None:
-            plain = plain_request(data, self._table, connection.server.limits, self._last)
+            # Old programs send an empty line behind a body, maybe long before the next request (RFC 9112 §2.2).
+            begun = data.lstrip(b"\r\n")
+            if not begun:
+                self._empty += len(data)
+                if self._empty <= _MAX_EMPTY:
+                    return
+            data = begun or data
+            plain = plain_request(data, self._table, connection.server.limits, self.last)
         if plain is not None:
             method, target, content, block = plain
             head = block[1]
             connection.watch.head_complete()
-            self._last = block if len(block[0]) <= _MAX_REMEMBERED else None
-            self._serving = True
+            self.last = block if len(block[0]) <= _MAX_REMEMBERED else None
+            self.serving = True
             connection.take(ClientRequest(connection, method, target, True, head, not head.closes, content, None))
             return
         if self._parser is None:
@@ -109,6 +131,7 @@ class RequestReader:
     def _parsed(self, parsed: ParsedHead) -> None:
         """Take a request whose head has been parsed, and what came of its body."""
         connection, head = self._connection, parsed.head
+        self.last = None
         modern = parsed.version == HttpVersion11
         request = ClientRequest(connection, parsed.method, parsed.target, modern, head, parsed.keep_alive, b"", None)
         try:
@@ -121,7 +144,7 @@ class RequestReader:
         except (ProxyError, BrokenFramingError) as error:
             self._refuse(_refusal(error), request)
             return
-        self._serving = True
+        self.serving = True
         if rest:
             self._keep(rest)
         if body.ended:
@@ -157,7 +180,8 @@ class RequestReader:
                 self._keep(rest)
 
     def _refuse(self, error: ProxyError, request: ClientRequest | None) -> None:
-        self.closed = self._serving = True
+        self.closed = self.serving = True
+        self._parser = None
         self._connection.refuse(error, request)
 
 

@@ -39,7 +39,6 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_answer",
-        "_begun",
         "_bodiless",
         "_body",
         "_can_write",
@@ -96,6 +95,9 @@ class UpstreamConnection(asyncio.Protocol):
         """
         self._exchanges += 1
         self._bodiless = bodiless
+        if self._timer is not None and read_timeout < self._timeout:
+            self._timer.cancel()
+            self._timer = None
         self._timeout = read_timeout
         self._interim = 0
         self.request_written = False
@@ -206,22 +208,23 @@ class UpstreamConnection(asyncio.Protocol):
             status, reason, head = plain
             self._settle(status, reason, head, head.closes, data[end + len(END) :])
             return
-        data = data.lstrip(b"\r\n")
-        if self._exchanges > 1 and not data.startswith(b"HTTP/"[: len(data)]):
+        begin = len(data) - len(data.lstrip(b"\r\n"))  # empty lines before it are kept to be counted
+        begins = data.startswith(b"HTTP/"[: len(data) - begin], begin)
+        if not begins and self._exchanges > 1:
             raise ConnectionLostError(
                 "The shop's API closed the connection without an answer.", reason="more came of the answer before"
             )
-        found = _ANY_END.search(data)
+        found = _ANY_END.search(data, begin)
         if (len(data) if found is None else found.end()) > MAX_HEAD:
             raise UpstreamProtocolError(
                 "The shop's API sent a header that is too large.", reason=f"more than {MAX_HEAD} bytes"
             )
         if found is None:
-            if not data.startswith(b"HTTP/"[: len(data)]):
+            if not begins:
                 raise not_http("no status line")  # its end might never come
             self._head = data
             return
-        parsed = parse_answer(data[: found.end()], self._table, self._loop)
+        parsed = parse_answer(data[begin : found.end()], self._table, self._loop)
         if parsed.status >= 200:
             self._settle(*parsed, data[found.end() :])
             return
@@ -239,6 +242,8 @@ class UpstreamConnection(asyncio.Protocol):
         body = None
         if self._bodiless or status in (204, 304):
             behind = rest
+            # Nobody knows whether a body follows that should not be there.
+            close = close or (not self._bodiless and (length == CHUNKED or (status == 204 and bool(length))))
         elif length is not None and 0 <= length <= len(rest):
             content, behind = rest[:length], rest[length:]
         else:

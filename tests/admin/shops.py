@@ -1,12 +1,14 @@
 """Shops at one moment, for what is made of them."""
 
-from typing import Any
+from typing import Any, TypeVar, cast
 
+from proxy.admin.report import WAITING, Overview, Report, Steps, Wanted, in_order, loud, report, row
 from proxy.admin.sources import ProcessNow, ShopNow
 from proxy.telemetry.recent import MINUTES, Minute
 from proxy.telemetry.traffic import Problem
 from proxy.tokens.status import NOTHING_KNOWN, Condition, TokenStatus
 
+T = TypeVar("T")
 NOW = 1000.0
 PROCESS = ProcessNow("1.2.3", "serving", in_flight=2, connections=5, last_reload_successful=True)
 GOOD = TokenStatus(Condition.GOOD, 600.0, 3000.0, "", "", 0.0)
@@ -20,6 +22,31 @@ def shop(name: str = "demo", **changes: Any) -> ShopNow:
     """A shop that was not called yet, but for `changes`."""
     now = ShopNow(name, "shoprenter", NOTHING_KNOWN, f"look at {name}'s secret", 0, (), None)
     return now._replace(**changes)
+
+
+def run(steps: Steps[T]) -> T:
+    """What is worked out in steps, of which each yields nothing."""
+    while True:
+        try:
+            assert next(steps) == ""
+        except StopIteration as end:
+            return cast("T", end.value)
+
+
+def overview(*shops: ShopNow) -> Overview:
+    """These shops, in the order of their trouble."""
+    rows = sorted(map(row, shops), key=lambda each: each.shop.name)
+    sums = {each.shop.name: Minute(each.calls, each.errors, each.unauthorized) for each in rows}
+    names = run(in_order([loud(r.shop.name, r.trouble, sums[r.shop.name], r.shop.queue) for r in rows]))
+    return Overview(names, sum(each.trouble < WAITING for each in rows), sum(each.calls for each in rows))
+
+
+def shown(*shops: ShopNow, process: ProcessNow = PROCESS, **wanted: Any) -> Report:
+    """The page that somebody wants of these shops."""
+    now = {each.name: each for each in shops}
+    return run(
+        report(process, overview(*shops), Wanted(**wanted), platform_of=lambda name: now[name].platform, now=now.get)
+    )
 
 
 def minutes(*newest: Minute | tuple[int, int, int]) -> tuple[Minute, ...]:

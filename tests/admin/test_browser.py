@@ -98,6 +98,21 @@ async def test_shops_are_found_while_one_types(proxy: TestedProxy, browser: Brow
         await expect(page.locator("main")).to_contain_text("No shop is called “no such shop”.")
 
 
+async def test_shops_in_trouble_are_shown_alone_while_one_looks_for_some_of_them(
+    proxy: TestedProxy, browser: Browser
+) -> None:
+    await call(proxy, b"/fine/x", b"/forbidden/forbidden", b"/refused/x")
+    async with looking_at(browser, url(proxy)) as page:
+        await page.locator("#trouble").click()
+        assert await names(page) == ["refused", "forbidden"]
+        await page.get_by_label("Find a shop").press_sequentially("forb")
+        await expect(page.locator("tbody tr")).to_have_count(1)
+        assert page.url.endswith("/status?trouble=1&q=forb")
+        await page.get_by_role("link", name="Show all").click()
+        await page.get_by_label("Find a shop").fill("")
+        await expect(page.locator("tbody tr")).to_have_count(100)
+
+
 async def test_without_javascript_all_but_the_refresh_works(proxy: TestedProxy, browser: Browser) -> None:
     async with looking_at(browser, url(proxy), java_script_enabled=False) as page:
         assert await page.locator("tbody tr").count() == 100

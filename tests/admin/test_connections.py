@@ -9,9 +9,10 @@ import pytest
 from aiohttp import web
 
 from proxy.admin import connections
-from proxy.admin.connections import MAX_CONNECTIONS, Connections, in_pieces
+from proxy.admin.connections import MAX_CONNECTIONS, Connections
+from proxy.admin.making import Page
 from tests.admin.asking import admin_port, ask
-from tests.peers import answering, connected, response
+from tests.peers import RawClient, answering, connected, response
 from tests.proxies import whole_path
 
 LIVE = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -24,7 +25,7 @@ async def listening() -> AsyncIterator[tuple[Connections, int]]:
     """A server that gives a long answer, and its port."""
 
     async def long(_: web.BaseRequest) -> web.StreamResponse:
-        answer = in_pieces(LONG, "text/plain")
+        answer = Page([LONG], len(LONG)).answer("text/plain")
         answer.force_close()
         return answer
 
@@ -59,6 +60,57 @@ async def test_who_came_first_makes_room() -> None:
             assert (await client.read_answer(body=False)).status == 200
 
 
+@asynccontextmanager
+async def connected_from(address: str, port: int) -> AsyncIterator[RawClient]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+    yield RawClient(reader, writer)
+    writer.close()
+
+
+async def test_who_has_asked_is_not_ended_for_those_who_have_not() -> None:
+    async with asyncio.timeout(10), listening() as (_, port), connected(port) as asking, AsyncExitStack() as stack:
+        asking.stop_reading()
+        await asking.send(LIVE)
+        async with connected(port) as later:  # so that it has come by now
+            await later.ask(LIVE)
+        for _ in range(3 * MAX_CONNECTIONS):
+            await stack.enter_async_context(connected(port))
+        asking.start_reading()
+
+        assert (await asking.read_answer()).body == LONG
+
+
+async def test_an_address_with_many_connections_makes_room_for_its_own_next_ones() -> None:
+    async with asyncio.timeout(10), listening() as (made, port), AsyncExitStack() as stack:
+        slow = await stack.enter_async_context(connected_from("127.0.0.2", port))
+        many = [await stack.enter_async_context(connected(port)) for _ in range(2 * MAX_CONNECTIONS)]
+        for client in (slow, *many):
+            client.stop_reading()
+            await client.send(LIVE)
+        for _ in range(MAX_CONNECTIONS):
+            await stack.enter_async_context(connected(port))
+        slow.start_reading()
+
+        assert (await slow.read_answer()).body == LONG
+        assert len(made.open) <= MAX_CONNECTIONS
+
+
+async def test_the_time_that_a_page_takes_to_be_made_is_not_the_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_ASKED_WITHIN", 0.05)
+    monkeypatch.setattr(connections, "_TAKEN_WITHIN", 0.05)
+
+    async def slow(_: web.BaseRequest) -> web.StreamResponse:
+        await asyncio.sleep(0.15)
+        return web.Response(text="made")
+
+    made = Connections(web.Server(slow), {})
+    listener = await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0)
+    async with asyncio.timeout(5), connected(listener.sockets[0].getsockname()[1]) as client:
+        assert (await client.ask(LIVE)).body == b"made"
+        assert await client.at_end()
+    listener.close()
+
+
 async def test_a_connection_has_one_answer() -> None:
     async with whole_path(answering(response())) as path, connected(admin_port(path.proxy)) as client:
         await client.send(LIVE * 3)
@@ -77,7 +129,8 @@ async def test_a_connection_has_one_answer() -> None:
     ],
 )
 async def test_a_connection_ends_in_time(data: bytes, answered: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "_LONGEST", 0.1)
+    monkeypatch.setattr(connections, "_ASKED_WITHIN", 0.1)
+    monkeypatch.setattr(connections, "_TAKEN_WITHIN", 0.1)
     async with (
         asyncio.timeout(5),
         whole_path(answering(response())) as path,
@@ -89,7 +142,8 @@ async def test_a_connection_ends_in_time(data: bytes, answered: bytes, monkeypat
 
 
 async def test_who_does_not_take_an_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "_LONGEST", 0.1)
+    monkeypatch.setattr(connections, "_ASKED_WITHIN", 0.1)
+    monkeypatch.setattr(connections, "_TAKEN_WITHIN", 0.1)
     async with asyncio.timeout(5), listening() as (made, port), connected(port) as slow:
         slow.stop_reading()
         await slow.send(LIVE)

@@ -2,17 +2,21 @@
 
 import platform
 
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.admin.exposition import CONTENT_TYPE, buckets, exposition
-from proxy.admin.sources import CountersNow
+from proxy.admin.exposition import CONTENT_TYPE, exposition
+from proxy.admin.sources import CountersNow, Glimpse, ProcessNow
 from proxy.telemetry.labels import ShopLabels
-from proxy.telemetry.metrics import ConnectionMetrics, TokenMetrics
+from proxy.telemetry.metrics import ConnectionMetrics, LogMetrics, TokenMetrics
 from proxy.telemetry.traffic import Failure, FinishedRequest, Histogram, Traffic
+from proxy.tokens.status import NOTHING_KNOWN
 from tests.admin.asking import parsed
-from tests.admin.shops import GOOD, PROCESS, REFUSED, shop
+from tests.admin.shops import GOOD, PROCESS, REFUSED
 
-NOTHING = CountersNow({}, TokenMetrics(), ConnectionMetrics(), {}, {})
+NOTHING = CountersNow({}, TokenMetrics(), ConnectionMetrics(), {}, {}, LogMetrics())
 # Name, type, labels (those of a histogram's buckets apart).
 NAMES = {
     ("requests", "counter", ("shop", "method", "status")),
@@ -36,6 +40,7 @@ NAMES = {
     ("client_connections_refused", "counter", ()),
     ("client_connections_displaced", "counter", ()),
     ("failed_handshakes", "counter", ()),
+    ("log_lines_lost", "counter", ()),
     ("unauthorized", "counter", ("shop", "reaction")),
     ("token_waits", "counter", ()),
     ("token_wait_seconds", "counter", ()),
@@ -71,11 +76,15 @@ def counters() -> CountersNow:
     tokens.requests.update({("demo", "granted"): 2, ("*", "refused"): 1})
     tokens.unauthorized["demo", "replace"] = 4
     connections = ConnectionMetrics(open=5, refused=6, displaced=7, failed_handshakes=8)
-    return CountersNow(traffic.shops, tokens, connections, dict(traffic.errors), {"successful": 1})
+    return CountersNow(traffic.shops, tokens, connections, dict(traffic.errors), {"successful": 1}, LogMetrics(9, 10))
+
+
+def text(process: ProcessNow, shops: list[Glimpse], counted: CountersNow) -> bytes:
+    return "".join(exposition(process, shops, counted)).encode()
 
 
 def test_every_name_is_there_with_its_type_labels_and_words() -> None:
-    body = exposition(PROCESS, [shop(token=GOOD)], counters())
+    body = text(PROCESS, [Glimpse("demo", GOOD, 0)], counters())
 
     families = [
         family
@@ -96,7 +105,7 @@ def test_every_name_is_there_with_its_type_labels_and_words() -> None:
 
 
 def test_the_numbers_are_those_that_were_counted() -> None:
-    found = parsed(exposition(PROCESS, [shop(token=GOOD, queue=4)], counters()))
+    found = parsed(text(PROCESS, [Glimpse("demo", GOOD, 4)], counters()))
 
     assert found["requests_total"] == {("demo", "GET", "2xx"): 1.0}
     assert found["upstream_attempts_total"] == {("demo",): 2.0}
@@ -129,14 +138,16 @@ def test_the_numbers_are_those_that_were_counted() -> None:
 
 def test_a_stop_and_a_broken_configuration_are_seen() -> None:
     process = PROCESS._replace(phase="draining", last_reload_successful=False)
-    found = parsed(exposition(process, [], NOTHING))
+    found = parsed(text(process, [], NOTHING))
 
     assert found["draining"] == {(): 1.0}
     assert found["config_last_reload_successful"] == {(): 0.0}
 
 
 def test_one_state_of_a_token_is_so_and_the_others_are_not() -> None:
-    found = parsed(exposition(PROCESS, [shop("a", token=REFUSED), shop("b"), shop("*", token=None, queue=1)], NOTHING))
+    found = parsed(
+        text(PROCESS, [Glimpse("a", REFUSED, 0), Glimpse("b", NOTHING_KNOWN, 0), Glimpse("*", None, 1)], NOTHING)
+    )
 
     assert {labels for labels, value in found["token_state"].items() if value} == {("a", "refused"), ("b", "none")}
     assert len(found["token_state"]) == 10
@@ -145,8 +156,43 @@ def test_one_state_of_a_token_is_so_and_the_others_are_not() -> None:
 
 
 def test_buckets_are_cumulative() -> None:
-    histogram = Histogram((0.5, 1.0))
+    counted = counters()
+    histogram = counted.traffic["demo"].paced = Histogram((0.5, 1.0))
     for value in (0.1, 0.5, 0.7, 3.0):
         histogram.observe(value)
+    found = parsed(text(PROCESS, [], counted))
 
-    assert buckets(histogram) == [("0.5", 2.0), ("1.0", 3.0), ("+Inf", 4.0)]
+    assert found["pacing_wait_seconds_bucket"] == {("demo", "0.5"): 2.0, ("demo", "1.0"): 3.0, ("demo", "+Inf"): 4.0}
+    assert found["pacing_wait_seconds_count"] == {("demo",): 4.0}
+    assert found["pacing_wait_seconds_sum"] == {("demo",): 4.3}
+
+
+@given(label=st.text(max_size=20))
+def test_whatever_stands_in_a_label_is_read_as_it_is(label: str) -> None:
+    counted = NOTHING._replace(errors={label: 3})
+
+    # The parser takes lines apart as Python does, not as the format says.
+    assume(len(label.splitlines()) < 2 and label.splitlines(keepends=True) == label.splitlines())
+    assert parsed(text(PROCESS, [], counted))["errors_total"] == {(label,): 3.0}
+
+
+def test_what_the_process_uses_is_told_under_the_usual_names() -> None:
+    families = text_string_to_metric_families(text(PROCESS, [], NOTHING).decode())
+    found = {family.name: family.samples[0].value for family in families if family.name.startswith("process_")}
+
+    assert found.keys() == {
+        "process_cpu_seconds",
+        "process_max_fds",
+        "process_open_fds",
+        "process_resident_memory_bytes",
+        "process_start_time_seconds",
+        "process_virtual_memory_bytes",
+    }
+    assert 10_000_000 < found["process_resident_memory_bytes"] < found["process_virtual_memory_bytes"]
+
+
+def test_where_nothing_is_known_of_the_process_the_rest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.admin.exposition.usage", lambda: None)
+
+    assert b"process_" not in text(PROCESS, [], NOTHING)
+    assert b"build_info" in text(PROCESS, [], NOTHING)

@@ -2,16 +2,18 @@
 
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.admin.page import duration, page
-from proxy.admin.report import PAGE_SIZE, report
+from proxy.admin.report import PAGE_SIZE
 from proxy.admin.sources import ProcessNow, ShopNow
 from proxy.telemetry.traffic import Problem
 from tests.admin.shops import GOOD, NOW, PROBLEM, PROCESS, REFUSED, UNREACHABLE, minutes, shop
+from tests.admin.shops import shown as wanted
 
 NASTY = "<script>alert(1)</script>\"'&"
 
@@ -34,8 +36,8 @@ class Reader(HTMLParser):
         self.text += data
 
 
-def shown(*shops: ShopNow, query: str = "", number: int = 1, process: ProcessNow = PROCESS) -> str:
-    return page(report(process, shops, query=query, page=number), now=NOW)
+def shown(*shops: ShopNow, number: int = 1, process: ProcessNow = PROCESS, **more: Any) -> str:
+    return "".join(page(wanted(*shops, process=process, page=number, **more), now=NOW))
 
 
 def text(html: str) -> str:
@@ -112,6 +114,20 @@ def test_many_shops_have_pages_that_keep_what_was_looked_for() -> None:
     assert 'href="/status?page=1"' in html_all
     assert "Page 2 of 3: 201 shops" in text(html)
     assert "<nav" not in shown(shop())
+
+
+def test_those_in_trouble_are_shown_alone_on_request() -> None:
+    shops = [shop("fine", token=GOOD), *(shop(f"refused-{n:03}", token=REFUSED) for n in range(PAGE_SIZE + 1))]
+    every, troubled = shown(*shops, query="shop"), shown(*shops, query="shop", troubled=True)
+
+    assert '<a id="trouble" href="/status?q=shop&amp;trouble=1">101</a>' in every
+    assert '101 <a id="all" href="/status?q=shop">Show all</a>' in troubled
+    assert '<input type="hidden" name="trouble" value="1">' in troubled
+    assert 'href="/status?q=shop&amp;trouble=1&amp;page=2"' in troubled
+    assert "Page 1 of 2: 101 shops" in text(troubled)
+    assert "No shop is in trouble." in text(shown(shop(), troubled=True))
+    assert "No shop in trouble is called “x”." in text(shown(shop(token=REFUSED), troubled=True, query="x"))
+    assert "<a id=" not in shown(shop())
 
 
 def test_the_title_tells_how_many_are_in_trouble() -> None:

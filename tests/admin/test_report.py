@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from proxy.admin.report import PAGE_SIZE, QUIET, as_json, report, rows
-from tests.admin.shops import GOOD, NOW, PROBLEM, PROCESS, REFUSED, UNREACHABLE, minutes, shop
+from proxy.admin.report import PAGE_SIZE, QUIET, Wanted, as_json, report, row
+from proxy.admin.sources import ShopNow
+from tests.admin.shops import GOOD, NOW, PROBLEM, PROCESS, REFUSED, UNREACHABLE, minutes, overview, run, shop, shown
 
 QUIET_ONE = shop("a-quiet", token=GOOD)
 WAITING = shop("b-waiting", token=GOOD, queue=3)
@@ -19,7 +20,7 @@ ALL = [QUIET_ONE, WAITING, UNAUTHORIZED, FEW_ERRORS, MANY_ERRORS, OLD_TOKEN, REF
 
 
 def test_trouble_comes_first() -> None:
-    assert [row.shop for row in rows(ALL)] == [
+    assert [row.shop for row in shown(*ALL).rows] == [
         REFUSED_ONE,
         OLD_TOKEN,
         MANY_ERRORS,
@@ -32,16 +33,40 @@ def test_trouble_comes_first() -> None:
 
 
 def test_the_last_minutes_are_summed_up() -> None:
-    [row] = rows([MANY_ERRORS])
+    made = row(MANY_ERRORS)
 
-    assert (row.calls, row.errors, row.unauthorized) == (18, 10, 3)
+    assert (made.calls, made.errors, made.unauthorized) == (18, 10, 3)
 
 
 def test_sums_are_over_all_shops_whatever_is_shown() -> None:
-    shown = report(PROCESS, ALL, query="refused", page=1)
+    found = shown(*ALL, query="refused")
 
-    assert [row.shop.name for row in shown.rows] == ["g-refused"]
-    assert (shown.shops, shown.matching, shown.troubled, shown.calls) == (8, 1, 5, 40)
+    assert [row.shop.name for row in found.rows] == ["g-refused"]
+    assert (found.shops, found.matching, found.troubled, found.calls) == (8, 1, 5, 40)
+
+
+def test_those_in_trouble_are_found_alone() -> None:
+    found = shown(*ALL, troubled=True)
+
+    assert [row.shop for row in found.rows] == [REFUSED_ONE, OLD_TOKEN, MANY_ERRORS, FEW_ERRORS, UNAUTHORIZED]
+    assert (found.shops, found.matching) == (8, 5)
+    assert [row.shop for row in shown(*ALL, troubled=True, query="errors").rows] == [MANY_ERRORS, FEW_ERRORS]
+
+
+def test_thousands_of_shops_come_in_order_too() -> None:
+    shops = [shop(f"s-{number:04}", minutes=minutes((9, number * 7919 % 1000, 0))) for number in range(2000)]
+
+    def errors_first(each: ShopNow) -> tuple[int, str]:
+        return -each.minutes[-1].errors, each.name
+
+    assert overview(*shops).names == [each.name for each in sorted(shops, key=errors_first)]
+
+
+def test_a_shop_that_has_gone_meanwhile_is_left_out() -> None:
+    every = overview(QUIET_ONE, NOT_CALLED)
+    made = report(PROCESS, every, Wanted(), platform_of=lambda _: "", now={NOT_CALLED.name: NOT_CALLED}.get)
+
+    assert [row.shop for row in run(made).rows] == [NOT_CALLED]
 
 
 @pytest.mark.parametrize(
@@ -58,21 +83,21 @@ def test_sums_are_over_all_shops_whatever_is_shown() -> None:
 def test_shops_are_found_by_parts_of_their_name_and_platform(query: str, names: list[str]) -> None:
     shops = [shop("alpha"), shop("beta", platform="toss-shopping")]
 
-    assert [row.shop.name for row in report(PROCESS, shops, query=query, page=1).rows] == names
+    assert [row.shop.name for row in shown(*shops, query=query).rows] == names
 
 
 @pytest.mark.parametrize(("page", "first"), [(1, 0), (2, PAGE_SIZE), (3, 2 * PAGE_SIZE), (4, 2 * PAGE_SIZE), (0, 0)])
 def test_many_shops_are_shown_page_by_page(page: int, first: int) -> None:
     shops = [shop(f"shop-{number:04}") for number in range(2 * PAGE_SIZE + 1)]
 
-    shown = report(PROCESS, shops, query="", page=page)
+    found = shown(*shops, page=page)
 
-    assert (shown.pages, shown.rows[0].shop.name) == (3, f"shop-{first:04}")
-    assert len(shown.rows) <= PAGE_SIZE
+    assert (found.pages, found.rows[0].shop.name) == (3, f"shop-{first:04}")
+    assert len(found.rows) <= PAGE_SIZE
 
 
 def test_as_json_it_says_the_same() -> None:
-    document = json.loads(json.dumps(as_json(PROCESS, [NOT_CALLED, REFUSED_ONE, shop("*", token=None)], now=NOW)))
+    document = json.loads("".join(as_json(PROCESS, [REFUSED_ONE, shop("*", token=None), NOT_CALLED], now=NOW)))
 
     assert {key: value for key, value in document.items() if key != "shops"} == {
         "version": "1.2.3",
@@ -114,4 +139,8 @@ def test_as_json_it_says_the_same() -> None:
 
 
 def test_a_shop_that_nobody_called_is_no_trouble() -> None:
-    assert [row.trouble for row in rows([NOT_CALLED, QUIET_ONE])] == [QUIET, QUIET]
+    assert [row(each).trouble for each in (NOT_CALLED, QUIET_ONE)] == [QUIET, QUIET]
+
+
+def test_no_shops_are_json_too() -> None:
+    assert json.loads("".join(as_json(PROCESS, [], now=NOW)))["shops"] == []

@@ -1,8 +1,9 @@
 """The admin port of a running proxy: what it shows, to whom, and that asking it changes nothing and asks nobody."""
 
 import asyncio
+import gzip
 import json
-import threading
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from ipaddress import ip_address
 
@@ -299,18 +300,19 @@ class Press:
     """Makes pages in place of the real one, once it may; counts them, and how many were made at once."""
 
     def __init__(self) -> None:
-        self.go_on, self.began = threading.Event(), asyncio.Event()
+        self.go_on, self.began = False, asyncio.Event()
         self.made = self.at_once = self.most = 0
-        self._loop = asyncio.get_running_loop()
 
-    def __call__(self, *_: object, **__: object) -> str:
+    def __call__(self, *_: object, **__: object) -> Iterator[str]:
         self.made += 1
+        number = self.made
         self.at_once += 1
         self.most = max(self.most, self.at_once)
-        self._loop.call_soon_threadsafe(self.began.set)
-        self.go_on.wait(5)
+        self.began.set()
+        while not self.go_on:
+            yield ""
         self.at_once -= 1
-        return f"page {self.made}"
+        yield f"page {number}"
 
 
 async def test_pages_are_made_one_at_a_time_and_once_for_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,13 +326,62 @@ async def test_pages_are_made_one_at_a_time_and_once_for_all_who_wait(monkeypatc
         assert (await ask(path.proxy, "/livez")).status == 200  # so that all of them have come, and wait
         await clients[10].send(b"GET /status?q=other HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert (await ask(path.proxy, "/livez")).status == 200
-        press.go_on.set()
+        press.go_on = True
         bodies = [(await client.read_answer()).body for client in clients]
 
         # What the first one got began before the others asked, and would show them what is over.
         assert bodies == [b"page 1", *[b"page 2"] * 9, b"page 3"]
         assert press.most == 1
         assert (await ask(path.proxy, "/status")).body == b"page 4"
+
+
+async def test_thousands_of_shops_are_shown_a_page_at_a_time_and_what_is_long_is_packed_for_who_takes_that() -> None:
+    shops = [shop(f"shop-{number:04}", platform(1, 1)) for number in range(3000)]
+    async with asyncio.timeout(20), proxying(config(*shops)) as proxy:
+        page, last = await ask(proxy, "/status?page=30"), await ask(proxy, "/status?q=shop-2999")
+        plain = [await ask(proxy, target) for target in ("/metrics", "/status.json")]
+        packed = [
+            await ask(proxy, target, fields=b"Host: localhost\r\nAccept-Encoding: br, gzip\r\n")
+            for target in ("/metrics", "/status.json")
+        ]
+
+    assert page.body.count(b"<tr ") == 101
+    assert b"Page 30 of 30: 3,000 shops" in page.body
+    assert last.body.count(b"<tr ") == 2
+    assert plain[0].body.count(b"shop_auth_proxy_token_state{") == 5 * 3000
+    assert len(json.loads(plain[1].body)["shops"]) == 3000
+    for unpacked, answer in zip(plain, packed, strict=True):
+        assert (unpacked.values(b"Content-Encoding"), answer.values(b"Content-Encoding")) == ([], [b"gzip"])
+        assert len(answer.body) < len(unpacked.body) / 10
+        assert gzip.decompress(answer.body)[:200] == unpacked.body[:200]
+
+
+async def test_shops_in_trouble_are_shown_alone_on_request() -> None:
+    async with whole_path(answering(response(status=b"503 No"))) as path:
+        before = await ask(path.proxy, "/status?trouble=1")
+        await path.ask(request())
+        after = await ask(path.proxy, "/status?trouble=1")
+
+    assert b"No shop is in trouble." in before.body
+    assert after.body.count(b"<tr ") == 2
+
+
+async def test_a_token_that_is_being_fetched_for_the_first_call_is_seen() -> None:
+    asked = asyncio.Event()
+
+    async def silent(connection: Connection) -> None:
+        await connection.read_request()
+        asked.set()
+        await connection.reader.read()
+
+    async with whole_path(answering(response()), tokens=silent) as path, path.connect() as client:
+        await client.send(request())
+        await asked.wait()
+        document = json.loads((await ask(path.proxy, "/status.json")).body)
+        counted = await samples(path.proxy)
+
+    assert document["shops"][0]["token"]["state"] == "refreshing"
+    assert counted["token_state"]["demo", "refreshing"] == 1.0
 
 
 # Where it listens

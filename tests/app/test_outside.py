@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from proxy.app import hosts_leading_here
 from proxy.config import ServerConfig
 from tests.names import Names
@@ -18,3 +20,29 @@ async def test_a_platform_host_on_this_machine_is_told_and_others_are_not() -> N
 
     assert sentence.startswith("demo.example resolves to 127.0.0.1, which is this machine")
     assert not names.closed  # it belongs to whoever brought it
+
+
+@pytest.mark.parametrize(
+    ("port", "allow_private", "told"),
+    [
+        (8080, True, "a platform's URL leads to localhost port 8080, which is this proxy itself (server.port)"),
+        (8081, True, ""),
+        (
+            8081,
+            False,
+            "a platform's URL leads to localhost, which is this machine: if the platform runs here, set allow_",
+        ),
+    ],
+)
+async def test_of_localhost_the_platform_is_told_of_and_no_hosts_file(
+    port: int,
+    allow_private: bool,
+    told: str,
+) -> None:
+    url = f"https://localhost:{port}/"
+    own = platform(1, 2, token_url=url, api_url=url, allow_private=allow_private)
+
+    sentences = await hosts_leading_here(config(shop("demo", own), server=ServerConfig(port=8080)), within=10.0)
+
+    assert [sentence[: len(told)] for sentence in sentences] == ([told] if told else [])
+    assert "hosts" not in "".join(sentences)

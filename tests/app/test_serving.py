@@ -14,6 +14,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from proxy.app import Outside, serve
 from proxy.config import Config
+from proxy.guards.names import SystemNames
 from tests.names import Names
 from tests.peers import Connection, answering, connected, request, response, serving, token_response
 from tests.proxies import config, platform, shop
@@ -36,7 +37,7 @@ def outside(on: Callable[[dict[str, Any]], object], resolver: AbstractResolver |
         raise structlog.DropEvent
 
     log = structlog.wrap_logger(None, processors=[keep], wrapper_class=structlog.make_filtering_bound_logger("debug"))
-    return Outside(log=log, conceal=lambda _: None, redact=str, resolver=resolver)
+    return Outside(log=log, conceal=lambda _: None, redact=str, resolver=resolver or SystemNames())
 
 
 def kill(number: signal.Signals) -> None:

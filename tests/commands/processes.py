@@ -2,14 +2,18 @@
 
 import asyncio
 import os
+import pty
+import select
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 30.0  # seconds; only a safety net
 
 
@@ -56,7 +60,11 @@ class Command:
 
 @asynccontextmanager
 async def started(
-    *arguments: str, environ: Mapping[str, str] | None = None, stdout: int = asyncio.subprocess.PIPE
+    *arguments: str,
+    environ: Mapping[str, str] | None = None,
+    directory: Path = ROOT,
+    stdin: bytes | None = None,
+    stdout: int = asyncio.subprocess.PIPE,
 ) -> AsyncIterator[Command]:
     """Start `shop-auth-proxy` with these arguments; it is killed at the end if it still runs.
 
@@ -68,12 +76,16 @@ async def started(
         "-m",
         "proxy",
         *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
         stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
-        env={**clean, "PYTHONWARNINGS": "error", **(environ or {})},
-        cwd=Path(__file__).resolve().parents[2],
+        env={**clean, "PYTHONWARNINGS": "error", "PYTHONPATH": str(ROOT), **(environ or {})},
+        cwd=directory,
     )
+    if stdin is not None:
+        assert process.stdin is not None
+        process.stdin.write(stdin)
+        process.stdin.close()
     try:
         yield Command(process)
     finally:
@@ -82,10 +94,67 @@ async def started(
             await process.communicate()
 
 
-async def ran(*arguments: str, environ: Mapping[str, str] | None = None) -> Ended:
-    """Run `shop-auth-proxy` with these arguments to its end."""
-    async with started(*arguments, environ=environ) as command:
+async def ran(
+    *arguments: str, environ: Mapping[str, str] | None = None, directory: Path = ROOT, stdin: bytes | None = None
+) -> Ended:
+    """Run `shop-auth-proxy` with these arguments, in a directory and with a text on stdin, to its end."""
+    async with started(*arguments, environ=environ, directory=directory, stdin=stdin) as command:
         return await command.end()
+
+
+# Makes stdin the terminal that Ctrl-C comes from, and becomes the command.
+_AT_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+class Terminal:
+    """A command that runs at a terminal: what it shows, and what is typed."""
+
+    def __init__(self, *arguments: str, directory: Path = ROOT, environ: Mapping[str, str] | None = None) -> None:
+        self.shown = ""
+        self._waited_for = 0
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_AUTH_PROXY_")}
+        self._terminal, other_end = pty.openpty()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _AT_TERMINAL, sys.executable, "-m", "proxy", *arguments],
+            stdin=other_end,
+            stdout=other_end,
+            stderr=other_end,
+            start_new_session=True,
+            cwd=directory,
+            env={**clean, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", **(environ or {})},
+        )
+        os.close(other_end)
+
+    def wait_for(self, text: str) -> None:
+        """Wait until it has shown `text` behind what was waited for before; at its end, that is an error."""
+        while (found := self.shown.find(text, self._waited_for)) < 0:
+            if not select.select([self._terminal], [], [], LIMIT)[0]:
+                raise AssertionError(f"it waits without showing {text!r}: {self.shown}")
+            try:
+                self.shown += os.read(self._terminal, 65536).decode().replace("\r\n", "\n")
+            except OSError:
+                raise AssertionError(f"it ended without showing {text!r}: {self.shown}") from None
+        self._waited_for = found + len(text)
+
+    def type(self, text: str) -> None:
+        os.write(self._terminal, text.encode())
+
+    def end(self, key: str = "") -> int:
+        """Press a key, again if nothing comes of it, and read what is shown until the end; return the exit status.
+
+        A Ctrl-C between Python's last look for signals and its read goes unseen until the next one.
+        """
+        self.type(key)
+        with suppress(OSError):
+            while True:
+                if select.select([self._terminal], [], [], 3.0)[0]:
+                    self.shown += os.read(self._terminal, 65536).decode().replace("\r\n", "\n")
+                else:
+                    self.type(key)
+        os.close(self._terminal)
+        return self._process.wait(LIMIT)
 
 
 def free_port() -> int:

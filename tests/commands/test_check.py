@@ -1,14 +1,12 @@
-"""`check`, as a process; and its table."""
+"""`check`, as a process."""
 
 import asyncio
-import io
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trustme
 
-from proxy.commands.check import Finding, table
 from tests.commands.configurations import SECRET, leading_here, written
 from tests.commands.processes import ran
 from tests.peers import Connection, answering, response, serving, token_response
@@ -48,21 +46,25 @@ async def test_each_shop_is_asked_for_and_told_in_a_line(tmp_path: Path) -> None
 
     assert ended.stderr == ""
     assert ended.status == 1
-    title, *lines = ended.stdout.splitlines()
+    title, *told = ended.stdout.splitlines()
     assert title == "The configuration is right: 4 shops by name."
-    assert [line.split()[:3] for line in lines] == [
-        ["demo", "mine", "granted"],
-        ["refused", "mine", "refused"],
-        ["scoped", "mine", "granted"],
-        ["lost", "gone", "unreachable"],
-        ["*", "mine", "not"],
-    ]
-    assert lines[0].endswith("granted      for 3600 s")
-    assert "invalid_client" in lines[1]
-    assert "Check the `client_id` parameter" in lines[1]
-    assert "compare client_id and client_secret of [shops.refused] with what the platform gave you" in lines[1]
-    assert lines[2].endswith("no lifetime given, scopes: products orders")
-    assert f"127.0.0.1:{closed.port}" in lines[3]
+    # Of a shop, what is found first is the token; between shops, the order is that of the answers.
+    lines = {line.split()[0]: line for line in reversed(told)}
+    assert {shop: line.split()[1:3] for shop, line in lines.items()} == {
+        "demo": ["mine", "granted"],
+        "refused": ["mine", "refused"],
+        "scoped": ["mine", "granted"],
+        "lost": ["gone", "unreachable"],
+        "*": ["mine", "not"],
+    }
+    assert lines["demo"].endswith("granted      for 3600 s")
+    assert "invalid_client" in lines["refused"]
+    assert "Check the `client_id` parameter" in lines["refused"]
+    assert "compare client_id and client_secret of [shops.refused] with what the platform gave you" in lines["refused"]
+    assert lines["scoped"].endswith("no lifetime given, scopes: products orders")
+    assert f"nobody listens on 127.0.0.1:{closed.port}" in lines["lost"]
+    assert told[-1] == lines["*"]
+    assert "Give your application" not in ended.stdout
     assert SECRET not in ended.stdout
     assert "the-token" not in ended.stdout
 
@@ -75,6 +77,7 @@ async def test_all_well_ends_with_0(tmp_path: Path) -> None:
         ended = await ran("check", "--config", str(file))
 
     assert (ended.status, ended.stderr) == (0, "")
+    assert "\nGive your application: http://localhost:PORT/demo/\n" in ended.stdout
 
 
 async def test_offline_asks_nobody(tmp_path: Path) -> None:
@@ -92,8 +95,8 @@ async def test_a_host_of_the_platform_that_leads_to_this_machine_is_told_beside_
     ended = await ran("check", "--config", str(leading_here(tmp_path / "config.toml")))
 
     assert ended.status == 1
-    assert ended.stderr.startswith("shop-auth-proxy: localhost resolves to ")
-    assert ": remove it from " in ended.stderr
+    assert ended.stderr.startswith("shop-auth-proxy: a platform's URL leads to localhost, which is this machine: ")
+    assert "set allow_private = true" in ended.stderr
     assert ended.stderr.count("\n") == 1
     assert "demo  mine  unreachable" in ended.stdout
 
@@ -106,7 +109,7 @@ async def test_where_a_token_is_granted_such_a_host_is_a_problem_all_the_same(tm
         ended = await ran("check", "--config", str(file))
 
     assert ended.status == 1
-    assert ended.stderr.count("localhost resolves to ") == 1
+    assert ended.stderr.count("which is this proxy itself") == 1
     assert "demo  mine  granted" in ended.stdout
 
 
@@ -126,7 +129,7 @@ async def test_a_short_secret_of_a_client_is_told_but_not_the_secret(tmp_path: P
 
     assert ended.status == 0
     assert ended.stdout.splitlines()[1:] == [
-        "The secret of client erp is short: 16 characters or more, made by chance, are better."
+        "The secret of client erp is short: 16 characters or more, made at random, are better."
     ]
     assert "short-one" not in ended.stdout
 
@@ -161,6 +164,77 @@ async def test_eight_shops_are_asked_at_a_time(tmp_path: Path) -> None:
     assert most == 8
 
 
+async def test_the_end_says_what_to_give_to_the_application(tmp_path: Path) -> None:
+    async with serving(answering(token_response())) as tokens, serving(answering(response())) as api:
+        file = written(
+            tmp_path / "config.toml",
+            port=8081,
+            token_url=f"http://127.0.0.1:{tokens.port}/",
+            api_url=f"http://127.0.0.1:{api.port}/",
+        )
+        ended = await ran("check", "-c", str(file))
+
+    assert (ended.status, ended.stderr) == (0, "")
+    assert [line.split()[:3] for line in ended.stdout.splitlines()[1:3]] == [
+        ["demo", "mine", "granted"],
+        ["demo", "mine", "reached"],
+    ]
+    assert ended.stdout.splitlines()[3:] == ["", "Give your application: http://localhost:8081/demo/"]
+
+
+@pytest.mark.parametrize(
+    ("path", "called"),
+    [
+        ("products?limit=1", b"GET /products?limit=1 HTTP/1.1"),
+        ("/products", b"GET /products HTTP/1.1"),
+        ("/demo/products", b"GET /products HTTP/1.1"),
+        ("http://localhost:8080/demo/products", b"GET /products HTTP/1.1"),
+        ("", b"GET / HTTP/1.1"),
+    ],
+)
+async def test_a_real_call_is_made_where_it_is_asked_for(tmp_path: Path, path: str, called: bytes) -> None:
+    no = response(b"no", status=b"404 Not Found")
+    async with serving(answering(token_response())) as tokens, serving(answering(response(), no)) as api:
+        file = written(
+            tmp_path / "config.toml",
+            token_url=f"http://127.0.0.1:{tokens.port}/",
+            api_url=f"http://127.0.0.1:{api.port}/",
+        )
+        ended = await ran("check", "--config", str(file), "--call", path)
+
+    assert [request.request_line for request in api.received] == [b"GET / HTTP/1.1", called]
+    assert ended.status == 1
+    assert "status 404, 2 bytes of no Content-Type" in ended.stdout
+    assert "the API says: no" in ended.stdout
+
+
+@pytest.mark.parametrize("path", ["../x", "a b", "ő", "a#b", "a\nb"])
+async def test_a_call_that_is_no_path_is_refused(tmp_path: Path, path: str) -> None:
+    file = written(tmp_path / "config.toml", token_url="http://127.0.0.1:9/", api_url="http://127.0.0.1:9/")
+
+    ended = await ran("check", "--config", str(file), "--call", path)
+
+    assert ended.status == 2
+    assert ended.stderr == (
+        "shop-auth-proxy: --call: a path such as products?limit=1 is needed, without .. and with %20 for a blank\n"
+    )
+
+
+async def test_a_secret_of_an_odd_shape_is_told_and_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    (tmp_path / "secret").write_text('client_secret = "s3cret-0123456789"\n')
+    file.write_text('[shops.demo]\nclient_id = "0123456789abcdef"\nclient_secret = { file = "secret" }\n')
+
+    ended = await ran("check", "--offline", "--config", str(file))
+
+    assert ended.status == 0
+    assert ended.stderr.splitlines() == [
+        "shop-auth-proxy: warning: shops.demo.client_id: is that of the example",
+        "shop-auth-proxy: warning: shops.demo.client_secret: looks like an assignment: write only what stands behind"
+        " the = or :",
+    ]
+
+
 async def test_a_wrong_configuration_ends_with_2(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text("[shops]\n")
@@ -169,30 +243,6 @@ async def test_a_wrong_configuration_ends_with_2(tmp_path: Path) -> None:
 
     assert (ended.status, ended.stdout) == (2, "")
     assert "[shops.NAME]" in ended.stderr
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize(
-    ("stream", "environ", "colored"),
-    [
-        (Terminal(), {}, True),
-        (Terminal(), {"NO_COLOR": "1"}, False),
-        (Terminal(), {"TERM": "dumb"}, False),
-        (io.StringIO(), {}, False),
-    ],
-)
-def test_colors_are_for_terminals_that_want_them(stream: io.StringIO, environ: dict[str, str], colored: bool) -> None:
-    findings = [Finding("demo", "mine", True, "granted", "for 60 s"), Finding("b", "mine", False, "refused", "why")]
-
-    lines = table(findings, environ, stream)
-
-    assert ("\x1b[32m" in lines[0], "\x1b[31m" in lines[1]) == (colored, colored)
-    plain = [line.replace("\x1b[32m", "").replace("\x1b[31m", "").replace("\x1b[0m", "") for line in lines]
-    assert plain == ["demo  mine  granted  for 60 s", "b     mine  refused  why"]
 
 
 @pytest.mark.parametrize(("ends", "warned"), [(timedelta(days=-1), True), (timedelta(days=1), False)])

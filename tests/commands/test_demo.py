@@ -1,6 +1,7 @@
 """`demo`, as a process."""
 
 import asyncio
+import os
 import re
 import shlex
 import signal
@@ -59,6 +60,30 @@ async def test_a_port_that_is_taken_is_told_with_the_way_out() -> None:
 
     assert ended.status == 2
     assert "Another port: shop-auth-proxy demo --port" in ended.stderr
+
+
+async def test_for_a_container_it_listens_where_others_reach_it() -> None:
+    # An address of this process alone, since the status page is at its usual port then.
+    host = f"127.1.{os.getpid() // 256 % 256}.{os.getpid() % 256 or 1}"
+    async with started("demo", "--host", host, "--port", "0") as command:
+        line = await command.line_with("with the proxy in front of them: ")
+        found = re.search(rf"http://{re.escape(host)}:(\d+)$", line.strip())
+        assert found is not None
+        status = await command.line_with("How the shops are: ")
+        async with connected(int(found[1]), host) as client:
+            answer = await client.ask(b"GET /demo/products HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async with connected(9090, host) as client:
+            page = await client.ask(f"GET /livez HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+
+    assert status.strip().endswith(f"http://{host}:9090/status")
+    assert (answer.status, page.status) == (200, 200)
+
+
+async def test_every_address_is_told_as_the_one_of_this_machine() -> None:
+    ended = await ran("demo", "--once", "--host", "")
+
+    assert (ended.status, ended.stderr) == (0, "")
+    assert "'http://localhost:" in ended.stdout
 
 
 @pytest.mark.parametrize("port", ["70000", "-1", "http", "²"])

@@ -52,7 +52,7 @@ async def test_the_secret_is_printed_where_no_file_takes_it(capsys: pytest.Captu
         asked_for.append(size)
         return "the-secret"
 
-    assert await new_client("erp", make) == 0
+    assert await new_client("erp", make_secret=make) == 0
 
     out, err = capsys.readouterr()
     assert asked_for == [32]
@@ -68,3 +68,31 @@ async def test_a_name_that_none_can_have_is_told(name: str) -> None:
     assert (ended.status, ended.stdout) == (2, "")
     assert ended.stderr.startswith("shop-auth-proxy: a client's name has 1 to 64 of the characters")
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("named", [("--config", "config.toml"), ()])
+async def test_a_name_that_the_configuration_has_is_told_with_its_line(tmp_path: Path, named: tuple[str, ...]) -> None:
+    digest = "0a" * 32
+    (tmp_path / "config.toml").write_text(f'{SHOP}[clients."erp"]\nsecret_sha256 = "{digest}"\n')
+
+    taken = await ran("new-client", "erp", *named, directory=tmp_path)
+    free = await ran("new-client", "feed", *named, directory=tmp_path)
+
+    assert (taken.status, taken.stdout) == (2, "")
+    assert taken.stderr == (
+        "shop-auth-proxy: config.toml, line 4, has a client erp already: choose another name, or remove that table"
+        " first\n"
+    )
+    assert free.status == 0
+
+
+@pytest.mark.parametrize(("text", "told"), [(None, "the file config.toml does not exist"), ("[clients\n", "line 1")])
+async def test_a_configuration_that_can_not_be_looked_into_is_told(tmp_path: Path, text: str | None, told: str) -> None:
+    if text is not None:
+        (tmp_path / "config.toml").write_text(text)
+
+    ended = await ran("new-client", "erp", "-c", "config.toml", directory=tmp_path)
+
+    assert (ended.status, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("shop-auth-proxy: the configuration can't be looked into for a client erp: ")
+    assert told in ended.stderr

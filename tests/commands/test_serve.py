@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.configurations import SECRET, leading_here, written
-from tests.commands.processes import Command, ran, started
+from tests.commands.processes import Command, Terminal, ran, started
 from tests.peers import Connection, answering, connected, request, response, serving, token_response
 
 
@@ -73,7 +73,7 @@ async def test_the_admin_port_shows_how_it_is_until_the_end(tmp_path: Path) -> N
             ended = await command.end()
 
     assert [answer.status for answer in answers] == [200] * len(pages)
-    assert b'shop_auth_proxy_requests_total{method="GET",shop="demo",status="2xx"} 1.0\n' in answers[3].body
+    assert b'shop_auth_proxy_requests_total{shop="demo",method="GET",status="2xx"} 1\n' in answers[3].body
     assert b"process_resident_memory_bytes" in answers[3].body
     assert all(SECRET.encode() not in answer.body for answer in answers)
     assert (ended.status, ended.stderr) == (0, "")
@@ -222,10 +222,9 @@ async def test_it_does_not_start_where_its_own_calls_would_come_back_to_it(tmp_p
     ended = await ran("serve", "--config", str(leading_here(tmp_path / "config.toml")))
 
     assert (ended.status, ended.stdout) == (2, "")
-    assert re.fullmatch(
-        r"shop-auth-proxy: localhost resolves to (127\.0\.0\.1|::1), which is this machine, so that the proxy's own "
-        r"calls would come back to it: remove it from .+\. Only the old host names of the platform may lead here\.\n",
-        ended.stderr,
+    assert ended.stderr == (
+        "shop-auth-proxy: a platform's URL leads to localhost, which is this machine: if the platform runs here, set"
+        " allow_private = true in its [platforms.NAME]; if not, write its own host name into token_url and api_url\n"
     )
 
 
@@ -238,7 +237,7 @@ async def test_a_platform_of_ones_own_on_this_machine_may_not_be_the_listener_it
     ended = await ran("serve", "--config", str(file))
 
     assert (ended.status, ended.stdout) == (2, "")
-    assert ended.stderr.startswith("shop-auth-proxy: localhost resolves to ")
+    assert ended.stderr.startswith(f"shop-auth-proxy: a platform's URL leads to localhost port {port}, which is this ")
 
 
 async def test_elsewhere_on_this_machine_it_may_be_under_a_name(tmp_path: Path) -> None:
@@ -255,8 +254,8 @@ async def test_elsewhere_on_this_machine_it_may_be_under_a_name(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ('[shops.demo]\nclient_id = "x"\n', "shops.demo.client_secret"),
-        ("[shops.demo\n", "line 1"),
+        ('[shops.demo]\nclient_id = "x"\n', "  line 1: shops.demo.client_secret: is missing"),
+        ("[shops.demo\n", "  line 1: not TOML: the closing ]"),
     ],
 )
 async def test_a_wrong_configuration_ends_with_2_and_its_problems(tmp_path: Path, text: str, problem: str) -> None:
@@ -266,6 +265,35 @@ async def test_a_wrong_configuration_ends_with_2_and_its_problems(tmp_path: Path
     ended = await ran("serve", "--config", str(file))
 
     assert (ended.status, ended.stdout) == (2, "")
-    assert ended.stderr.startswith("shop-auth-proxy: the configuration has a problem:\n")
+    assert ended.stderr.startswith(f"shop-auth-proxy: the configuration has a problem (file {file}):\n")
     assert problem in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_at_a_terminal_it_greets_with_what_to_call_and_to_look_at_and_logs_for_people(tmp_path: Path) -> None:
+    written(tmp_path / "config.toml", token_url="http://127.0.0.1:9/t", api_url="http://127.0.0.1:9/")
+    command = Terminal("serve", directory=tmp_path)
+    command.wait_for("Ctrl-C ends it.")
+    status = command.end("\x03")
+
+    assert status == 0
+    assert re.search(r"^Your application calls  http://localhost:[1-9]\d*/demo/$", command.shown, re.MULTILINE)
+    assert re.search(r"^How it is going         http://localhost:[1-9]\d*/status$", command.shown, re.MULTILINE)
+    assert '"event"' not in command.shown
+    assert re.search(r"proxy\.stopped", command.shown)
+
+
+@pytest.mark.parametrize(("log_format", "is_json"), [("auto", True), ("json", True), ("console", False)])
+async def test_elsewhere_the_log_is_json_unless_the_configuration_says_otherwise(
+    tmp_path: Path, log_format: str, is_json: bool
+) -> None:
+    file = written(tmp_path / "config.toml", token_url="http://127.0.0.1:9/t", api_url="http://127.0.0.1:9/")
+    file.write_text(file.read_text().replace("[logging]\n", f'[logging]\nformat = "{log_format}"\n'))
+    async with started("serve", environ={"SHOP_AUTH_PROXY_CONFIG": str(file)}) as command:
+        line = await command.line_with("proxy.started")
+        command.send_signal(signal.SIGTERM)
+        ended = await command.end()
+
+    assert line.startswith("{") == is_json
+    assert "Your application calls" not in ended.stdout
+    assert (ended.status, ended.stderr) == (0, "")

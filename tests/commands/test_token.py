@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.commands.configurations import SECRET, written
-from tests.commands.processes import ran
+from tests.commands.processes import free_port, ran
 from tests.peers import answering, response, serving, token_response
 
 
@@ -29,6 +29,7 @@ async def test_a_refusal_is_told_on_stderr_with_the_platforms_words(tmp_path: Pa
     assert ended.stderr.startswith("shop-auth-proxy: demo: ")
     assert "invalid_client" in ended.stderr
     assert "Check it" in ended.stderr
+    assert "compare client_id and client_secret of [shops.demo] with what the platform gave you" in ended.stderr
     assert SECRET not in ended.stderr
 
 
@@ -39,6 +40,16 @@ async def test_an_unknown_shop_is_told_with_the_known_ones(tmp_path: Path) -> No
 
         assert (ended.status, ended.stdout) == (2, "")
         assert ended.stderr == f"shop-auth-proxy: there is no shop '{name}' in the configuration (it has: demo)\n"
+
+
+async def test_an_endpoint_that_can_not_be_reached_is_told_with_what_helps(tmp_path: Path) -> None:
+    port = free_port()
+    file = written(tmp_path / "config.toml", token_url=f"http://127.0.0.1:{port}/", api_url="http://127.0.0.1:9/")
+
+    ended = await ran("token", "demo", "-c", str(file))
+
+    assert (ended.status, ended.stdout) == (1, "")
+    assert f"nobody listens on 127.0.0.1:{port}: are host and port right, and does it run?" in ended.stderr
 
 
 async def test_a_wrong_configuration_ends_with_2(tmp_path: Path) -> None:

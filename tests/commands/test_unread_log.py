@@ -69,6 +69,9 @@ async def test_a_reader_that_does_not_read_holds_no_request_and_is_told_what_it_
         assert event["level"] == "warning"
         assert kept + event["lines"] == _CALLS
         assert event["lines"] > 100
+        async with connected(admin_port) as admin:
+            metrics = (await admin.ask(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")).body
+        assert b"shop_auth_proxy_log_lines_lost_total %d\n" % event["lines"] in metrics
 
         async with connected(port) as client:
             await client.ask(request(target=b"/afterwards/x"))

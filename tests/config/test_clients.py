@@ -14,9 +14,9 @@ OTHERS = '[shops."*"]\nclient_id = "id"\nclient_secret = "s3cret"\n'
 SECRET = "s3cret-of-erp"
 DIGEST = sha256(SECRET.encode()).hexdigest()
 ERP = f'[clients.erp]\nsecret = "{SECRET}"\n'
-SHORT = "is shorter than 8 characters and could be found by trying: make one with shop-auth-proxy new-client"
+SHORT = "is shorter than 8 characters and could be guessed by trying: make one with shop-auth-proxy new-client NAME"
 NOT_SENDABLE = "must consist of visible characters, without spaces: programs differ in how they send others"
-MISSING = "is missing: write it, or secret_sha256 (shop-auth-proxy new-client makes both)"
+MISSING = "is missing: write it, or secret_sha256 (shop-auth-proxy new-client NAME makes both)"
 KNOWN_METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
 
 
@@ -113,7 +113,7 @@ def test_another_name_is_none(path: Path, name: str) -> None:
         ("[clients.erp]", f"clients.erp.secret: {MISSING}"),
         (
             f'{ERP}secret_sha256 = "{DIGEST}"',
-            "clients.erp.secret_sha256: stands beside secret: remove one of the two",
+            "clients.erp.secret_sha256: is given as well as secret: remove one of the two",
         ),
         (
             f'{ERP}password = "s3cret"',
@@ -126,23 +126,23 @@ def test_another_name_is_none(path: Path, name: str) -> None:
         ('[clients.erp]\nsecret = "s3cret\\u2028jelszó"', f"clients.erp.secret: {NOT_SENDABLE}"),
         (
             '[clients.warehouse]\nsecret = "warehouse"',
-            "clients.warehouse.secret: is that of an empty text or of a client's name: make another with"
-            " shop-auth-proxy new-client",
+            "clients.warehouse.secret: is that of an empty string or of a client's name: make another with"
+            " shop-auth-proxy new-client NAME",
         ),
         (
             f'[clients.erp]\nsecret_sha256 = "{sha256().hexdigest()}"',
-            "clients.erp.secret_sha256: is that of an empty text or of a client's name: make another with"
-            " shop-auth-proxy new-client",
+            "clients.erp.secret_sha256: is that of an empty string or of a client's name: make another with"
+            " shop-auth-proxy new-client NAME",
         ),
         (
             f'[clients.erp]\nsecret_sha256 = "{sha256(b"erp").hexdigest()}"',
-            "clients.erp.secret_sha256: is that of an empty text or of a client's name: make another with"
-            " shop-auth-proxy new-client",
+            "clients.erp.secret_sha256: is that of an empty string or of a client's name: make another with"
+            " shop-auth-proxy new-client NAME",
         ),
         (
             f'{ERP}[clients.feed]\nsecret_sha256 = "{DIGEST}"',
             "clients.feed.secret_sha256: is the same as that of clients.erp, so that a Bearer token would not tell who"
-            " calls: make another with shop-auth-proxy new-client",
+            " calls: make another with shop-auth-proxy new-client NAME",
         ),
         (f'{ERP}methods = ["get"]', 'clients.erp.methods: entry 1: methods are written in upper case: write "GET"'),
         (
@@ -159,7 +159,7 @@ def test_another_name_is_none(path: Path, name: str) -> None:
         ),
         (
             f"{ERP}shops = []",
-            'clients.erp.shops: must be a list of shops as texts, such as ["demo"], or ["*"] for all; not empty',
+            'clients.erp.shops: must be a list of shops, such as ["demo"], or ["*"] for all; not empty',
         ),
     ],
 )

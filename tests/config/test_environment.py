@@ -7,7 +7,7 @@ import pytest
 from proxy.config import Config, ConfigError, load_config
 from proxy.config.clients import NAME_RULE
 from proxy.config.environment import VARIABLES
-from proxy.config.schema import AdminConfig, ClientConfig, ServerConfig, setting_names
+from proxy.config.schema import AdminConfig, ClientConfig, LoggingConfig, ServerConfig, setting_names
 from proxy.platforms.platform import Credentials
 from proxy.platforms.shop import Shop, Shops
 from proxy.platforms.shoprenter import SHOPRENTER
@@ -52,6 +52,8 @@ def test_every_variable_has_its_effect(tmp_path: Path) -> None:
             "SHOP_AUTH_PROXY_ALLOW_ANONYMOUS": "true",
             "SHOP_AUTH_PROXY_ADMIN_HOST": "::",
             "SHOP_AUTH_PROXY_ADMIN_PORT": "9000",
+            "SHOP_AUTH_PROXY_LOG_FORMAT": "json",
+            "SHOP_AUTH_PROXY_LOG_LEVEL": "debug",
         },
     )
 
@@ -59,6 +61,29 @@ def test_every_variable_has_its_effect(tmp_path: Path) -> None:
     assert config.shops.named["demo"].credentials == Credentials("id", Secret("s3cret"))
     assert config.server == ServerConfig(host="0.0.0.0", port=0, allow_anonymous=True)
     assert config.admin == AdminConfig(host="::", port=9000)
+    assert config.logging == LoggingConfig(format="json", level="debug")
+
+
+def test_an_empty_host_is_every_address_as_in_the_file() -> None:
+    every = {"SHOP_AUTH_PROXY_HOST": "", "SHOP_AUTH_PROXY_ADMIN_HOST": "", "SHOP_AUTH_PROXY_ALLOW_ANONYMOUS": "true"}
+
+    config = load_config(None, MINIMAL | every)
+
+    assert (config.server.host, config.admin.host) == ("", "")
+
+
+def test_an_empty_host_wants_clients_or_a_word_that_anybody_may_call() -> None:
+    [problem] = problems(MINIMAL | {"SHOP_AUTH_PROXY_HOST": ""})
+
+    assert problem.startswith(
+        "SHOP_AUTH_PROXY_HOST: is every address, so that everybody who reaches it could use every shop"
+    )
+
+
+def test_names_in_lower_case_are_told_of() -> None:
+    [problem] = problems({"shop_auth_proxy_shop": "demo"})
+
+    assert problem.endswith("; shop_auth_proxy_shop does not count, such names are in upper case")
 
 
 def test_ports_that_are_the_same_are_told_by_the_names_of_their_variables() -> None:
@@ -97,9 +122,9 @@ def test_a_secret_file_is_sought_from_the_working_directory(tmp_path: Path, monk
 @pytest.mark.parametrize("environ", [{}, {"PATH": "/bin"}, {"SHOP_AUTH_PROXY_PORT": "tcp://10.0.0.1:8080"}])
 def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str]) -> None:
     assert problems(environ) == (
-        "there is no configuration: name a file with --config FILE (config.example.toml shows every setting), or, for"
-        " one shop, set SHOP_AUTH_PROXY_SHOP, SHOP_AUTH_PROXY_CLIENT_ID and SHOP_AUTH_PROXY_CLIENT_SECRET (or"
-        " SHOP_AUTH_PROXY_CLIENT_SECRET_FILE)",
+        "there is no configuration: have one made by shop-auth-proxy init, name a file with --config FILE (without it,"
+        " config.toml is read here), or, for one shop, set and export SHOP_AUTH_PROXY_SHOP, SHOP_AUTH_PROXY_CLIENT_ID"
+        " and SHOP_AUTH_PROXY_CLIENT_SECRET (or SHOP_AUTH_PROXY_CLIENT_SECRET_FILE)",
     )
 
 
@@ -110,7 +135,11 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
         (
             {"SHOP": "a.b"},
             "SHOP_AUTH_PROXY_SHOP: a shop name has 1 to 63 of the characters a-z, 0-9 and hyphen, and no hyphen at"
-            " either end",
+            " either end; for Shoprenter, write the first label of its ….myshoprenter.hu address, not its own domain",
+        ),
+        (
+            {"SHOP": '"demo"'},
+            "SHOP_AUTH_PROXY_SHOP: has quotes around it, which are part of it here: write demo without them",
         ),
         (
             {"SHOP": "*"},
@@ -121,19 +150,20 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
         ({"CLIENT_SECRET": ""}, "SHOP_AUTH_PROXY_CLIENT_SECRET: is empty: give it a value, or remove it"),
         (
             {"CLIENT_SECRET": "s3cret\n"},
-            "SHOP_AUTH_PROXY_CLIENT_SECRET: the environment variable SHOP_AUTH_PROXY_CLIENT_SECRET has control"
-            " characters in it, such as a second newline at the end",
+            "SHOP_AUTH_PROXY_CLIENT_SECRET: the environment variable SHOP_AUTH_PROXY_CLIENT_SECRET has more"
+            " than one line, or an empty line at its end: it must hold the secret and nothing else",
         ),
         (
             {"CLIENT_SECRET_FILE": "/none"},
-            "SHOP_AUTH_PROXY_CLIENT_SECRET_FILE: is set beside SHOP_AUTH_PROXY_CLIENT_SECRET: remove one of the two",
+            "SHOP_AUTH_PROXY_CLIENT_SECRET_FILE: is set as well as SHOP_AUTH_PROXY_CLIENT_SECRET: remove one of the"
+            " two",
         ),
-        ({"HOST": ""}, "SHOP_AUTH_PROXY_HOST: is empty: give it a value, or remove it"),
         (
             {"HOST": "::"},
-            "SHOP_AUTH_PROXY_HOST: is not a loopback address, so that whoever reaches it could use every shop with your"
-            ' credentials: write "127.0.0.1", or say who may call (SHOP_AUTH_PROXY_CLIENT_NAME; shop-auth-proxy'
-            " new-client makes one), or set SHOP_AUTH_PROXY_ALLOW_ANONYMOUS = true if anybody may",
+            "SHOP_AUTH_PROXY_HOST: is not a loopback address, so that everybody who reaches it could use every shop"
+            ' with your credentials: write "127.0.0.1", or say who may call (SHOP_AUTH_PROXY_CLIENT_NAME;'
+            " shop-auth-proxy new-client NAME makes one), or set SHOP_AUTH_PROXY_ALLOW_ANONYMOUS = true if anybody"
+            " may",
         ),
         (
             {"PORT": "http"},
@@ -148,7 +178,7 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
         ({"CLIENT_PASSWORD": PASSWORD}, "SHOP_AUTH_PROXY_CLIENT_NAME: is missing: set it to the client's name"),
         (
             {"CLIENT_NAME": "erp", "CLIENT_PASSWORD": PASSWORD, "CLIENT_PASSWORD_FILE": "/none"},
-            "SHOP_AUTH_PROXY_CLIENT_PASSWORD_FILE: is set beside SHOP_AUTH_PROXY_CLIENT_PASSWORD: remove one of the"
+            "SHOP_AUTH_PROXY_CLIENT_PASSWORD_FILE: is set as well as SHOP_AUTH_PROXY_CLIENT_PASSWORD: remove one of the"
             " two",
         ),
         (
@@ -165,8 +195,8 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
         ),
         (
             {"CLIENT_NAME": "erp", "CLIENT_PASSWORD": "s3cret"},
-            "SHOP_AUTH_PROXY_CLIENT_PASSWORD: is shorter than 8 characters and could be found by trying: make one with"
-            " shop-auth-proxy new-client",
+            "SHOP_AUTH_PROXY_CLIENT_PASSWORD: is shorter than 8 characters and could be guessed by trying: make one"
+            " with shop-auth-proxy new-client NAME",
         ),
         (
             {"CLIENT_NAME": "erp", "CLIENT_PASSWORD": PASSWORD, "ALLOW_ANONYMOUS": "true"},
@@ -191,7 +221,7 @@ def test_all_problems_are_told_at_once() -> None:
         "SHOP_AUTH_PROXY_HOTS: unknown variable: did you mean SHOP_AUTH_PROXY_HOST?",
         "SHOP_AUTH_PROXY_SHOP: is missing: set it to the shop's name",
         "SHOP_AUTH_PROXY_CLIENT_SECRET: is missing: set it, or SHOP_AUTH_PROXY_CLIENT_SECRET_FILE",
-        "SHOP_AUTH_PROXY_CLIENT_ID: is missing: it must be a text, not empty and without control characters",
+        "SHOP_AUTH_PROXY_CLIENT_ID: is missing: it must be a string, not empty and without control characters",
         "SHOP_AUTH_PROXY_PORT: must be a whole number from 0 to 65535 (0: any free port)",
     )
 
@@ -225,7 +255,10 @@ def test_a_variable_of_this_form_beside_a_file_is_refused_since_it_would_have_no
     with pytest.raises(ConfigError) as caught:
         load_config(path, {"SHOP_AUTH_PROXY_PORT": "9000", "SHOP_AUTH_PROXY_ADMIN_PORT": "1"})
 
-    sentence = "has no effect beside a configuration file: remove it, or do without the file"
+    sentence = (
+        f"has no effect beside the configuration file {path}: write the setting there and remove this, or do without"
+        " the file"
+    )
     assert caught.value.problems == (f"SHOP_AUTH_PROXY_ADMIN_PORT: {sentence}", f"SHOP_AUTH_PROXY_PORT: {sentence}")
 
 

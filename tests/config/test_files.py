@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from proxy.config.files import stamp
+import pytest
+
+from proxy.config.files import Unusable, read_file, stamp
 
 
 def test_a_file_that_is_replaced_changed_or_gone_has_another_stamp(tmp_path: Path) -> None:
@@ -20,3 +22,35 @@ def test_a_file_that_is_replaced_changed_or_gone_has_another_stamp(tmp_path: Pat
     assert len(set(stamps)) == 4
     assert stamp(file) == stamps[-1]
     assert stamp(Path("a\0b")) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("demo.secert", "the file DIR/demo.secert does not exist: did you mean DIR/demo.secret?"),
+        ("Demo.secret", "the file DIR/Demo.secret does not exist: did you mean DIR/demo.secret?"),
+        ("quite-else", "the file DIR/quite-else does not exist"),
+        (
+            "new\nline",
+            r"the file 'DIR/new\nline' does not exist: in double quotes a backslash has a meaning, write / or single"
+            " quotes",
+        ),
+        ("no/demo.secret", "the file DIR/no/demo.secret does not exist: there is no directory DIR/no"),
+        (
+            "~/demo.secret",
+            "the file DIR/~/demo.secret does not exist: ~ does not stand for the home directory here, write the whole"
+            " path",
+        ),
+        ("$HOME/demo", "the file DIR/$HOME/demo does not exist: variables in a name are not replaced"),
+        ("demo.secret ", "the file DIR/demo.secret  does not exist: its name begins or ends with a blank"),
+    ],
+)
+def test_a_file_that_is_missing_is_told_with_what_may_be_wrong_with_its_name(
+    tmp_path: Path, name: str, sentence: str
+) -> None:
+    (tmp_path / "demo.secret").touch()
+
+    with pytest.raises(Unusable) as caught:
+        read_file(tmp_path / name, 10)
+
+    assert str(caught.value).replace(str(tmp_path), "DIR") == sentence

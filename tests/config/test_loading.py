@@ -177,18 +177,18 @@ def test_a_file_that_is_missing_is_told(path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(path, {})
 
-    assert caught.value.problems == (f"configuration: the file {path} does not exist",)
+    assert caught.value.problems == (f"the file {path} does not exist; shop-auth-proxy init makes one",)
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"client_secret = s3cret", "FILE is not TOML: Invalid value (at line 1, column 17)"),
-        (b'[shops.demo]\nclient_secret = "s3cret', "FILE is not TOML: "),
-        (b"a = 1\na = 2", "FILE is not TOML: Cannot overwrite a value (at end of document)"),
-        (b"\xff", "the file FILE is not UTF-8"),
-        (b"a = " + b"1" * 5000, "FILE has a number or a nesting in it that is too large"),
-        (b"a = " + b"[" * 5000, "FILE has a number or a nesting in it that is too large"),
+        (b"client_secret = s3cret", 'line 1: not TOML: a string needs quotes around it: client_secret = "…"'),
+        (b'[shops.demo]\nclient_secret = "s3cret', "line 2: not TOML: the closing quote is missing"),
+        (b"a = 1\na = 2", "line 2: not TOML: a stands twice, first in line 1: remove one of the two"),
+        (b"\xff", "the file FILE is not UTF-8 (see its line 1): save it as UTF-8"),
+        (b"a = " + b"1" * 5000, "the file has a number or a nesting in it that is too large"),
+        (b"a = " + b"[" * 5000, "the file has a number or a nesting in it that is too large"),
     ],
     ids=["bare", "unclosed", "twice", "not-utf-8", "number", "nesting"],
 )
@@ -199,8 +199,8 @@ def test_a_file_that_is_not_toml_is_told_with_the_line(path: Path, content: byte
         load_config(path, {})
 
     [problem] = caught.value.problems
-    assert problem.replace(str(path), "FILE").startswith(f"configuration: {expected}")
-    assert "s3cret" not in problem
+    assert problem.replace(str(path), "FILE") == expected
+    assert "s3cret" not in "".join((problem, *caught.value.excerpt))
 
 
 def test_a_byte_order_mark_before_the_file_is_passed_over(path: Path) -> None:

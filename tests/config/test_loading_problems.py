@@ -26,7 +26,7 @@ KNOWN_SECTIONS = "known are admin, clients, logging, pacing, platforms, server, 
         ("[shops]", "shops: there is no shop: add [shops.NAME] with its client_id and client_secret"),
         ("shops = 3", "shops: must be tables, such as [shops.demo], not a number"),
         ("[[shops]]", "shops: must be tables, such as [shops.demo], not a list"),
-        ('shops.demo = "s3cret"', "shops.demo: must be a table, [shops.demo], not a text"),
+        ('shops.demo = "s3cret"', "shops.demo: must be a table, [shops.demo], not a string"),
         (f"server = 8080\n{DEMO}", "server: must be a table, [server], not a number"),
         (f"platforms.mine = []\n{DEMO}", "platforms.mine: must be a table, [platforms.mine], not a list"),
         (
@@ -35,7 +35,7 @@ KNOWN_SECTIONS = "known are admin, clients, logging, pacing, platforms, server, 
         ),
         (
             f"port = 8080\n{DEMO}",
-            f"port: unknown setting: {KNOWN_SECTIONS}",
+            "port: unknown setting here: it belongs in [server] or [admin], below that line",
         ),
         (f"{DEMO}[server]\nprot = 1", "server.prot: unknown setting: did you mean port?"),
         (
@@ -73,11 +73,11 @@ KNOWN_SECTIONS = "known are admin, clients, logging, pacing, platforms, server, 
         ),
         (
             '[shops.demo]\nclient_secret = "s3cret"',
-            "shops.demo.client_id: is missing: it must be a text, not empty and without control characters",
+            "shops.demo.client_id: is missing: it must be a string, not empty and without control characters",
         ),
         (
             '[shops.demo]\nclient_id = "id"',
-            'shops.demo.client_secret: is missing: it must be a text, { file = "…" } or { env = "NAME" }, and exactly'
+            'shops.demo.client_secret: is missing: it must be a string, { file = "…" } or { env = "NAME" }, and exactly'
             " one of them",
         ),
         (
@@ -86,11 +86,11 @@ KNOWN_SECTIONS = "known are admin, clients, logging, pacing, platforms, server, 
         ),
         (
             f'{DEMO}[platforms.mine]\ntoken_url = "https://a.example/"',
-            "platforms.mine.api_url: is missing: it must be a text, not empty and without control characters",
+            "platforms.mine.api_url: is missing: it must be a string, not empty and without control characters",
         ),
         (
             f'{DEMO}[platforms.shoprenter]\ntoken_request = "xml"',
-            'platforms.shoprenter.token_request: must be the text "form", "json", "basic" or "basic-raw"',
+            'platforms.shoprenter.token_request: must be "form", "json", "basic" or "basic-raw"',
         ),
         (
             f'{DEMO}[platforms.shoprenter]\ntoken_header = "Content-Length"',
@@ -102,7 +102,7 @@ KNOWN_SECTIONS = "known are admin, clients, logging, pacing, platforms, server, 
         ),
         (
             f'{DEMO}[platforms.mine]\n{MINE}throttled_when = [429, {{ status = 200, path = "error.code" }}]',
-            "platforms.mine.throttled_when: must be a list of statuses from 400 to 599, and of texts in JSON such as"
+            "platforms.mine.throttled_when: must be a list of statuses from 400 to 599, and of values in JSON such as"
             ' { status = 200, path = "error.code", equals = "TOO_FAST" }; look at entry 2',
         ),
         (
@@ -129,7 +129,8 @@ KNOWN_SECTIONS = "known are admin, clients, logging, pacing, platforms, server, 
         ),
         (
             f'{DEMO}[platforms.shoprenter]\nhosts = "old.a.example"',
-            "platforms.shoprenter.hosts: must be a list of texts, none of them empty",
+            "platforms.shoprenter.hosts: must be a list of strings, none of them empty, not a string: write it in"
+            ' brackets, ["…"]',
         ),
         (
             f'{DEMO}[platforms.mine]\n{MINE}hosts = ["old.{{shop}}"]',
@@ -194,15 +195,15 @@ def test_all_problems_come_at_once_in_the_order_of_the_file(path: Path) -> None:
         "platforms.other.api_url: http:// would send the secret or the token in the clear: write https://, or set"
         " allow_private = true if the host is in your own network",
         'shops.A: shop names are lower case: write "a"',
-        "shops.A.client_id: must be a text, not empty and without control characters",
-        'shops.A.client_secret: is missing: it must be a text, { file = "…" } or { env = "NAME" }, and exactly one of'
+        "shops.A.client_id: must be a string, not empty and without control characters",
+        'shops.A.client_secret: is missing: it must be a string, { file = "…" } or { env = "NAME" }, and exactly one of'
         " them",
         "shops.A.platform: unknown platform: did you mean mine?",
-        'logging.level: must be the text "debug", "info", "warning" or "error"',
+        'logging.level: must be "debug", "info", "warning" or "error"',
         'server.tls: must be { certificate = "cert.pem", private_key = "key.pem" }, the names of two files',
-        "server.trusted_proxies: must be a list of IP addresses and networks (without host bits), each as a text such"
+        "server.trusted_proxies: must be a list of IP addresses and networks (without host bits), each a string such"
         ' as "10.0.0.0/8"; look at entry 2',
-        "server.port: must be a whole number from 0 to 65535 (0: any free port), not a text",
+        "server.port: must be a whole number from 0 to 65535 (0: any free port), not a string: write it without quotes",
         EXPOSED,
         f"nothing: unknown setting: {KNOWN_SECTIONS}",
     )
@@ -247,7 +248,7 @@ def test_where_the_clients_have_a_problem_the_host_is_none(path: Path, clients: 
 def test_an_unclear_allow_anonymous_is_the_only_problem(path: Path) -> None:
     text = f'{DEMO}[server]\nhost = "0.0.0.0"\nallow_anonymous = "yes"'
 
-    assert problems(path, text) == ("server.allow_anonymous: must be true or false, not a text",)
+    assert problems(path, text) == ("server.allow_anonymous: must be true or false, not a string",)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8081/", "http://localhost/", "http://{shop}.intern.example/"])

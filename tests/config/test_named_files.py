@@ -1,19 +1,22 @@
 """Files and variables that settings name: what is taken from them, what is told when it can't be; never a secret."""
 
 import datetime
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import trustme
 
-from proxy.certificate import CertificateFiles
+from proxy.certificate import Authorities, CertificateFiles
 from proxy.config.files import MAX_SECRET_FILE, Unusable
 from proxy.config.schema import CertificateAndKey, CertificateFile, SecretSource
 from proxy.config.values import ValueReader
 from proxy.secret import Secret
 
-SECRET = 'must be a text, { file = "…" } or { env = "NAME" }, and exactly one of them'
+SECRET = 'must be a string, { file = "…" } or { env = "NAME" }, and exactly one of them'
+MORE_LINES = "has more than one line, or an empty line at its end: it must hold the secret and nothing else"
+UNSEEN = "has characters in it that can't be seen (control characters): write it again"
 
 
 def read(rule: object, value: object, *, directory: Path = Path(), environ: Mapping[str, str] | None = None) -> object:
@@ -54,16 +57,18 @@ def test_a_secret_may_stand_in_the_file_or_in_the_environment() -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "the text in the file is empty"),
-        (b"\n", "the text in the file is empty"),
-        (b"\r\n", "the text in the file is empty"),
-        (b"s3cret\n\n", "the text in the file has control characters in it, such as a second newline at the end"),
-        (b"s3cret\r", "the text in the file has control characters in it, such as a second newline at the end"),
+        (b"", "the file FILE is empty"),
+        (b"\n", "the file FILE is empty"),
+        (b"\r\n", "the file FILE is empty"),
+        (b"s3cret\n\n", f"the file FILE {MORE_LINES}"),
+        (b"s3cret\r", f"the file FILE {UNSEEN}"),
         (
             b"\xef\xbb\xbfs3cret",
-            "the text in the file has control characters in it, such as a second newline at the end",
+            "the file FILE begins with a byte order mark, as some editors of Windows write it: save it as UTF-8 without"
+            " BOM",
         ),
-        (b"s3cret\xff", "the file FILE is not UTF-8"),
+        ("s3cret".encode("utf-16"), "the file FILE is UTF-16, as some programs of Windows write it: save it as UTF-8"),
+        (b"s3cret\xff", "the file FILE is not UTF-8 (see its line 1): save it as UTF-8"),
         pytest.param(b"s3cret" + b"x" * MAX_SECRET_FILE, "the file FILE is larger than 65536 bytes", id="too-large"),
     ],
 )
@@ -77,30 +82,36 @@ def test_a_secret_file_that_can_not_be_used_is_refused(tmp_path: Path, content: 
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ("", "the text is empty"),
-        ("s3cret\n", "the text has control characters in it, such as a second newline at the end"),
+        ("", "the string is empty"),
+        ("s3cret\n", f"the string {MORE_LINES}"),
         (["s3cret"], f"{SECRET}, not a list"),
-        (12345, f"{SECRET}, not a number"),
+        (12345, f"{SECRET}, not a number: write it in quotes"),
         (True, f"{SECRET}, not true or false"),
-        (datetime.date(2026, 1, 1), f"{SECRET}, not a date or time"),
+        (datetime.date(2026, 1, 1), f"{SECRET}, not a date or time: write it in quotes"),
         ({}, SECRET),
         ({"text": "s3cret"}, SECRET),
         ({"s3cret": "s3cret"}, SECRET),
+        ({"fiel": "s3cret"}, f"{SECRET}: did you mean file?"),
+        ({"File": "s3cret"}, f"{SECRET}: did you mean file?"),
         ({"file": "f", "env": "E"}, SECRET),
         ({"file": ["s3cret"]}, SECRET),
         ({"file": ""}, SECRET),
         ({"env": "s3cret-text"}, "env must be the name of a variable: letters, digits and underscores"),
         ({"env": ""}, "env must be the name of a variable: letters, digits and underscores"),
-        ({"env": "NONE"}, "the environment variable NONE is not set"),
+        ({"env": "NONE"}, "the environment variable NONE is not set (or not exported)"),
         ({"env": "EMPTY"}, "the environment variable EMPTY is empty"),
         (
             {"env": "RAW"},
-            "the environment variable RAW has control characters in it, such as a second newline at the end",
+            f"the environment variable RAW {UNSEEN}",
         ),
-        ({"file": "missing"}, "the file missing does not exist"),
-        ({"file": "missing\n"}, r"the file 'missing\n' does not exist"),
-        ({"file": "/dev/null/secret"}, "the file /dev/null/secret does not exist"),
-        ({"file": "/"}, "/ is a directory, not a file"),
+        ({"file": "missing"}, f"the file missing does not exist in {Path.cwd()}"),
+        (
+            {"file": "missing\n"},
+            r"the file 'missing\n' does not exist: in double quotes a backslash has a meaning, write / or single"
+            " quotes",
+        ),
+        ({"file": "/dev/null/secret"}, "the file /dev/null/secret does not exist: there is no directory /dev/null"),
+        ({"file": "/"}, "/ is a directory, not a file: name a file in it"),
         ({"file": "nul\0"}, r"the file 'nul\x00' can't be read"),
         pytest.param({"file": "x" * 5000}, f"the file {'x' * 5000} can't be read", id="long-name"),
     ],
@@ -117,9 +128,30 @@ def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest
     def forbidden(*_: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(Path, "open", forbidden)
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret")
+    monkeypatch.setattr(os, "open", forbidden)
 
-    assert refusal(SecretSource, {"file": "/s"}) == "the file /s may not be read by the user that runs this"
+    told = refusal(SecretSource, {"file": str(secret)})
+    assert told == (
+        f"the file {secret} may not be read by user {os.geteuid()}, who runs this: change its owner or its mode"
+    )
+
+
+def test_what_is_no_file_says_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    reader, writer = os.pipe()
+    monkeypatch.setattr("proxy.files._PIPE_WITHIN", 0.01)
+    names = (tmp_path / "fifo", "/dev/null", f"/dev/fd/{reader}")
+    sentences = [refusal(SecretSource, {"file": str(name)}) for name in names]
+    os.close(reader)
+    os.close(writer)
+
+    assert sentences == [
+        f"the path {tmp_path}/fifo is a named pipe (FIFO), not a file",
+        "the path /dev/null is a device, not a file",
+        f"the pipe /dev/fd/{reader} does not end: whoever writes to it has not closed it",
+    ]
 
 
 def test_the_variables_that_secrets_were_taken_from_are_known() -> None:
@@ -147,7 +179,9 @@ Q438L7jm0jvawpCPAiBT1IByAPxKKhwC3gQzGyYthBsqdOQI3XcXWybw5IqgMA==
 def test_a_certificate_file_is_named_relative_to_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_bytes(b"Beh\xf6rde:\n" + CERTIFICATE.encode())
 
-    assert read(CertificateFile, "ca.pem", directory=tmp_path) == tmp_path / "ca.pem"
+    assert read(CertificateFile, "ca.pem", directory=tmp_path) == Authorities(
+        tmp_path / "ca.pem", "Behrde:\n" + CERTIFICATE
+    )
 
 
 @pytest.mark.parametrize("content", ["", "no certificate", "ü", CERTIFICATE[:200], CERTIFICATE.replace("M", "!")])
@@ -155,12 +189,14 @@ def test_a_certificate_file_without_a_certificate_is_refused(tmp_path: Path, con
     (tmp_path / "ca.pem").write_text(content)
 
     assert refusal(CertificateFile, "ca.pem", directory=tmp_path) == (
-        "the file has no certificates in PEM form in it, or broken ones"
+        f"the file {tmp_path / 'ca.pem'} has no certificates in PEM form in it, or broken ones"
     )
 
 
 def test_a_missing_certificate_file_is_refused(tmp_path: Path) -> None:
-    assert refusal(CertificateFile, "/none/ca.pem") == "the file /none/ca.pem does not exist"
+    assert (
+        refusal(CertificateFile, "/none/ca.pem") == "the file /none/ca.pem does not exist: there is no directory /none"
+    )
 
 
 TLS = 'must be { certificate = "cert.pem", private_key = "key.pem" }, the names of two files'
@@ -190,7 +226,7 @@ def test_a_certificate_and_its_key_may_stand_in_one_file(pair: Path) -> None:
     ("value", "sentence"),
     [
         (True, f"{TLS}, not true or false"),
-        ("cert.pem", f"{TLS}, not a text"),
+        ("cert.pem", f"{TLS}, not a string"),
         ({}, TLS),
         ({"certificate": "cert.pem"}, TLS),
         (PAIR | {"password": "s3cret"}, TLS),
@@ -198,7 +234,10 @@ def test_a_certificate_and_its_key_may_stand_in_one_file(pair: Path) -> None:
         (PAIR | {"private_key": ""}, TLS),
         (PAIR | {"certificate": "none.pem"}, "the file DIR/none.pem does not exist"),
         (PAIR | {"private_key": "none.pem"}, "the file DIR/none.pem does not exist"),
-        (PAIR | {"private_key": "cert.pem"}, "DIR/cert.pem: the file has no private key in PEM form in it"),
+        (
+            PAIR | {"private_key": "cert.pem"},
+            "DIR/cert.pem: the file has no private key in PEM form in it: are the two files swapped?",
+        ),
         (PAIR | {"private_key": "other.pem"}, "DIR/other.pem: the key does not belong to the certificate"),
     ],
 )

@@ -93,9 +93,9 @@ URL = 'must be the URL of an HTTP proxy, "http://proxy.internal:3128", { file = 
     ("text", "environ", "expected"),
     [
         ("[upstream]\nproxy = false\n", {}, f"upstream.proxy: {URL}, not true or false"),
-        ("[upstream]\nproxy = 3128\n", {}, f"upstream.proxy: {URL}, not a number"),
+        ("[upstream]\nproxy = 3128\n", {}, f"upstream.proxy: {URL}, not a number: write it in quotes"),
         (f"{MINE}proxy = true\n", {}, f"platforms.mine.proxy: {URL}, or false for none, not true or false"),
-        ('[upstream]\nproxy = ""\n', {}, "upstream.proxy: the text is empty"),
+        ('[upstream]\nproxy = ""\n', {}, "upstream.proxy: the string is empty"),
         (
             '[upstream]\nproxy = { file = "none" }\n',
             {},
@@ -109,8 +109,8 @@ URL = 'must be the URL of an HTTP proxy, "http://proxy.internal:3128", { file = 
         (
             TRUSTED,
             {"HTTPS_PROXY": "http://me:s3cret@p.internal:3128/x"},
-            "upstream.trust_env: the environment variable HTTPS_PROXY must hold nothing behind the port; in its user"
-            " name and password, percent-encode what is no letter or digit (@ as %40)",
+            "upstream.trust_env: the environment variable HTTPS_PROXY must have nothing after the port; in its user"
+            " name and password, percent-encode everything but letters and digits (@ is %40)",
         ),
         (
             '[platforms.mine]\ntoken_url = "http://a.internal/"\napi_url = "http://b.internal/"\n'

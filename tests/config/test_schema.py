@@ -58,7 +58,7 @@ def test_the_defaults() -> None:
         max_entries=20_000,
         first_requests_per_second=50.0,
     )
-    assert LoggingConfig() == LoggingConfig(format="json", level="info")
+    assert LoggingConfig() == LoggingConfig(format="auto", level="info")
     assert ShopSettings(client_id="a", client_secret=Secret("b")) == ShopSettings(
         platform="shoprenter", client_id="a", client_secret=Secret("b"), shop_name=None
     )

@@ -13,17 +13,17 @@ from proxy.config.values import ValueReader
 from proxy.platforms.answers import InBody
 from proxy.platforms.platform import TokenRequestForm
 
-TEXT = "must be a text, not empty and without control characters"
+TEXT = "must be a string, not empty and without control characters"
 PORT = "must be a whole number from 0 to 65535 (0: any free port)"
 SECONDS = "must be a number of seconds above 0"
-NETWORKS = 'must be a list of IP addresses and networks (without host bits), each as a text such as "10.0.0.0/8"'
-PUBLIC_URL = 'must be a URL without a query, such as "https://shops.example.com" or "https://example.com/shops"'
-DIGEST = "must be the SHA-256 digest of a secret, 64 hexadecimal digits as a text"
-SHOPS = 'must be a list of shops as texts, such as ["demo"], or ["*"] for all; not empty'
-METHODS = 'must be a list of methods as texts, such as ["GET"], or ["*"] for all; not empty'
-SCHEME = 'must be a text in printable ASCII without spaces, such as "Bearer", or "" for the token alone'
+NETWORKS = 'must be a list of IP addresses and networks (without host bits), each a string such as "10.0.0.0/8"'
+PUBLIC_URL = 'must be a URL with https:// or http://, such as "https://example.com/shops", without a query'
+DIGEST = "must be the SHA-256 digest of a secret, 64 hexadecimal digits in quotes"
+SHOPS = 'must be a list of shops, such as ["demo"], or ["*"] for all; not empty'
+METHODS = 'must be a list of methods, such as ["GET"], or ["*"] for all; not empty'
+SCHEME = 'must be a string in printable ASCII without spaces, such as "Bearer", or "" for the token alone'
 ANSWERS = (
-    "must be a list of statuses from 400 to 599, and of texts in JSON such as"
+    "must be a list of statuses from 400 to 599, and of values in JSON such as"
     ' { status = 200, path = "error.code", equals = "TOO_FAST" }'
 )
 HUGE = 10**5000
@@ -107,12 +107,12 @@ def test_a_usable_value_is_taken_as_it_is(setting: str, value: object, expected:
         ("server.port", 65536, PORT),
         pytest.param("server.port", HUGE, PORT, id="huge-port"),
         ("server.port", 80.0, PORT),
-        ("server.port", "8080", f"{PORT}, not a text"),
+        ("server.port", "8080", f"{PORT}, not a string: write it without quotes"),
         ("server.port", True, f"{PORT}, not true or false"),
         ("server.port", [8080], f"{PORT}, not a list"),
         ("server.port", {}, f"{PORT}, not a table"),
         ("server.port", datetime.date(2026, 1, 1), f"{PORT}, not a date or time"),
-        ("server.allow_anonymous", "true", "must be true or false, not a text"),
+        ("server.allow_anonymous", "true", "must be true or false, not a string: write it without quotes"),
         ("server.allow_anonymous", 1, "must be true or false, not a number"),
         ("server.public_url", "", PUBLIC_URL),
         ("server.public_url", "shops.example.com", PUBLIC_URL),
@@ -121,12 +121,12 @@ def test_a_usable_value_is_taken_as_it_is(setting: str, value: object, expected:
         ("server.public_url", "https://shops.example.com/?a", PUBLIC_URL),
         ("server.public_url", "https://shops.example.com/#", PUBLIC_URL),
         ("server.public_url", "https://shops.example.com/\n", PUBLIC_URL),
-        ("server.public_url", 3, f"{PUBLIC_URL}, not a number"),
-        ("server.route_by_host", "no", "must be true or false, not a text"),
-        ("platforms.hosts", [""], "must be a list of texts, none of them empty"),
-        ("platforms.hosts", ["a\n"], "must be a list of texts, none of them empty"),
-        ("platforms.hosts", [3], "must be a list of texts, none of them empty"),
-        ("platforms.hosts", {}, "must be a list of texts, none of them empty, not a table"),
+        ("server.public_url", 3, f"{PUBLIC_URL}, not a number: write it in quotes"),
+        ("server.route_by_host", "no", "must be true or false, not a string"),
+        ("platforms.hosts", [""], "must be a list of strings, none of them empty"),
+        ("platforms.hosts", ["a\n"], "must be a list of strings, none of them empty"),
+        ("platforms.hosts", [3], "must be a list of strings, none of them empty"),
+        ("platforms.hosts", {}, "must be a list of strings, none of them empty, not a table"),
         ("server.drain_timeout", -0.1, "must be a number of seconds, 0 or more"),
         ("upstream.read_timeout", 0, SECONDS),
         ("upstream.read_timeout", True, f"{SECONDS}, not true or false"),
@@ -135,36 +135,40 @@ def test_a_usable_value_is_taken_as_it_is(setting: str, value: object, expected:
         pytest.param("upstream.read_timeout", HUGE, SECONDS, id="huge-timeout"),
         ("upstream.max_body_size", -1, "must be a whole number of bytes, 0 or more"),
         ("upstream.max_body_size", 1.5, "must be a whole number of bytes, 0 or more"),
-        ("upstream.ca_file", "", "must be the name of a file as a text, not empty"),
-        ("upstream.ca_file", 3, "must be the name of a file as a text, not empty, not a number"),
+        ("upstream.ca_file", "", "must be the name of a file, a string that is not empty"),
+        (
+            "upstream.ca_file",
+            3,
+            "must be the name of a file, a string that is not empty, not a number: write it in quotes",
+        ),
         ("tokens.unauthorized_pause", -1, "must be a number of seconds, 0 or more"),
         ("tokens.max_entries", 0, "must be a whole number, 1 or more"),
         ("tokens.max_entries", 1.5, "must be a whole number, 1 or more"),
         ("tokens.first_requests_per_second", 0, "must be a number above 0"),
         ("tokens.first_requests_per_second", True, "must be a number above 0, not true or false"),
-        ("logging.format", "xml", 'must be the text "json" or "console"'),
-        ("logging.level", 3, 'must be the text "debug", "info", "warning" or "error", not a number'),
+        ("logging.format", "xml", 'must be "auto", "json" or "console"'),
+        ("logging.level", 3, 'must be "debug", "info", "warning" or "error", not a number: write it in quotes'),
         ("shops.client_id", "", TEXT),
         ("shops.client_id", "a\n", TEXT),
         ("shops.client_id", "a\x85", TEXT),
         ("shops.client_id", "\udc80", TEXT),
-        ("shops.client_id", 12, f"{TEXT}, not a number"),
+        ("shops.client_id", 12, f"{TEXT}, not a number: write it in quotes"),
         ("clients.secret_sha256", "0" * 63, f"{DIGEST}"),
         ("clients.secret_sha256", "0" * 65, f"{DIGEST}"),
         ("clients.secret_sha256", "g" * 64, f"{DIGEST}"),
         ("clients.secret_sha256", "0" * 64 + "\n", f"{DIGEST}"),
-        ("clients.secret_sha256", 0, f"{DIGEST}, not a number"),
+        ("clients.secret_sha256", 0, f"{DIGEST}, not a number: write it in quotes"),
         ("clients.shops", [], SHOPS),
-        ("clients.shops", "demo", SHOPS),
+        ("clients.shops", "demo", f'{SHOPS}, not a string: write it in brackets, ["…"]'),
         ("clients.shops", [1], SHOPS),
         ("clients.methods", [], METHODS),
         ("clients.methods", True, f"{METHODS}, not true or false"),
-        ("platforms.token_request", "xml", 'must be the text "form", "json", "basic" or "basic-raw"'),
+        ("platforms.token_request", "xml", 'must be "form", "json", "basic" or "basic-raw"'),
         ("platforms.token_header", "", TEXT),
         ("platforms.token_scheme", "a b", SCHEME),
         ("platforms.token_scheme", "a\r\nb", SCHEME),
         ("platforms.token_scheme", "é", SCHEME),
-        ("platforms.token_scheme", 5, f"{SCHEME}, not a number"),
+        ("platforms.token_scheme", 5, f"{SCHEME}, not a number: write it in quotes"),
         ("platforms.throttled_when", 429, f"{ANSWERS}, not a number"),
         ("platforms.throttled_when", {"status": 429}, f"{ANSWERS}, not a table"),
         (
@@ -192,18 +196,22 @@ def test_a_usable_value_is_taken_as_it_is(setting: str, value: object, expected:
                 {"status": 200, "path": "a", "equals": "b", "not_caried_out": True},
             )
         ),
-        ("platforms.api_prefix", "/", 'must be a text in printable ASCII without "/" at its ends, such as "api/v1"'),
-        ("platforms.api_prefix", "/a", 'must be a text in printable ASCII without "/" at its ends, such as "api/v1"'),
-        ("platforms.api_prefix", "a/", 'must be a text in printable ASCII without "/" at its ends, such as "api/v1"'),
-        ("platforms.api_prefix", "a b", 'must be a text in printable ASCII without "/" at its ends, such as "api/v1"'),
-        ("platforms.token_params", {"a": 1}, "must be a table of texts, none of them with control characters"),
-        ("platforms.token_params", {"a": "\n"}, "must be a table of texts, none of them with control characters"),
-        ("platforms.token_params", {"\n": "a"}, "must be a table of texts, none of them with control characters"),
-        ("platforms.token_params", [], "must be a table of texts, none of them with control characters, not a list"),
+        ("platforms.api_prefix", "/", 'must be a string in printable ASCII without "/" at its ends, such as "api/v1"'),
+        ("platforms.api_prefix", "/a", 'must be a string in printable ASCII without "/" at its ends, such as "api/v1"'),
+        ("platforms.api_prefix", "a/", 'must be a string in printable ASCII without "/" at its ends, such as "api/v1"'),
+        (
+            "platforms.api_prefix",
+            "a b",
+            'must be a string in printable ASCII without "/" at its ends, such as "api/v1"',
+        ),
+        ("platforms.token_params", {"a": 1}, "must be a table of strings, none of them with control characters"),
+        ("platforms.token_params", {"a": "\n"}, "must be a table of strings, none of them with control characters"),
+        ("platforms.token_params", {"\n": "a"}, "must be a table of strings, none of them with control characters"),
+        ("platforms.token_params", [], "must be a table of strings, none of them with control characters, not a list"),
         (
             "platforms.token_params",
             {"scope": "a", "audience": "b", "client_id": "c"},
-            "must not hold client_id, scope: the token request has that from the other settings",
+            "must not have client_id, scope: the token request takes that from the other settings",
         ),
     ],
 )
@@ -232,7 +240,10 @@ def test_a_host_may_be_an_address_or_a_name(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["[::1]", "127.0.0.1:80", "a b", "http://a", "a/b", "-a", "a.", "localhost\n", "ä.hu"])
 def test_a_host_that_could_not_be_one_is_refused(host: str) -> None:
-    assert refusal("server.host", host) == 'must be an IP address or a host name as a text, such as "127.0.0.1"'
+    assert (
+        refusal("server.host", host)
+        == 'must be an IP address or a host name, without a port, such as "127.0.0.1", or "" for every address'
+    )
 
 
 def test_trusted_proxies_may_be_single_addresses() -> None:
@@ -248,7 +259,7 @@ def test_trusted_proxies_may_be_single_addresses() -> None:
     [
         (["10.0.0.0/8", "10.0.0.1/8", "::1", "proxy", 5], f"{NETWORKS}; look at entry 2, 4, 5"),
         ([["10.0.0.0/8"], ""], f"{NETWORKS}; look at entry 1, 2"),
-        ("10.0.0.0/8", NETWORKS),
+        ("10.0.0.0/8", f'{NETWORKS}, not a string: write it in brackets, ["…"]'),
         (5, f"{NETWORKS}, not a number"),
     ],
 )

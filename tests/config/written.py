@@ -8,8 +8,8 @@ from proxy.config import Config, ConfigError, load_config
 
 DEMO = '[shops.demo]\nclient_id = "id"\nclient_secret = "s3cret"\n'
 EXPOSED = (
-    "server.host: is not a loopback address, so that whoever reaches it could use every shop with your credentials:"
-    ' write "127.0.0.1", or say who may call (clients; shop-auth-proxy new-client makes one), or set'
+    "server.host: is not a loopback address, so that everybody who reaches it could use every shop with your"
+    ' credentials: write "127.0.0.1", or say who may call (clients; shop-auth-proxy new-client NAME makes one), or set'
     " server.allow_anonymous = true if anybody may"
 )
 

@@ -32,6 +32,7 @@ METRICS: Final[Mapping[str, tuple[str, frozenset[str]]]] = MappingProxyType(
             ("client_connections_refused_total", "counter", ()),
             ("client_connections_displaced_total", "counter", ()),
             ("failed_handshakes_total", "counter", ()),
+            ("log_lines_lost_total", "counter", ()),
             ("unauthorized_total", "counter", ("shop", "reaction")),
             ("token_waits_total", "counter", ()),
             ("token_wait_seconds_total", "counter", ()),

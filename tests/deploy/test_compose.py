@@ -47,7 +47,7 @@ def test_folders_are_mounted_so_that_a_file_that_is_replaced_is_seen(
     composed: dict[str, Any], service: dict[str, Any]
 ) -> None:
     """Of a single file the container would keep the old one, as most editors write a new one in its place."""
-    [read] = re.findall(r'"--config", "(.+)/config\.toml"', (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    *_, read = re.findall(r"^WORKDIR (.+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
 
     assert (CONFIGURATION.parent, read) in mounts(service)
     assert ((DEPLOY.parent / written_by_hand(r"#   mkdir (\S+),")), "/run/secrets") in mounts(service)

@@ -249,7 +249,7 @@ def test_only_old_hosts_are_aliased_and_the_proxy_listens_where_they_are_called(
     assert set(alias["hostnames"]) == {f"{shop}.api.myshoprenter.hu", f"{shop}.api.shoprenter.hu"}
     assert not needed & set(alias["hostnames"])
     assert settings(folder)["server"] == {"port": 80}
-    assert spec["securityContext"]["sysctls"] == [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]
+    assert spec["securityContext"]["sysctls"] == [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "80"}]
 
 
 def test_the_shared_one_runs_once_and_lets_in_who_shows_credentials() -> None:

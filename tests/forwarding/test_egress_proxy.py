@@ -27,7 +27,7 @@ from tests.peers import (
     serving,
     token_response,
 )
-from tests.proxies import config, proxying, shop
+from tests.proxies import authorities, config, proxying, shop
 
 AUTHORITY = trustme.CA()
 API = b"api.example:443"
@@ -40,7 +40,7 @@ Running = Callable[..., AbstractAsyncContextManager[ThroughProxy]]
 def upstream(tmp_path: Path) -> UpstreamConfig:
     """Settings that trust the test's authority."""
     AUTHORITY.cert_pem.write_to_path(tmp_path / "ca.pem")
-    return UpstreamConfig(ca_file=tmp_path / "ca.pem")
+    return UpstreamConfig(ca_file=authorities(tmp_path / "ca.pem"))
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ REFUSALS: list[Any] = [
         refusing(b"407 Proxy Authentication Required"),
         {"username": "", "password": None},
         "proxy_configuration_error",
-        ["answered 407", "wants a user name and a password"],
+        ["answered 407", "needs a user name and a password"],
         id="407 without one",
     ),
     pytest.param(

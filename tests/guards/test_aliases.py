@@ -4,11 +4,11 @@ import asyncio
 import socket
 from pathlib import Path
 
-import aiohttp
 import pytest
 from aiohttp.abc import ResolveResult
 
 from proxy.guards.aliases import HostOfPlatform, hosts_of_platforms, leading_here
+from proxy.guards.names import SystemNames
 from proxy.platforms.platform import Credentials, Platform
 from proxy.platforms.shop import Shop, Shops
 from proxy.platforms.shoprenter import SHOPRENTER
@@ -195,7 +195,7 @@ async def test_a_name_that_is_unknown_is_no_finding(hosts_file: Path) -> None:
 @pytest.mark.parametrize("host", [f"shop-{'a' * 63}.example.com", "a..example.com"])
 async def test_a_name_that_the_systems_resolver_does_not_take_is_no_finding(host: str, hosts_file: Path) -> None:
     hosts = [API._replace(host=host), API._replace(host="localhost")]
-    resolver = aiohttp.ThreadedResolver()
+    resolver = SystemNames()
 
     sentences = await leading_here(hosts, resolver, listener=("127.0.0.1", 8080), within=10.0, hosts_file=hosts_file)
 

@@ -19,7 +19,7 @@ from proxy.platforms.shoprenter import SHOPRENTER
 from proxy.simulator import ShoprenterSimulator
 from proxy.simulator.server import SimulatedClient
 from tests.names import Names
-from tests.proxies import SECRET, TestedProxy, config, proxying, shop
+from tests.proxies import SECRET, TestedProxy, authorities, config, proxying, shop
 
 TOKEN_HOST = "oauth.app.shoprenter.net"
 API_HOST = "demo.api2.myshoprenter.hu"
@@ -79,7 +79,8 @@ async def legacy_shop(
         ssl_context=tls,
     )
     of = replace(SHOPRENTER, allow_private=True, rate_limit=None)
-    settings = config(shop("demo", of), upstream=UpstreamConfig(ca_file=ca_file), clients=clients or {})
+    upstream = UpstreamConfig(ca_file=authorities(ca_file))
+    settings = config(shop("demo", of), upstream=upstream, clients=clients or {})
     async with asyncio.timeout(60), simulator:
         names = AtPort(simulator.port)
         async with proxying(settings, resolver=names) as proxy:

@@ -49,7 +49,7 @@ def test_what_mends_refused_credentials_names_the_setting_and_the_place_in_the_a
         "compare client_id and client_secret of [shops.seoul] with "
         "the access key and secret key of the seller's API settings",
         "compare client_id and client_secret of [shops.*] with "
-        "the API client in the shop's admin (or, for a platform app, the app's own)",
+        "the API client in the shop's admin, Settings > API Settings (a platform app has its own)",
     ]
 
 

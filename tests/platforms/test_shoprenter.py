@@ -12,7 +12,7 @@ def test_shoprenter_is_as_documented() -> None:
         token_request=TokenRequestForm.JSON,
         scope=None,
         token_params={},
-        credentials_place="the API client in the shop's admin (or, for a platform app, the app's own)",
+        credentials_place="the API client in the shop's admin, Settings > API Settings (a platform app has its own)",
         api_prefix="",
         forwarded_headers=False,
         allow_private=False,

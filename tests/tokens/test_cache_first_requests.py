@@ -8,8 +8,8 @@ from proxy.errors import Overloaded, TokenRefused, TokenUnavailable
 from tests.tokens.desk import ORDERS, START, Office, grant, name, office, refusal
 
 
-async def get(here: Office, key: str) -> str:
-    return name(await here.cache.get(here.request(key, by_wildcard=True)))
+async def get(here: Office, key: str, caller: str = "") -> str:
+    return name(await here.cache.get(here.request(key, by_wildcard=True), caller))
 
 
 async def test_first_requests_come_one_after_the_other() -> None:
@@ -82,6 +82,36 @@ async def test_the_token_of_a_shop_that_waited_ages_from_its_turn_on() -> None:
         token = here.cache.current(here.request("second", by_wildcard=True))
         assert token is not None
         assert token.requested_at == START + 5.0
+
+
+async def test_who_scans_names_holds_up_no_new_shop_of_another_caller() -> None:
+    async with office() as here:
+        scanning = [asyncio.create_task(get(here, f"made-up-{number}", "10.0.0.9")) for number in range(1000)]
+        await here.desk.until_asked(1)
+        real = asyncio.create_task(get(here, "real", "erp"))
+        late = asyncio.create_task(get(here, "made-up-400", "shop-app"))  # which the scanner has asked for first
+        await asyncio.wait([real, late], timeout=0)
+        here.turn.set()
+        await asyncio.gather(real, late)
+
+        assert here.desk.asked[:4] == ["made-up-0", "made-up-1", "real", "made-up-400"]
+        turned_away = await asyncio.gather(*scanning, return_exceptions=True)
+        assert sum(isinstance(outcome, Overloaded) for outcome in turned_away) == 499
+        assert len(here.desk.asked) == len(set(here.desk.asked)) == 502
+
+
+async def test_who_waited_for_a_turn_that_others_had_is_told_that_it_is_no_outage() -> None:
+    async with office(fetch_timeout=10.0, first_requests_per_second=0.1) as here:
+        await get(here, "first")
+        waiting = asyncio.create_task(get(here, "second"))
+        await asyncio.wait([waiting], timeout=0)
+        here.now += 100.0
+        here.turn.set()
+        with pytest.raises(Overloaded):
+            await waiting
+
+        assert here.desk.asked == ["first"]
+        assert await get(here, "second") == "token-2"
 
 
 async def test_named_shops_are_not_slowed() -> None:

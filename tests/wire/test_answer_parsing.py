@@ -23,12 +23,12 @@ async def answered(sent: bytes) -> tuple[Answer, str]:
 # What can't be read as one clear answer
 
 UNCLEAR: Final = {
-    "a blank before the colon of a length": (OK + b"Content-Length : 2" + BODY, "Content-Length"),
+    "a blank before the colon of a length": (OK + b"Content-Length : 2" + BODY, "content-length"),
     "a tab before the colon of a length": (OK + b"content-length\t: 2" + BODY, "content-length"),
-    "a blank before the colon of a coding": (OK + b"Transfer-Encoding : chunked" + BODY, "Transfer-Encoding"),
+    "a blank before the colon of a coding": (OK + b"Transfer-Encoding : chunked" + BODY, "transfer-encoding"),
     "a blank before the colon of Connection": (
         OK + b"Connection : X-Y\r\nContent-Length: 2" + BODY,
-        "Connection",
+        "connection",
     ),
     "two lengths": (OK + b"Content-Length: 2\r\nContent-Length: 3" + BODY, "Content-Length"),
     "two lengths in a list": (OK + b"Content-Length: 2, 3" + BODY, "Content-Length"),
@@ -58,8 +58,10 @@ UNCLEAR: Final = {
     "controls in an interim answer": (b"HTTP/1.1 199 O\x1b[31mK\r\n\r\n" + response(), ""),
     "a blank before the colon of an interim answer's length": (
         b"HTTP/1.1 103 Hints\r\nContent-Length : 2\r\n\r\n" + response(),
-        "Content-Length",
+        "content-length",
     ),
+    "NUL in the name of a length": (OK + b"Content-Length\0: 2" + BODY, "content-length"),
+    "HTTP/2.0": (b"HTTP/2.0 200 OK\r\nContent-Length: 2" + BODY, "HTTP/2"),
     "no HTTP": (b"220 mail.example ESMTP\r\n\r\n", ""),
     "no HTTP, and no end of it": (b"220 mail.example ESMTP\r\n", "no status line"),
     "another protocol": (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n", ""),
@@ -206,6 +208,33 @@ async def test_a_body_where_none_may_be_costs_nobody_the_answer(
                 await client.send(request(method))
                 answer = await client.read_answer(body=False)
                 assert answer.head.startswith(head[:12])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"204 No Content\r\nTransfer-Encoding: chunked",
+        b"204 No Content\r\nContent-Length: 2",
+        b"304 X\r\nTransfer-Encoding: chunked",
+    ],
+)
+async def test_where_a_body_may_follow_that_none_may_have_the_connection_is_not_kept(fields: bytes) -> None:
+    async with whole_path(answering(b"HTTP/1.1 " + fields + b"\r\n\r\n")) as path, path.connect() as client:
+        for _ in range(2):
+            await client.send(request())
+            await client.read_answer(body=False)
+        assert path.api.connections == 2
+
+
+async def test_empty_lines_without_end_are_no_answer() -> None:
+    async def api(connection: Connection) -> None:
+        await connection.read_request()
+        for _ in range(70):
+            await connection.send(b"\r\n" * 512)
+        await connection.reader.read()
+
+    async with whole_path(api) as path, path.connect() as client:
+        assert (await client.ask(request())).status == 502
 
 
 async def test_a_flood_of_interim_answers_reaches_no_client_and_costs_none_the_answer() -> None:

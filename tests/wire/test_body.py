@@ -23,7 +23,7 @@ async def all_of(body: RequestBody) -> bytes:
 async def test_a_small_body_is_read_ahead_and_its_length_known() -> None:
     stream = body_stream()
     body = RequestBody(stream, announced=None, max_size=LIMIT)
-    assert (body.length, body.complete, body.was_announced) == (None, False, False)
+    assert (body.length, body.complete) == (None, False)
     stream.feed(b"hello")
     stream.end()
 

@@ -22,6 +22,17 @@ async def test_a_connection_is_kept_for_many_requests() -> None:
             assert (await client.ask(sent)).body == b"ok"
 
 
+@pytest.mark.parametrize("behind", [b"\r\n", b"\n", b"\r\n" * 20])
+async def test_an_empty_line_behind_a_body_begins_no_request(behind: bytes) -> None:
+    """Old programs send one (RFC 9112 §2.2), and may not go on before long."""
+    server = ServerConfig(port=0, header_timeout=0.2)
+    async with whole_path(OK, server=server) as path, path.connect() as client:
+        await client.ask(request(b"POST", body=b"content"))
+        await client.send(behind)
+        await asyncio.sleep(0.5)
+        assert (await client.ask(request())).status == 200
+
+
 async def test_a_client_that_wants_the_connection_closed_gets_that() -> None:
     async with whole_path(OK) as path, path.connect() as client:
         answer = await client.ask(request(fields=b"Connection: close\r\n"))

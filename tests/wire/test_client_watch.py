@@ -46,13 +46,23 @@ def test_bytes_do_not_prolong_the_time_for_a_head() -> None:
     assert overdue(watch, 10.0, head_wanted=0.0) is Overdue.HEAD
 
 
-@pytest.mark.parametrize(("now", "expected"), [(109.9, Overdue.NOTHING), (110.0, Overdue.HEAD)])
+@pytest.mark.parametrize(("now", "expected"), [(89.9, Overdue.NOTHING), (90.0, Overdue.HEAD)])
 def test_a_kept_connection_has_its_time_from_the_first_byte(now: float, expected: Overdue) -> None:
     watch = after_a_request(5.0)
-    assert overdue(watch, 99.0, head_wanted=6.0) is Overdue.NOTHING
-    watch.head_came(1, 100.0)
+    assert overdue(watch, 79.0, head_wanted=6.0) is Overdue.NOTHING
+    watch.head_came(1, 80.0)
 
     assert overdue(watch, now, head_wanted=6.0) is expected
+
+
+@pytest.mark.parametrize(("now", "expected"), [(80.9, Overdue.NOTHING), (81.0, Overdue.REQUEST)])
+def test_a_kept_connection_on_which_nothing_comes_is_kept_for_so_long(now: float, expected: Overdue) -> None:
+    watch = after_a_request(5.0)
+    assert overdue(watch, 70.0, head_wanted=6.0) is Overdue.NOTHING
+
+    assert overdue(watch, now, head_wanted=6.0) is expected
+    assert watch.look_again(70.0, head_wanted=6.0, body_wanted=False) == 80.0  # a look, as every ten seconds
+    assert watch.look_again(80.0, head_wanted=6.0, body_wanted=False) == 81.0
 
 
 @pytest.mark.parametrize(("now", "expected"), [(59.9, Overdue.NOTHING), (60.0, Overdue.HEAD)])

@@ -74,6 +74,14 @@ def read_answer(raw: bytes) -> PlainAnswer | None:
 # Requests
 
 
+def test_the_beginning_of_a_request_is_none_whatever_length_it_tells() -> None:
+    """A length that is just that of what came, less the end of the head that is missing."""
+    for length in range(200):
+        whole = POST + b"Content-Length: %d\r\nX-A: %s\r\n\r\n" % (length, b"x" * 200)
+        for end in range(len(whole)):
+            assert read(whole[:end]) is None
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_a_plain_request_is_read(method: str) -> None:
     sent = method.encode() + b" /demo/x?y=[1] HTTP/1.1\r\nHost: h\r\nX-A:  1\r\nx-a:\r\n\r\n"

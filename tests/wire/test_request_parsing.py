@@ -186,6 +186,8 @@ def test_the_fields_together_may_be_so_large(loop: asyncio.AbstractEventLoop, si
         b"\r\n" + GET,
         b"POST http://h/ HTTP/1.1\r\n",
         b"OPTIONS * HTTP/1.1\r\n",
+        b"GET /\xc3\xa9 HTTP/1.1\r\n",
+        b"GET /" + b"\xe9" * 100,
         b"GET /" + b"x" * 9000,
     ],
 )

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from tests.peers import CHUNKED, answering, chunked, connected, request, response, serving, token_response
+from tests.peers import CHUNKED, Connection, answering, chunked, connected, request, response, serving, token_response
 from tests.proxies import config, platform, proxying, shop, whole_path
 
 OK = answering(response(b"ok"))
@@ -414,6 +414,80 @@ async def test_a_shop_has_no_letters_outside_ascii_in_its_name(target: bytes) ->
 
     assert (answer.status, json.loads(answer.body)["code"]) == BAD_TARGET
     assert path.api.connections == path.tokens.connections == 0
+
+
+# One after the other, however they come
+
+MIXED: Final[tuple[tuple[bytes, bytes, bytes], ...]] = (
+    (get(b"GET /demo/1 HTTP/1.1"), b"GET /api/1", b""),
+    (get(b"POST /demo/2 HTTP/1.1", b"Content-Length: 5\r\n") + b"hello", b"POST /api/2", b"hello"),
+    (get(b"PUT /demo/3 HTTP/1.1", CHUNKED) + chunked(b"he", b"llo"), b"PUT /api/3", b"hello"),
+    (b"\r\n" + get(b"DELETE /demo/4 HTTP/1.1", b"Connection: keep-alive\r\n"), b"DELETE /api/4", b""),
+    (get("GET /demo/é HTTP/1.1".encode()), b"GET /api/%C3%A9", b""),
+    (get(b"GET /demo/6 HTTP/1.1", b"Connection: Upgrade\r\nUpgrade: h2c\r\n"), b"GET /api/6", b""),
+    (
+        get(b"PUT /demo/7 HTTP/1.1", b"Content-Length: %d\r\n" % len(SMUGGLED)) + SMUGGLED,
+        b"PUT /api/7",
+        SMUGGLED,
+    ),
+    (get(b"POST /demo/8 HTTP/1.1", CHUNKED + b"Expect: 100-continue\r\n") + chunked(), b"POST /api/8", b""),
+    (get(b"GET /demo/9 HTTP/1.1", b"Content-Length: 0\r\n"), b"GET /api/9", b""),
+    (get(b"PUT /demo/10 HTTP/1.1", CHUNKED) + b"3;x\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n", b"PUT /api/10", b"abc"),
+    (get(b"PUT /demo/11 HTTP/1.1", b"Content-Length: 100000\r\n") + b"x" * 100_000, b"PUT /api/11", b"x" * 100_000),
+    (get(b"GET /demo/12 HTTP/1.1"), b"GET /api/12", b""),
+)
+
+
+@pytest.mark.parametrize("size", [1, 7, 61, 1000, 1 << 20])
+async def test_each_request_is_read_to_its_end_and_no_further_however_they_are_cut(size: int) -> None:
+    expected = [each for each in MIXED if size > 1 or len(each[0]) < 1000]
+    sent = b"".join(each for each, _, _ in expected)
+    async with whole_path(OK) as path, path.connect() as client:
+        for start in range(0, len(sent), size):
+            client.writer.write(sent[start : start + size])
+            await asyncio.sleep(0)
+        for _ in expected:
+            answer = await client.read_answer()
+            while answer.status == 100:
+                answer = await client.read_answer()
+            assert (answer.status, answer.body) == (200, b"ok")
+        seen = [(each.request_line.removesuffix(b" HTTP/1.1"), each.body) for each in path.api.received]
+
+    assert seen == [(line, body) for _, line, body in expected]
+
+
+async def test_what_comes_while_a_request_is_served_waits_in_bounded_memory() -> None:
+    """The rest waits in the system, and with the client."""
+    served, count = asyncio.Event(), 900
+
+    async def api(connection: Connection) -> None:
+        while await connection.read_request():
+            await served.wait()
+            await connection.send(response(b"ok"))
+
+    async with whole_path(api) as path, path.connect() as client:
+        await client.send(get())
+        while not path.api.received:  # noqa: ASYNC110 - the peer is in this loop
+            await asyncio.sleep(0)
+        client.writer.write(get(fields=b"X: " + b"y" * 1000 + b"\r\n") * count)
+        for _ in range(50):
+            await path.ask(request(target=b"/nobody/"))
+        held = [sum(map(len, connection._reader.ahead)) for connection in path.proxy.running._server._served]
+        assert 0 < max(held) <= 200_000
+        assert len(path.api.received) == 1
+        served.set()
+        for _ in range(1 + count):
+            assert (await client.read_answer()).body == b"ok"
+
+
+async def test_a_request_behind_one_that_closes_the_connection_is_not_served() -> None:
+    async with whole_path(OK) as path, path.connect() as client:
+        await client.send(get(fields=b"Connection: close\r\n") + get())
+        data, orderly = await client.read_to_end()
+
+    assert data.count(b"HTTP/1.1 ") == 1
+    assert orderly
+    assert len(path.api.received) == 1
 
 
 # PHP, and whatever else reads fields as CGI variables, can't tell `-` from `_` (HTTP_X_FORWARDED_FOR).

@@ -68,7 +68,11 @@
 
   function find() {
     const query = box.value.trim();
-    history.replaceState(null, "", query ? "/status?" + new URLSearchParams({ q: query }) : "/status");
+    const wanted = new URLSearchParams(location.search);
+    wanted.delete("page");
+    if (query) wanted.set("q", query);
+    else wanted.delete("q");
+    history.replaceState(null, "", wanted.toString() ? "/status?" + wanted : "/status");
     later(TYPING);
   }
 

@@ -1,0 +1,139 @@
+"""What to do about an error of the network, or about an answer of a token endpoint, in a person's words (pure).
+
+A sentence says what was found and what helps, with the setting. It holds host names and statuses, and nothing that was
+sent or received.
+"""
+
+import errno
+import re
+import socket
+import ssl
+from typing import Final
+
+from aiohttp import (
+    ClientConnectorCertificateError,
+    ClientConnectorError,
+    ClientHttpProxyError,
+    ClientProxyConnectionError,
+    ClientResponseError,
+)
+
+from proxy.errors import PrivateAddressError
+from proxy.platforms.egress_proxy import EgressProxy
+from proxy.platforms.platform import Origin, Platform, TokenRequestForm
+
+# OpenSSL's verify_code, see X509_STORE_CTX_get_error(3).
+_UNKNOWN_AUTHORITY: Final = frozenset({2, 18, 19, 20, 21, 26, 27})
+_CERTIFICATES: Final = {
+    9: "is not valid yet: is this machine's clock right?",
+    10: "has expired: is this machine's clock right? If it is, only the operator of that server can help",
+    62: "is for another name: does DNS or a hosts file lead to another server, or is there a typo in the URL?",
+    64: "is not for this address: write the host's name into the URL",
+}
+_AUTHORITY: Final = (
+    "is signed by an authority that this machine does not know: where a company's proxy or an antivirus program opens"
+    " TLS, or the platform is your own, write the certificate of its authority (PEM) into upstream.ca_file; where not"
+    " even the usual ones are known, install them (Debian: apt-get install ca-certificates)"
+)
+_OLD_TLS: Final = frozenset({"UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "TLSV1_ALERT_PROTOCOL_VERSION"})
+_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
+_NO_WAY: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL})
+
+
+def in_words(error: Exception, origin: Origin, platform: Platform, proxy: EgressProxy | None, within: float) -> str:
+    """Return what an exception of the HTTP client means and what helps.
+
+    `origin` was called, through `proxy` if there is one; `within` are the seconds that were waited.
+    """
+    place = f"{origin.host}:{origin.port}"
+    if proxy is not None and isinstance(error, ClientHttpProxyError):
+        return proxy.refusal(error.status, origin.host, origin.port)
+    if isinstance(error, TimeoutError):
+        return (
+            f"{place} does not answer within {within:g} s: is a firewall in between? If an egress proxy is the only way"
+            " out, name it in upstream.proxy"
+        )
+    cause = _cause(error)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"the certificate of {place} {_about_certificate(cause)}"
+    if isinstance(cause, PrivateAddressError):
+        return f"{cause}: if it is meant, set platforms.{platform.name}.allow_private = true; if not, look at DNS"
+    if isinstance(cause, socket.gaierror):
+        return _about_name(cause, origin, proxy)
+    if isinstance(cause, ssl.SSLError):
+        return _about_tls(cause, place)
+    return _about_connection(cause, place, proxy if isinstance(error, ClientProxyConnectionError) else None)
+
+
+def _cause(error: Exception) -> Exception:
+    if isinstance(error, ClientConnectorCertificateError):
+        return error.certificate_error
+    return error.os_error if isinstance(error, ClientConnectorError) else error
+
+
+def _about_certificate(error: ssl.SSLCertVerificationError) -> str:
+    if error.verify_code in _UNKNOWN_AUTHORITY:
+        return _AUTHORITY
+    return _CERTIFICATES.get(error.verify_code, f"can't be trusted ({error.verify_message})")
+
+
+def _about_name(error: socket.gaierror, origin: Origin, proxy: EgressProxy | None) -> str:
+    host = proxy.host if proxy else origin.host
+    if error.errno == socket.EAI_AGAIN:
+        return f"{host} can't be resolved now, no name server answers: is this machine's network and DNS right?"
+    return (
+        f"{host} can't be resolved: is there a typo in the shop's name or the URL? If no other name can be resolved"
+        " either, look at this machine's DNS; if an egress proxy is the only way out, name it in upstream.proxy"
+    )
+
+
+def _about_tls(error: ssl.SSLError, place: str) -> str:
+    reason = error.reason or ""
+    if reason in _NO_TLS:
+        return (
+            f"{place} is not a TLS port (it answers something else): write another port, or, if it is in your own"
+            " network, http:// and allow_private = true"
+        )
+    if reason in _OLD_TLS:
+        return f"{place} speaks only TLS that is too old to be safe: TLS 1.2 or newer is needed"
+    return f"{place} does not agree on TLS ({reason.replace('_', ' ').lower() or 'no reason given'})"
+
+
+def _about_connection(error: Exception, place: str, proxy: EgressProxy | None) -> str:
+    if isinstance(error, ClientResponseError):
+        return f"{place} does not answer in HTTP: is the port right, and is it http:// or https://?"
+    if proxy is not None:
+        place = f"{proxy.host}:{proxy.port}, the egress proxy"
+    number = getattr(error, "errno", None)
+    if number == errno.ECONNREFUSED:
+        return f"nobody listens on {place}: are host and port right, and does it run?"
+    if number in _NO_WAY:
+        return f"this machine has no way to {place}: is its network right? Through an egress proxy: upstream.proxy"
+    return f"{place} closed the connection without an answer: does a firewall, or a port for something else, do that?"
+
+
+def about_token(reason: str, platform: Platform, compare: str) -> str:
+    """Return what helps when a token endpoint answered, but granted none; empty if only waiting does.
+
+    `reason` is its answer, as `TokenError` has it; `compare` says where the credentials are.
+    """
+    table = f"platforms.{platform.name}"
+    found = re.match(r"status (\d+)", reason)
+    status = int(found[1]) if found else 200
+    if "invalid_scope" in reason:
+        return f"the platform does not grant the scope: look at {table}.scope, and at what the API client may do"
+    if "invalid_request" in reason or "unsupported_grant_type" in reason or status == 415:
+        others = " or ".join(f'"{form}"' for form in TokenRequestForm if form is not platform.token_request)
+        return (
+            f"{compare}; or the platform wants them in another form: {table}.token_request is"
+            f' "{platform.token_request}", try {others}'
+        )
+    if status == 403:
+        return f"{compare}; perhaps the platform wants to know the address of this machine first, or a firewall answers"
+    if status in (400, 401):
+        return compare
+    if 300 <= status < 400:
+        return f"{table}.token_url leads elsewhere, and the secret is not sent after it: write where it leads"
+    if status in (404, 405, 410) or status == 200:
+        return f"is {table}.token_url right, and does nothing else (a firewall, a login page) answer in its place?"
+    return ""

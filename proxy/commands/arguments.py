@@ -1,0 +1,252 @@
+"""The command line's arguments: what there is, what it says in its help, and what to say of mistakes.
+
+Rules: imports little but argparse, since every start comes through here. Wrong usage ends with status 2, the usage,
+and a sentence that says what was probably meant. The terminal is taken to be 80 characters wide.
+"""
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NoReturn
+
+from proxy import __version__
+
+PROGRAM: Final = "shop-auth-proxy"
+
+_DESCRIPTION = """\
+Lets old integrations call shop platforms that want OAuth 2.0: a plain request
+to /<shop>/… goes to the shop's API with an access token."""
+_EPILOG = """\
+first steps:
+  shop-auth-proxy demo     try it, with no account
+  shop-auth-proxy init     make a configuration, and see whether it works
+  shop-auth-proxy serve    run it
+
+  shop-auth-proxy COMMAND --help says more about a command."""
+_WHERE = """\
+The configuration is the file named by --config, or else by the environment
+variable SHOP_AUTH_PROXY_CONFIG, or else config.toml in the working directory."""
+_SERVE = f"""\
+Runs the proxy until SIGTERM or Ctrl-C; requests in flight are finished. SIGHUP
+reads the configuration again, and so does a change of one of its files. The log
+is on stdout; health, metrics and the status page are on the admin port, by
+default http://localhost:9090/status.
+
+{_WHERE}"""
+_SERVE_EPILOG = """\
+environment variables, for one shop and no file:
+  SHOP_AUTH_PROXY_SHOP                 the shop's name; with it, no file is read
+                                       unless one is named
+  SHOP_AUTH_PROXY_CLIENT_ID            from the platform
+  SHOP_AUTH_PROXY_CLIENT_SECRET        from the platform, or the name of a file
+                                       that holds it in …_CLIENT_SECRET_FILE
+  SHOP_AUTH_PROXY_PLATFORM             shoprenter unless set
+  SHOP_AUTH_PROXY_HOST, …_PORT         where to listen; an empty host is every
+                                       address
+  SHOP_AUTH_PROXY_ADMIN_HOST, …_ADMIN_PORT
+  SHOP_AUTH_PROXY_CLIENT_NAME          who may call, with …_CLIENT_PASSWORD or
+                                       …_CLIENT_PASSWORD_FILE
+  SHOP_AUTH_PROXY_ALLOW_ANONYMOUS      true: whoever reaches it may call
+  SHOP_AUTH_PROXY_LOG_FORMAT           auto, json or console
+  SHOP_AUTH_PROXY_LOG_LEVEL            debug, info, warning or error"""
+_INIT = """\
+Asks for a shop's platform, name and API client, writes config.toml and, beside
+it, a file with the secret that only you can read; then checks whether it works.
+Files that exist are left as they are.
+
+Without a terminal, options answer the questions, and the secret comes on stdin:
+  shop-auth-proxy init --shop demo --client-id 4f2a… < file-with-the-secret"""
+_CHECK = f"""\
+Tells all that is wrong with the configuration, with its place and what to do.
+Then asks each shop's token endpoint for a token, and its API for any answer.
+The exit status is 0 if all is well, 1 if a shop gets no token or a call fails,
+2 if the configuration is wrong.
+
+{_WHERE}"""
+_TOKEN = """\
+Asks for an access token and prints it, and nothing else:
+  curl -H "Authorization: Bearer $(shop-auth-proxy token demo)" https://…"""
+_NEW_CLIENT = """\
+Makes a random secret for somebody who may call the proxy. The lines for the
+configuration, which hold only its digest, are on stdout; the secret itself is
+shown once, on stderr:
+  shop-auth-proxy new-client erp >> config.toml"""
+_DEMO = """\
+Runs simulated shops with the proxy in front of them, and tells what to try. In
+a container, --host "" lets other machines call it."""
+_COMPLETION = """\
+Prints what makes the shell complete commands and options; in ~/.bashrc:
+  source <(shop-auth-proxy completion bash)"""
+
+# What people write who know other programs.
+_OTHER_WORDS: Final = {
+    "run": "serve",
+    "start": "serve",
+    "server": "serve",
+    "proxy": "serve",
+    "setup": "init",
+    "configure": "init",
+    "new": "init",
+    "test": "check",
+    "validate": "check",
+    "verify": "check",
+    "add-client": "new-client",
+    "client": "new-client",
+    "try": "demo",
+    "version": "--version",
+    "-v": "--version",
+    "-V": "--version",
+}
+_SETTINGS: Final = {
+    "-p": "server.port",
+    "--port": "server.port",
+    "--host": "server.host",
+    "--log-level": "logging.level",
+    "--log-format": "logging.format",
+    "--shop": "shops.NAME",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` that says of a mistake what was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with the usage and a sentence."""
+        if option := re.fullmatch(r"argument (.*): expected one argument", message):
+            message = f"{option[1].split('/')[-1]} needs a value"
+        elif missing := re.fullmatch(r"the following arguments are required: (.*)", message):
+            message = f"{missing[1]} is missing: {self.prog} {missing[1]}"
+        self.exit(2, f"{self.format_usage()}{PROGRAM}: {message}\n")
+
+
+class _Once(argparse.Action):
+    """Stores a value that may be given once: of two, one would be without effect."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option_string} is given twice: which of the two is meant?")
+        setattr(namespace, self.dest, values)
+
+
+def make_parser() -> Parser:
+    """Return the parser of all commands."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = Parser(prog=PROGRAM, description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND", parser_class=Parser)
+
+    def command(name: str, summary: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=summary, description=description, epilog=epilog, formatter_class=raw, allow_abbrev=False
+        )
+
+    serve = command("serve", "run the proxy", _SERVE, _SERVE_EPILOG)
+    init = command("init", "make a configuration for a shop, and check it", _INIT)
+    check = command("check", "check the configuration, and the way to each shop", _CHECK)
+    token = command("token", "print an access token for a shop, for use with curl", _TOKEN)
+    new_client = command("new-client", "make a secret for a client, and the configuration lines for it", _NEW_CLIENT)
+    demo = command("demo", "try the proxy against simulated shops; needs no account", _DEMO)
+    completion = command("completion", "print what makes a shell complete commands", _COMPLETION)
+
+    for with_file in (serve, check, token, new_client):
+        _add_config(with_file, "the configuration file")
+    _add_config(init, "the configuration file to write (default: config.toml)")
+    init.add_argument("--platform", action=_Once, metavar="NAME", help="shoprenter unless given, or toss-shopping")
+    init.add_argument("--shop", action=_Once, metavar="NAME", help="the shop's name: demo of demo.myshoprenter.hu")
+    init.add_argument("--client-id", action=_Once, metavar="ID", help="the API client's id")
+    init.add_argument(
+        "--client-secret-file",
+        type=_file,
+        action=_Once,
+        metavar="FILE",
+        help="a file that holds the secret already: it is named in the configuration, and no other is written",
+    )
+    init.add_argument("--offline", action="store_true", help="write the files, but ask no platform")
+    check.add_argument("--offline", action="store_true", help="check the configuration only")
+    check.add_argument(
+        "--call", action=_Once, metavar="PATH", help="also make a real GET, such as products?limit=1, of each shop"
+    )
+    token.add_argument("shop", metavar="SHOP", help="the shop, as it stands in the path of a request")
+    new_client.add_argument("name", metavar="NAME", help="what the client is to be called; its user name in HTTP Basic")
+    demo.add_argument("--host", metavar="HOST", help='where the proxy listens (default: 127.0.0.1; "": every address)')
+    demo.add_argument("--port", type=_port, metavar="N", help="its port (default: 8080)")
+    demo.add_argument("--once", action="store_true", help="make a few calls, show them, and exit")
+    completion.add_argument(
+        "shell", choices=["bash"], metavar="bash", help="the shell: bash, which zsh reads after bashcompinit"
+    )
+    return parser
+
+
+def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Return what the arguments say; ends the program if that is help, or not clear."""
+    first = arguments[0] if arguments else "--help"
+    if first == "help":
+        arguments = [*arguments[1:2], "--help"]
+    elif not arguments:
+        arguments = ["--help"]
+    elif first not in (known := commands_of(parser)) and first not in ("-h", "--help", "--version"):
+        meant = _OTHER_WORDS.get(first) or _closest(first, [*known, "--version", "--help"])
+        option = first.startswith("-")
+        hint = f"did you mean {meant}?" if meant else f"the commands are {', '.join(known)}"
+        if option and not meant:
+            hint = f"options come after the command, such as {PROGRAM} serve {first}"
+        parser.error(f"there is no {'option' if option else 'command'} {first!r}: {hint}")
+    elif short := [each for each in arguments[1:] if f"-{each.partition('=')[0]}" in options_of(known[first])]:
+        known[first].error(f"options of several letters have two hyphens: write -{short[0]}")  # argparse reads -c onfig
+    options, extra = parser.parse_known_args(arguments)
+    if extra:
+        command = commands_of(parser)[options.command]
+        command.error(_about_extra(options.command, command, extra[0]))
+    return options
+
+
+def commands_of(parser: argparse.ArgumentParser) -> dict[str, Parser]:
+    """Return the commands' own parsers by their names."""
+    [commands] = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(commands.choices)
+
+
+def options_of(command: argparse.ArgumentParser) -> list[str]:
+    """Return a command's options."""
+    return sorted(command._option_string_actions)
+
+
+def _about_extra(name: str, command: argparse.ArgumentParser, extra: str) -> str:
+    option = extra.partition("=")[0]
+    if not option.startswith("-"):
+        hint = f": did you mean --config {extra}?" if extra.endswith(".toml") else f"; {command.prog} --help says more"
+        return f"{name} takes no argument {extra!r} here{hint}"
+    if meant := _closest(option, options_of(command)):
+        return f"{name} has no option {option!r}: did you mean {meant}?"
+    if option in _SETTINGS:
+        return f"{name} has no option {option!r}: it is the setting {_SETTINGS[option]} of the configuration"
+    return f"{name} has no option {option!r}: it has {', '.join(options_of(command))}"
+
+
+def _closest(name: str, known: Sequence[str]) -> str | None:
+    from difflib import get_close_matches  # noqa: PLC0415 - for messages alone
+
+    return next(iter(get_close_matches(name.lower(), known, n=1)), None)
+
+
+def _add_config(command: argparse.ArgumentParser, what: str) -> None:
+    command.add_argument("-c", "--config", type=_file, action=_Once, metavar="FILE", help=what)
+
+
+def _file(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("the name of the file is empty")
+    return Path(text)
+
+
+def _port(text: str) -> int:
+    if text.isdecimal() and text.isascii() and int(text) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port: write a number from 0 to 65535")

@@ -1,0 +1,100 @@
+"""A name that is not known where it stands: which one was probably meant, or where it belongs.
+
+Pure: from names to sentences. Values are looked at for their type alone, and never shown.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from msgspec.structs import fields
+
+from proxy.config.environment import PREFIX
+from proxy.config.files import closest
+from proxy.config.problems import Place, Problems, unknown
+from proxy.config.schema import NAMED_SECTIONS, SECTIONS
+from proxy.platforms.platform import is_shop_name
+
+_NAME_RULE: Final = "a shop name has 1 to 63 of the characters a-z, 0-9 and hyphen, and no hyphen at either end"
+_OF_SHOPRENTER: Final = re.compile(r"(?:https?://)?([a-z0-9-]+)\.(?:api2?\.)?(?:my)?shoprenter\.(?:hu|net)(?:/.*)?")
+_SIMILAR: Final = 0.8  # of 1: nearly sure
+_OF_BASIC: Final = frozenset(
+    {"username", "user", "login", "password", "passwd", "pass", "api_key", "apikey", "api_user"}
+)
+
+
+def unknown_section(name: str, value: object) -> str:
+    """Return a sentence about a name that is no section of the file."""
+    if name.startswith(PREFIX):
+        return "is an environment variable, which does not belong in the file"
+    if isinstance(value, dict):
+        inner = next((key for key, table in value.items() if isinstance(table, dict)), None)
+        meant = closest(name, NAMED_SECTIONS)
+        if inner is not None and meant:
+            return f"unknown setting: did you mean [{Problems().name((meant, inner))}]?"
+        if {"client_id", "client_secret"} & value.keys():
+            return f"unknown setting: did you mean [{Problems().name(('shops', name))}]?"
+    elif homes := _homes(name):
+        return f"unknown setting here: it belongs in {homes}, below that line"
+    return unknown("setting", name, {*SECTIONS, *NAMED_SECTIONS})
+
+
+def unknown_setting(table: Place, key: str, value: object, known: Iterable[str]) -> str:
+    """Return a sentence about a name that is no setting of this table."""
+    known = sorted(known)
+    if isinstance(value, dict) and table[0] == "shops":
+        name = Problems().name(table)
+        return f"is a table inside of {name}, as a dot makes it: a shop's name has none, write [{name}]"
+    if isinstance(value, dict) and table[0] == "clients":
+        return f'is a table inside of {Problems().name(table)}, as a dot makes it: write [clients."{table[1]}.{key}"]'
+    if table[0] == "shops" and key.lower() in _OF_BASIC:
+        return (
+            "unknown setting: not a user name and password, but an API client's client_id and client_secret are needed"
+        )
+    parts = [each for each in known if key.lower() in each.split("_")]
+    if len(parts) == 1:
+        return unknown("setting", parts[0], known)
+    if homes := _homes(key):
+        meant = closest(key, known, cutoff=_SIMILAR)
+        return f"unknown setting here: it belongs in {homes}" + (f"; or did you mean {meant}?" if meant else "")
+    return unknown("setting", key, known)
+
+
+def without_name(section: str, table: Mapping[str, Any]) -> str:
+    """Return what is wrong with `[shops]` where settings of one shop stand in it; empty if there are none."""
+    settings = {field.name for field in fields(NAMED_SECTIONS[section])}
+    found = [key for key, value in table.items() if key in settings and not isinstance(value, dict)]
+    if not found:
+        return ""
+    whose = section.removesuffix("s")
+    return f"has {', '.join(found)}, but no name of a {whose}: write [{section}.NAME], with the {whose}'s name for NAME"
+
+
+def shop_name_in(text: str) -> str:
+    """Return the name of the shop that somebody wrote, be it in upper case or as a Shoprenter address."""
+    lower = text.strip().lower()
+    address = _OF_SHOPRENTER.fullmatch(lower)
+    return address[1] if address else lower
+
+
+def about_shop_name(name: str) -> str:
+    """Return what is wrong with a name that is no shop's, and what to write."""
+    lower, meant = name.strip().lower(), shop_name_in(name)
+    if is_shop_name((bare := lower.strip("\"'")).encode(errors="replace")) and bare != lower:
+        return f"has quotes around it, which are part of it here: write {bare} without them"
+    if is_shop_name(lower.encode(errors="replace")):
+        return f'shop names are lower case{"" if lower == name.lower() else ", without blanks"}: write "{lower}"'
+    if is_shop_name(meant.encode(errors="replace")):
+        return f'only the first label of the address is the name: write "{meant}"'
+    if "." in name:
+        return (
+            f"{_NAME_RULE}; for Shoprenter, write the first label of its ….myshoprenter.hu address, not its own domain"
+        )
+    return _NAME_RULE
+
+
+def _homes(key: str) -> str:
+    """Return the tables that have a setting of this name: `[server] or [admin]`; empty if none has."""
+    homes = [f"[{section}]" for section, schema in SECTIONS.items() if key in schema.__struct_fields__]
+    homes += [f"[{section}.NAME]" for section, schema in NAMED_SECTIONS.items() if key in schema.__struct_fields__]
+    return " or ".join(homes)

@@ -1,0 +1,93 @@
+"""Credentials that are probably not what they should be are told by their shape, and never shown."""
+
+import pytest
+
+from proxy.config.doubts import about_id, about_secret, doubts
+from proxy.platforms.platform import Credentials
+from proxy.platforms.shop import Shop, Shops
+from proxy.platforms.shoprenter import SHOPRENTER
+from proxy.secret import Secret
+
+
+@pytest.mark.parametrize(
+    ("secret", "told"),
+    [
+        ('"s3cret-0123456789"', "has quotes around it"),
+        ("'s3cret-0123456789'", "has quotes around it"),
+        ("“s3cret-0123456789”", "has quotes around it"),
+        ("s3cret-0123456789 ", "begins or ends with a blank"),
+        (" s3cret-0123456789", "begins or ends with a blank"),
+        ("s3cret-0123456789\u00a0", "begins or ends with a blank"),
+        ("s3cret 0123456789", "has a blank in it"),
+        ("<s3cret>", "is a placeholder"),
+        ("your-s3cret-here", "is a placeholder"),
+        ("changeme", "is a placeholder"),
+        ("${S3CRET}", "looks like a variable"),
+        ("$S3CRET", "looks like a variable"),
+        ("%S3CRET%", "looks like a variable"),
+        ("/run/secrets/s3cret", "looks like the name of a file"),
+        ("./s3cret", "looks like the name of a file"),
+        ("~/keys/s3cret", "looks like the name of a file"),
+        ("C:\\keys\\s3cret.txt", "looks like the name of a file"),
+        ("s3cret.secret", "looks like the name of a file"),
+        ("client_secret = s3cret", "looks like an assignment"),
+        ('client_secret="s3cret"', "looks like an assignment"),
+        ("export API_KEY=s3cret", "looks like an assignment"),
+        ("SHOP_AUTH_PROXY_CLIENT_SECRET=s3cret", "looks like an assignment"),
+        ("client_secret: s3cret", "looks like an assignment"),
+        ('{"client_secret": "s3cret"}', "looks like JSON"),
+        ("https://demo.myshoprenter.hu/s3cret", "is a URL"),
+        ("Bearer s3cret-0123456789", "begins with the name of an HTTP scheme"),
+        ("eyJhbGciOiJSUzI1NiJ9.eyJzM2NyZXQiOjF9.c2ln", "looks like an access token"),
+        ("-----BEGIN PRIVATE KEY----- s3cret", "is a certificate or key"),
+        ("s3cret-ő123456789", "has characters in it that are not ASCII"),
+        ("s3cret", "is very short"),
+        ("the-id-of-s3cret", "is the same as client_id"),
+    ],
+)
+def test_a_secret_of_an_odd_shape_is_told_without_being_shown(secret: str, told: str) -> None:
+    sentence = about_secret(secret, "the-id-of-s3cret")
+
+    assert sentence.startswith(told)
+    assert "s3cret" not in sentence.lower()
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "0a1b2c3d4e5f60718293a4b5c6d7e8f9",
+        "x3J0TqYv0eM7mVq1mC1rQyqjB0v6lX0pZ0hQ8bqkT2s",
+        "q+/8Zt3bWlQ9k1==",
+        "/8Zt3bWlQ9k1+aa==",
+        "aB3$%-_.~!*()^&9",
+        "d9428888-122b-11e1-b85c-61cd3cbb3210",
+    ],
+)
+def test_what_platforms_give_out_is_in_no_doubt(secret: str) -> None:
+    assert about_secret(secret, "an-id") == about_id(secret) == ""
+
+
+@pytest.mark.parametrize(
+    ("client_id", "told"),
+    [
+        ("0123456789abcdef", "is that of the example"),
+        ("abc def", "has a blank in it"),
+        (" abcdef", "begins or ends with a blank"),
+        ('"abcdef"', "has quotes around it"),
+        ("me@example.com", "looks like an e-mail address"),
+    ],
+)
+def test_so_is_an_id(client_id: str, told: str) -> None:
+    assert about_id(client_id).startswith(told)
+
+
+def test_each_doubt_is_told_with_its_place() -> None:
+    odd = Credentials("0123456789abcdef", Secret("'s3cret'"))
+    shops = Shops({"demo": Shop("demo", "demo", SHOPRENTER, odd)}, (SHOPRENTER, odd))
+
+    assert list(doubts(shops)) == [
+        "shops.demo.client_id: is that of the example",
+        "shops.demo.client_secret: has quotes around it: they would be part of it",
+        'shops."*".client_id: is that of the example',
+        'shops."*".client_secret: has quotes around it: they would be part of it',
+    ]
