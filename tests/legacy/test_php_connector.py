@@ -1,10 +1,7 @@
 """A PHP connector of 2015, unchanged but for its URL or a line in /etc/hosts: see connector.php."""
 
-import asyncio
 import json
-import os
 import shutil
-from dataclasses import dataclass
 from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
@@ -12,52 +9,24 @@ from typing import Any
 import pytest
 
 from proxy.simulator.recording import RecordedRequest
+from tests.legacy.programs import run
 from tests.legacy.shops import API_HOST, OLD_HOST, LegacyShop, assert_signed_in_with_one_token, legacy_shop
 
 CONNECTOR = Path(__file__).with_name("connector.php")
-LIMIT = 30.0  # seconds; only a safety net
 API = f"https://{API_HOST}/api"
 OLD_USER, OLD_PASSWORD = b"old-api-user", b"old-api-password"
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    status: int
-    stdout: str
-    stderr: str
-
-
-async def php(*arguments: str | Path) -> Ended:
-    """Run PHP to its end, without anything from the environment that could lead it elsewhere."""
-    process = await asyncio.create_subprocess_exec(
-        "php",
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={"PATH": os.environ["PATH"]},
-    )
-    try:
-        async with asyncio.timeout(LIMIT):
-            stdout, stderr = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
-    assert process.returncode is not None
-    return Ended(process.returncode, stdout.decode(), stderr.decode())
-
-
 @pytest.fixture(autouse=True)
 async def php_with_curl() -> None:
-    has_curl = shutil.which("php") and "curl" in (await php("-m")).stdout.splitlines()
+    has_curl = shutil.which("php") and "curl" in (await run("php", "-m")).stdout.splitlines()
     if not has_curl:
         pytest.skip("needs PHP with its curl extension; on Debian: apt-get install php-cli php-curl php-xml")
 
 
 async def report_of(base: str, *options: str) -> dict[str, dict[str, Any]]:
     """What the connector reports, step by step."""
-    ended = await php(CONNECTOR, base, *options)
+    ended = await run("php", CONNECTOR, base, *options)
     assert (ended.status, ended.stderr) == (0, "")
     report: dict[str, dict[str, Any]] = json.loads(ended.stdout)
     return report
@@ -152,8 +121,8 @@ async def test_a_connector_that_only_got_a_line_in_the_hosts_file_works(tmp_path
 async def test_the_connector_says_what_it_can_not_work_with(tmp_path: Path) -> None:
     async with legacy_shop(tmp_path) as site:
         base = f"http://127.0.0.1:{site.proxy.port}/no-such-shop"
-        ended = await php(CONNECTOR, base)
+        ended = await run("php", CONNECTOR, base)
 
     assert (ended.status, ended.stdout) == (1, "")
     assert ended.stderr.startswith(f"connector: list: GET {base}/products?limit=5: 200 was expected, 404 came: ")
-    assert '"unknown_shop"' in ended.stderr
+    assert "<code>unknown_shop</code>" in ended.stderr
