@@ -112,8 +112,8 @@ class PageMaker:
 async def _pieces(parts: list[bytes]) -> AsyncIterator[bytes]:
     for part in parts:
         for start in range(0, len(part), _PIECE):
-            yield part[start : start + _PIECE]
             await asyncio.sleep(0)  # who takes a piece at once is not waited for, and would hold up all others
+            yield part[start : start + _PIECE]
 
 
 async def _unpacked(parts: list[bytes]) -> AsyncIterator[bytes]:
@@ -121,7 +121,7 @@ async def _unpacked(parts: list[bytes]) -> AsyncIterator[bytes]:
     for part in parts:
         rest = part
         while rest:
+            await asyncio.sleep(0)
             yield unpacker.decompress(rest, _PIECE)
             rest = unpacker.unconsumed_tail
-            await asyncio.sleep(0)
     yield unpacker.flush()

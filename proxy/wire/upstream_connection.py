@@ -37,27 +37,13 @@ Answer = tuple[int, bytes, Head, int | None, bytes | None, Incoming | None]
 class UpstreamConnection(asyncio.Protocol):
     """A connection as the protocol of its transport; `lost` is called when it has ended."""
 
+    # fmt: off
     __slots__ = (
-        "_answer",
-        "_bodiless",
-        "_body",
-        "_can_write",
-        "_close",
-        "_exchanges",
-        "_head",
-        "_heard_at",
-        "_interim",
-        "_listening",
-        "_loop",
-        "_lost",
-        "_table",
-        "_timeout",
-        "_timer",
-        "idle_since",
-        "made_at",
-        "request_written",
+        "_answer", "_bodiless", "_body", "_can_write", "_close", "_exchanges", "_head", "_heard_at", "_interim",
+        "_listening", "_loop", "_lost", "_table", "_timeout", "_timer", "idle_since", "made_at", "request_written",
         "transport",
     )
+    # fmt: on
 
     def __init__(
         self, transport: asyncio.Transport, table: FieldTable, lost: Callable[["UpstreamConnection"], object]

@@ -161,6 +161,7 @@ async def test_a_long_answer_is_held_once_and_comes_whole() -> None:
         await slow.send(LIVE)
         async with connected(port) as quick:
             answer = await quick.ask(LIVE)
+            assert await quick.at_end()
         [waiting] = made.open.values()
 
         assert (answer.values(b"Content-Length"), answer.body == LONG) == ([b"%d" % len(LONG)], True)
