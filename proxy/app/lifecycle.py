@@ -25,13 +25,14 @@ from proxy.admin.server import open_admin
 from proxy.admin.sources import Sources
 from proxy.app.connections import Connections
 from proxy.app.outside import Outside, StartError
-from proxy.app.site import client_limits, pacing_policy, site_of, token_policy, who_may_call
+from proxy.app.site import client_limits, keep_budgets, pacing_policy, site_of, token_policy, who_may_call
 from proxy.certificate import CertificateFiles, UnusableCertificate
 from proxy.config import Config
 from proxy.forwarding.fields import answer_fields, request_fields
 from proxy.forwarding.forwarder import Forwarder
 from proxy.forwarding.site import Site
 from proxy.forwarding.upstream import Upstream
+from proxy.guards.budgets import Budgets
 from proxy.guards.connections import ConnectionGuard
 from proxy.guards.descriptors import room_for
 from proxy.guards.pacing import Pacer
@@ -81,10 +82,12 @@ class RunningProxy:
         self.pacer = Pacer(
             pacing_policy(config), self._pacing_metrics, clock=time.monotonic, call_later=loop.call_later
         )
+        self._budgets = Budgets()
         self.forwarder = Forwarder(
             self._site(config, connections),
             self.tokens,
             self.pacer,
+            self._budgets,
             outside.log,
             self._traffic,
             clock=time.monotonic,
@@ -210,6 +213,7 @@ class RunningProxy:
         server = config.server
         room = room_for(server.max_connections, self._outside.log)
         self._guard.keep_to(room, server.max_connections_per_address, server.trusted_proxies)
+        keep_budgets(self._budgets, config, room=room)
 
     def _listener_tls(self, files: CertificateFiles | None) -> ListenerTls | None:
         try:

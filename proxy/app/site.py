@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from proxy.app.room import memory_budget, spool_budget
 from proxy.config import ClientConfig, Config
 from proxy.forwarding.addressing import Addressing
 from proxy.forwarding.fields import Hop
@@ -12,6 +13,7 @@ from proxy.forwarding.route import Routes
 from proxy.forwarding.site import Site
 from proxy.forwarding.upstream import Upstream
 from proxy.guards.access import Access, Client
+from proxy.guards.budgets import Budgets
 from proxy.guards.slots import PacingPolicy
 from proxy.links.shop_links import LinksOfShops
 from proxy.platforms.addresses import is_loopback
@@ -33,7 +35,18 @@ def site_of(
         upstreams=upstreams,
         hop=Hop(pseudonym, server.trusted_proxies),
         max_body_size=config.upstream.max_body_size,
-        max_requests=server.max_requests,
+    )
+
+
+def keep_budgets(budgets: Budgets, config: Config, *, room: int) -> None:
+    """Divide what `[server]` says, or what this machine has room for; there is `room` for so many connections."""
+    server = config.server
+    enough = room >= server.max_connections
+    budgets.keep_to(
+        places=server.max_requests if enough else min(server.max_requests, room),
+        memory=memory_budget() if server.memory_budget is None else server.memory_budget,
+        disk=spool_budget() if server.spool_budget is None else server.spool_budget,
+        share=server.max_share,
     )
 
 

@@ -19,8 +19,7 @@ from proxy.links.shop_links import LinksOfShops
 class Site:
     """Which shops are served, how, and to whom.
 
-    `upstreams` maps a route's `any_address` to the connections to use; `max_body_size` is in bytes, `max_requests` how
-    many are served at once.
+    `upstreams` maps a route's `any_address` to the connections to use; `max_body_size` is in bytes.
     """
 
     addressing: Addressing
@@ -30,4 +29,3 @@ class Site:
     upstreams: Mapping[bool, Upstream]
     hop: Hop
     max_body_size: int
-    max_requests: int

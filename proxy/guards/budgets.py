@@ -1,0 +1,170 @@
+"""How what all requests share is divided: places, memory, room on the disk. Pure.
+
+Rules:
+- Whoever holds some of it gets more only while that is less than what is free; or than another part of that, by
+  `share`. So one alone may have half, two a third each, and for the next one there is always something left.
+- It counts for a client, by its name or, without credentials, its address; and for a shop. What is asked for on this
+  machine or by a trusted proxy, which speaks for many, counts for the shop alone.
+- What is given out is not taken back: who has it would fail for others. It is given back soon, since all that requests
+  do is bounded in time; so who is refused may try again in a second.
+- No step takes longer for there being many, and nothing is kept of who holds nothing.
+"""
+
+from collections.abc import Hashable
+from typing import Final
+
+from proxy.errors import ClientOverloaded, Overloaded, ShopOverloaded
+
+_TRY_AGAIN: Final = 1.0  # seconds
+
+
+class Budget:
+    """So much of something, and who holds how much of it. `what` names it to clients, with its setting.
+
+    A client or shop that is `None` has no share to keep to. Where more than `plenty` is free, none has its whole share.
+    """
+
+    __slots__ = ("_of_clients", "_of_shops", "_setting", "_total", "_weight", "_what", "free", "plenty")
+
+    def __init__(self, what: str, setting: str) -> None:
+        self._what = what
+        self._setting = setting
+        self._total = self.free = 0
+        self._of_clients: dict[Hashable, int] = {}
+        self._of_shops: dict[Hashable, int] = {}
+        self.keep_to(0, 1.0)
+
+    def keep_to(self, total: int, share: float) -> None:
+        """Divide `total` from now on; `share` is the part of it that one alone may have, above 0 and up to 1."""
+        self.free += total - self._total
+        self._total = total
+        self._weight = share / (1 - share) if share < 1 else float("inf")
+        self.plenty = total * (1 - share)
+
+    @property
+    def taken(self) -> int:
+        """How much is given out."""
+        return self._total - self.free
+
+    def take(self, client: Hashable, shop: Hashable, amount: int = 1) -> None:
+        """Give out so much, or nothing: raises `Overloaded`, `ClientOverloaded` and `ShopOverloaded`."""
+        free = self.free
+        if amount > free:
+            raise Overloaded(f"No more is left of {self._what} ({self._setting}).", retry_after=_TRY_AGAIN)
+        most = self._weight * (free - amount + 1)  # for 1: what is free before
+        of_client = 0 if client is None else self._of_clients.get(client, 0) + amount
+        if of_client > most:
+            raise self._overloaded(ClientOverloaded, "client")
+        if shop is not None:
+            of_shop = self._of_shops.get(shop, 0) + amount
+            if of_shop > most:
+                raise self._overloaded(ShopOverloaded, "shop")
+            self._of_shops[shop] = of_shop
+        if client is not None:
+            self._of_clients[client] = of_client
+        self.free = free - amount
+
+    def count_for(self, shop: Hashable, *, unasked: bool = False) -> None:
+        """Count for a shop too what was given out before, 1. Raises `ShopOverloaded` unless that is `unasked`."""
+        of_shop = self._of_shops.get(shop, 0) + 1
+        if of_shop > self._weight * (self.free + 1) and not unasked:
+            raise self._overloaded(ShopOverloaded, "shop")
+        self._of_shops[shop] = of_shop
+
+    def count(self, client: Hashable, shop: Hashable, amount: int = 1) -> None:
+        """Take note of what is held already, however much that is."""
+        self.free -= amount
+        for holder, held in ((client, self._of_clients), (shop, self._of_shops)):
+            if holder is not None:
+                held[holder] = held.get(holder, 0) + amount
+
+    def give(self, client: Hashable, shop: Hashable, amount: int = 1) -> None:
+        """Take back what was given out for this client, and counted for this shop."""
+        self.free += amount
+        for holder, held in ((client, self._of_clients), (shop, self._of_shops)):
+            if holder is not None:
+                left = held[holder] - amount
+                if left:
+                    held[holder] = left
+                else:
+                    del held[holder]
+
+    def _overloaded(self, kind: type[Overloaded], whose: str) -> Overloaded:
+        return kind(
+            f"This {whose} has its share of {self._what} ({self._setting}, server.max_share).", retry_after=_TRY_AGAIN
+        )
+
+
+class Budgets:
+    """What requests share: places, of which each has one, and bytes of memory and of the disk."""
+
+    __slots__ = ("disk", "memory", "places")
+
+    def __init__(self) -> None:
+        self.places = Budget("the places for requests", "server.max_requests")
+        self.memory = Budget("the memory for requests", "server.memory_budget")
+        self.disk = Budget("the room for large request bodies on the disk", "server.spool_budget")
+
+    def keep_to(self, *, places: int, memory: int, disk: int, share: float) -> None:
+        """Divide so much from now on; `share` is the part of each that one client or shop alone may have."""
+        self.places.keep_to(places, share)
+        self.memory.keep_to(memory, share)
+        self.disk.keep_to(disk, share)
+
+
+class Holding:
+    """What one request holds of the budgets, a place first; it has to be given back.
+
+    `shop` is to be set before anything else is held. Raises `Overloaded` and its kinds, as the methods do.
+    """
+
+    __slots__ = ("_begun", "_budgets", "_client", "_disk", "_memory", "shop")
+
+    def __init__(self, budgets: Budgets, client: Hashable) -> None:
+        memory = budgets.memory
+        if memory.free <= memory.plenty:
+            memory.take(client, None, 0)
+        budgets.places.take(client, None)
+        self._budgets = budgets
+        self._client = client
+        self._begun = False  # whether the place counts for the shop
+        self._memory = self._disk = 0
+        self.shop: Hashable = None
+
+    def begin(self, *, instead: bool = False) -> None:
+        """Count the place for the shop too: from now on it is the shop that is waited for, no longer the client.
+
+        So also if the shop has its share, where another request for it gives up its place `instead`.
+        """
+        self._budgets.places.count_for(self.shop, unasked=instead)
+        self._begun = True
+
+    def memory(self, more: int) -> None:
+        """Hold so many bytes more in memory, or less, below 0."""
+        self._change(self._budgets.memory, more)
+        self._memory += more
+
+    def disk(self, more: int) -> None:
+        """Hold so many bytes more on the disk, or less, below 0."""
+        self._change(self._budgets.disk, more)
+        self._disk += more
+
+    def unread(self, more: int) -> None:
+        """Hold so many bytes more, or less, in memory since the client does not take them; there is no choice."""
+        self._budgets.memory.count(self._client, self.shop, more)
+        self._memory += more
+
+    def give_back(self) -> None:
+        """Give back all of it."""
+        budgets, client, shop = self._budgets, self._client, self.shop
+        budgets.places.give(client, shop if self._begun else None)
+        if self._memory:
+            budgets.memory.give(client, shop, self._memory)
+        if self._disk:
+            budgets.disk.give(client, shop, self._disk)
+
+    def _change(self, budget: Budget, more: int) -> None:
+        if more > 0:
+            budget.take(self._client, self.shop, more)
+        elif more:
+            budget.give(self._client, self.shop, -more)
