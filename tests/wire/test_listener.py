@@ -250,7 +250,7 @@ async def test_a_connection_that_takes_no_more_requests_makes_room_for_others() 
 
 async def test_one_request_too_many_at_once_is_told_when_to_come_again() -> None:
     api = Held()
-    async with whole_path(api, server=server(max_requests=2)) as path, AsyncExitStack() as stack:
+    async with whole_path(api, server=server(max_requests=2, max_share=1.0)) as path, AsyncExitStack() as stack:
         clients = await connect(stack, path, 3)
         for client in clients[:2]:
             await client.send(request())
