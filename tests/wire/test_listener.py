@@ -336,7 +336,7 @@ async def test_refused_requests_whose_answers_nobody_reads_keep_nobody_out() -> 
             client = stack.enter_context(await connect_with_small_buffer(path.proxy.port))
             client.send(request() * 1000)
         await path.proxy.until_logged("request.refused", 50)
-        while path.proxy.running.connections.open < 5:
+        while path.proxy.running.connections.open < 5:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
         assert (await path.ask(with_credentials())).status == 200
 
