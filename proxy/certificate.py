@@ -15,7 +15,7 @@ _MAX_FILE: Final = 1 << 20  # bytes; a long chain is a hundredth of it
 # OpenSSL's verify_code, see X509_STORE_CTX_get_error(3).
 _NOT_IN_USE: Final = {9: "is not valid yet", 10: "has expired"}
 _ENCRYPTED: Final = (
-    "the key is encrypted, and nobody is there to enter the passphrase: write it without one"
+    "the key is encrypted, and nobody is there to enter the passphrase; write it without one"
     " (openssl pkey -in KEY -out NEW_KEY), readable for the proxy alone"
 )
 _KEY_WORDS: Final = {

@@ -25,6 +25,8 @@
     ├── PacedOut                   503  no slot in time under the platform's rate limit
     ├── Draining                   503  the proxy stops, and there was no answer in time
     ├── Overloaded                 503  more at once than is allowed
+    │   ├── ShopOverloaded         503  for this shop, or
+    │   └── ClientOverloaded       503  for this client or address; others are served
     └── InternalError              500  our own fault
 
 Rules: `detail` is a sentence written in this project for the client to read; it never holds text of another exception
@@ -205,6 +207,18 @@ class Overloaded(ProxyError):
 
     status, code, title = 503, "overloaded", "Too much at once"
     proxy_status = "connection_limit_reached"
+
+
+class ShopOverloaded(Overloaded):
+    """The shop holds its share of what all requests share; others are served."""
+
+    code, title = "shop_overloaded", "Too much at once for this shop"
+
+
+class ClientOverloaded(Overloaded):
+    """The client, or who calls from its address, holds its share of what all requests share; others are served."""
+
+    code, title = "client_overloaded", "Too much at once from this client"
 
 
 class Draining(ProxyError):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from proxy.config import TokensConfig
+from proxy.config import ServerConfig, TokensConfig
 from proxy.errors import TokenUnavailable
 from proxy.platforms.platform import Credentials, TokenRequestForm
 from proxy.platforms.shop import Shop, Shops
@@ -80,7 +80,9 @@ async def storm(
             1, 1, token_url=simulator.token_url, api_url=simulator.api_url, token_request=TokenRequestForm.JSON
         )
         shops = Shops({key: Shop(key, key, of, DEMO) for key in keys}, wildcard=(of, DEMO) if wildcard else None)
-        settings = config(shops=shops, tokens=tokens or TokensConfig())
+        # A thousand at once, of which a shop may have half and more: it is the tokens that are tested here.
+        server = ServerConfig(port=0, drain_timeout=1.0, max_requests=2000)
+        settings = config(shops=shops, server=server, tokens=tokens or TokensConfig())
         proxy = await stack.enter_async_context(proxying(settings))
         result = Storm(proxy, simulator)
         proxy.running.tokens._clock = result.clock

@@ -26,13 +26,14 @@ from proxy.admin.sources import Sources
 from proxy.app.connections import Connections
 from proxy.app.listening import cannot_listen
 from proxy.app.outside import Outside, StartError
-from proxy.app.site import client_limits, pacing_policy, site_of, token_policy, who_may_call
+from proxy.app.site import client_limits, keep_places, pacing_policy, site_of, token_policy, who_may_call
 from proxy.certificate import CertificateFiles, UnusableCertificate
 from proxy.config import Config
 from proxy.forwarding.fields import answer_fields, request_fields
 from proxy.forwarding.forwarder import Forwarder
 from proxy.forwarding.site import Site
 from proxy.forwarding.upstream import Upstream
+from proxy.guards.budgets import Budget
 from proxy.guards.connections import ConnectionGuard
 from proxy.guards.descriptors import room_for
 from proxy.guards.pacing import Pacer
@@ -83,10 +84,12 @@ class RunningProxy:
         self.pacer = Pacer(
             pacing_policy(config), self._pacing_metrics, clock=time.monotonic, call_later=loop.call_later
         )
+        self._places = Budget("the places for requests", "server.max_requests")
         self.forwarder = Forwarder(
             self._site(config, connections),
             self.tokens,
             self.pacer,
+            self._places,
             outside.log,
             self._traffic,
             clock=time.monotonic,
@@ -211,6 +214,7 @@ class RunningProxy:
         server = config.server
         room = room_for(server.max_connections, self._outside.log)
         self._guard.keep_to(room, server.max_connections_per_address, server.trusted_proxies)
+        keep_places(self._places, config, room=room)
 
     def _listener_tls(self, files: CertificateFiles | None) -> ListenerTls | None:
         try:

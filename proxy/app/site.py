@@ -12,6 +12,7 @@ from proxy.forwarding.route import Routes
 from proxy.forwarding.site import Site
 from proxy.forwarding.upstream import Upstream
 from proxy.guards.access import Access, Client
+from proxy.guards.budgets import Budget
 from proxy.guards.slots import PacingPolicy
 from proxy.links.shop_links import LinksOfShops
 from proxy.platforms.addresses import is_loopback
@@ -33,9 +34,15 @@ def site_of(
         upstreams=upstreams,
         hop=Hop(pseudonym, server.trusted_proxies),
         max_body_size=config.upstream.max_body_size,
-        max_requests=server.max_requests,
         answers_in_xml=all(platform.answers_in_xml for platform in config.shops.all_platforms()),
     )
+
+
+def keep_places(places: Budget, config: Config, *, room: int) -> None:
+    """Divide the places for requests as `[server]` says; there is `room` for so many connections."""
+    server = config.server
+    enough = room >= server.max_connections
+    places.keep_to(server.max_requests if enough else min(server.max_requests, room), server.max_share)
 
 
 def token_policy(config: Config) -> TokenPolicy:

@@ -32,6 +32,7 @@ Size = Annotated[int, Meta(ge=0, description="a whole number of bytes, 0 or more
 HeadSize = Annotated[int, Meta(ge=1024, description="a whole number of bytes, 1024 or more")]
 Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
 Rate = Annotated[float, Meta(gt=0, description="a number above 0")]
+Part = Annotated[float, Meta(gt=0, le=1, description="a number above 0, up to 1")]
 Duration = Annotated[float, Meta(gt=0, description="a number of seconds above 0")]
 DurationOrZero = Annotated[float, Meta(ge=0, description="a number of seconds, 0 or more")]
 Text = Annotated[
@@ -118,7 +119,8 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     """`[server]`: where clients reach the proxy, and what they may do. Times in seconds, sizes in bytes.
 
     `min_body_rate` in bytes a second, measured over `rate_window`. `max_request_line` is that of the target in it,
-    `max_header_size` that of all header fields of a request together.
+    `max_header_size` that of all header fields of a request together. `max_share` is the part of what all share that
+    one client or shop alone may have.
     """
 
     host: Host = "127.0.0.1"
@@ -141,6 +143,7 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     max_connections_per_address: Count = 200
     max_requests: Count = 1000
     max_requests_per_connection: Count = 1000
+    max_share: Part = 0.5
 
 
 class AdminConfig(Struct, frozen=True, kw_only=True):

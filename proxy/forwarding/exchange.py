@@ -14,6 +14,7 @@ from proxy.forwarding.target import Target
 from proxy.forwarding.tracing import trace_id
 from proxy.forwarding.upstream import UpstreamResponse
 from proxy.guards.access import Client
+from proxy.guards.budgets import Holding
 from proxy.guards.pacing import UNPACED, Turn
 from proxy.links.shop_links import ShopLinks
 from proxy.platforms.answers import ORDINARY, Sense
@@ -47,6 +48,7 @@ class Exchange:
     links: ShopLinks | None = None
     client: Client | None = None
     body: RequestBody | None = None  # of the request, where that did not come whole with its head
+    holding: Holding | None = None  # its place, and what it keeps
     turn: Turn = UNPACED
     attempts: int = 0
     # The token that was sent last, and the answer to that.
@@ -129,6 +131,11 @@ class Exchange:
             0 if answer is None else answer.head.dropped,
             None if self.batch is None else self.batch.counted,
         )
+
+    async def until_taken(self) -> None:
+        """Wait until the client has taken enough of the answer, or is gone."""
+        with suppress(ConnectionError):
+            await self.request.connection.drain()
 
     def note_body(self, chunk: bytes) -> None:
         """Take note of a piece of the answer's body, if the log needs to know something of it."""

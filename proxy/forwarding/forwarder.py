@@ -8,14 +8,13 @@ to be kept, the connection is kept, the body is here.
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
 from proxy.errors import (
     Draining,
     InternalError,
-    Overloaded,
     PacedOut,
     ProxyError,
     TokenError,
@@ -23,6 +22,7 @@ from proxy.errors import (
     UnknownShop,
     UpstreamError,
 )
+from proxy.forwarding.admission import begin, let_in
 from proxy.forwarding.answering import answer_error, answer_options
 from proxy.forwarding.exchange import Exchange
 from proxy.forwarding.fields import check_for_loop, request_id
@@ -33,7 +33,7 @@ from proxy.forwarding.route import Route
 from proxy.forwarding.site import Site
 from proxy.forwarding.target import call_segment
 from proxy.forwarding.upstream import UpstreamRequest, UpstreamResponse
-from proxy.guards.access import Access, Client
+from proxy.guards.budgets import Budget, Holding
 from proxy.guards.pacing import UNPACED, Pacer
 from proxy.platforms.answers import MAX_LOOKED_INTO, ORDINARY, Sense
 from proxy.telemetry.traffic import Traffic
@@ -41,20 +41,11 @@ from proxy.tokens.cache import TokenCache
 from proxy.tokens.state import CallKind
 from proxy.tokens.token import AccessToken
 from proxy.wire.client_response import ClientResponse
-from proxy.wire.head import Head
 from proxy.wire.request import ClientRequest
 
 _SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))  # to be sent again, whatever became of it (RFC 9110 §9.2.1)
 # One that was in the cache already, and one that is fetched because of the 401.
 _MORE_TOKENS: Final = 2
-
-
-class _LetIn(NamedTuple):
-    """Who was let in by a request with this head."""
-
-    access: Access
-    head: Head
-    client: Client | None
 
 
 class Forwarder:
@@ -65,6 +56,7 @@ class Forwarder:
         site: Site,
         tokens: TokenCache,
         pacer: Pacer,
+        places: Budget,
         log: FilteringBoundLogger,
         traffic: Traffic,
         *,
@@ -78,33 +70,42 @@ class Forwarder:
         self._traffic = traffic
         self._clock = clock
         self._new_request_id = new_request_id
-        self.in_flight = 0
+        self._places = places
 
     async def handle(self, request: ClientRequest) -> bool:
         """Serve one request, to the last byte of its answer; return whether its connection can be kept."""
         exchange = self._open(request)
-        self.in_flight += 1
         try:
-            await self._forward(exchange)
-        except ProxyError as error:
-            self._answer(exchange, error)
-        except ConnectionError:
-            self._abandon(exchange)  # seen here before this task is cancelled
-        except asyncio.CancelledError:
-            if request.connection.cut_off:
-                self._answer(exchange, Draining("The proxy was stopped before the answer came.", retry_after=1.0))
-            else:
-                self._abandon(exchange)
-            raise
-        except Exception:
-            self._log.exception("request.failed", request_id=exchange.request_id.decode())
-            self._answer(exchange, InternalError("The proxy made a mistake; its log says more."))
+            try:
+                await self._forward(exchange)
+            except ProxyError as error:
+                self._answer(exchange, error)
+            except ConnectionError:
+                self._abandon(exchange)  # seen here before this task is cancelled
+            except asyncio.CancelledError:
+                if request.connection.cut_off:
+                    self._answer(exchange, Draining("The proxy was stopped before the answer came.", retry_after=1.0))
+                else:
+                    self._abandon(exchange)
+                raise
+            except Exception:
+                self._log.exception("request.failed", request_id=exchange.request_id.decode())
+                self._answer(exchange, InternalError("The proxy made a mistake; its log says more."))
+            finally:
+                if exchange.body is not None:
+                    exchange.body.close()
+                self._traffic.finished(exchange.finished(self._clock()))
+            if request.connection.can_write is not None:
+                await exchange.until_taken()
         finally:
-            self.in_flight -= 1
-            if exchange.body is not None:
-                exchange.body.close()
-            self._traffic.finished(exchange.finished(self._clock()))
+            if exchange.holding is not None:
+                exchange.holding.give_back()
         return await exchange.response.end()
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests have a place."""
+        return self._places.taken
 
     async def refuse(self, request: ClientRequest, error: ProxyError) -> bool:
         """Answer what could not be read as a request, or is none to be served."""
@@ -117,12 +118,12 @@ class Forwarder:
     async def _forward(self, exchange: Exchange) -> None:
         site, request = exchange.site, exchange.request
         head, connection = request.head, request.connection
-        if self.in_flight > site.max_requests:
-            raise Overloaded("The proxy serves as many requests as it may (server.max_requests).", retry_after=1.0)
         # 1. route, but only for who is known: a host may stand for a shop, so that the answer would tell of it
         if b"via" in head.first:
             check_for_loop(head, site.hop)
-        client = exchange.client = self._identify(site, request)
+        _, _, client, holder = let_in(site, request)
+        exchange.client = client
+        holding = exchange.holding = Holding(self._places, holder)
         target = exchange.target = site.addressing.read(request, site.hop, client)
         # 2. admit; only then is the shop looked up
         if client is not None:
@@ -131,6 +132,7 @@ class Forwarder:
         route = exchange.route = site.routes.find(target.shop)
         if route is None:
             raise UnknownShop(f"There is no shop '{target.shop}' here.")
+        holding.shop = route.shop.key
         if client is not None and client.methods is not None:
             check_target(target.rest, route.shop.platform)
         if route.api_urls:
@@ -142,9 +144,7 @@ class Forwarder:
             self._log.info("request.refused", code="max_forwards", **exchange.log_fields(self._clock()))
             return
         prepared = await prepare(exchange, route, target)
-        limit = route.shop.platform.rate_limit
-        if limit is not None:
-            exchange.turn = self._pacer.turn(route.token_request.key, exchange.caller, limit)
+        begin(exchange, holding, route, self._pacer)
         try:
             # 4. authorize, 5. pace, 6. send
             answer = await self._attempt(exchange, route, prepared)
@@ -164,18 +164,6 @@ class Forwarder:
     def _open(self, request: ClientRequest) -> Exchange:
         given = request_id(request.head) if b"x-request-id" in request.head.first else None
         return Exchange(request, ClientResponse(request), self.site, given or self._new_request_id(), self._clock())
-
-    def _identify(self, site: Site, request: ClientRequest) -> Client | None:
-        """Return the client that sent the request; one that was let in by the very same head is not looked at again.
-
-        The same head is the same object: nothing secret is compared, or kept beside it.
-        """
-        connection, head = request.connection, request.head
-        let_in: _LetIn | None = connection.note
-        if let_in is None or let_in.access is not site.access or let_in.head is not head:
-            client = site.access.identify(head.values(b"authorization"), connection.remote)
-            connection.note = let_in = _LetIn(site.access, head, client)
-        return let_in.client
 
     async def _attempt(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> UpstreamResponse:
         """Send the request as soon as there are a token and a slot, and return the answer."""

@@ -123,6 +123,11 @@ class Pacer:
             slots.keep(limit)
         return slots
 
+    def make_room(self, key: bytes, client: str) -> bool:
+        """Have one of who has more in line for `key` than this client would have be refused; tell whether one was."""
+        slots = self._slots.get(key)
+        return slots is not None and slots.make_room(client)
+
     def waiting(self, key: bytes) -> int:
         """Count the requests that wait in line for `key`."""
         slots = self._slots.get(key)

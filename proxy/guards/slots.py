@@ -163,13 +163,17 @@ class Slots:
             raise self._paced_out(place, now)
 
     def _check_room(self, place: Place, now: float) -> None:
-        """Make room: where a client has more in line than this one will have, its last one goes, else this request."""
-        if len(self._waiting) < self._office.policy.max_queue:
-            return
-        longest = self._waiting.longest_line()
-        if len(longest) <= self._waiting.line_length(place.client) + 1:
+        """Make room in the line, or refuse this request."""
+        if len(self._waiting) >= self._office.policy.max_queue and not self.make_room(place.client):
             raise self._paced_out(place, now)
+
+    def make_room(self, client: str) -> bool:
+        """Refuse the last one of a client with more in line than this one would have; tell whether there was one."""
+        longest = self._waiting.longest_line()
+        if len(longest) <= self._waiting.line_length(client) + 1:
+            return False
         self._refuse([longest[-1]])
+        return True
 
     def _paced_out(self, place: Place, now: float) -> PacedOut:
         """Return the error that says when to come again: when a new request would have to wait half of the time.

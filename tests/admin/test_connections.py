@@ -31,15 +31,17 @@ async def listening() -> AsyncIterator[tuple[Connections, int]]:
 
     made = Connections(web.Server(long), {})
     listener = await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0)
-    yield made, listener.sockets[0].getsockname()[1]
-    listener.close()
-    for transport in made.open.values():
-        transport.abort()
+    try:
+        yield made, listener.sockets[0].getsockname()[1]
+    finally:
+        listener.close()
+        for transport in made.open.values():
+            transport.abort()
 
 
 @pytest.mark.parametrize("data", [b"", HALF, LIVE.replace(b"livez", b"metrics") * 12])
 async def test_who_holds_all_connections_keeps_nobody_out(data: bytes) -> None:
-    async with asyncio.timeout(5), whole_path(answering(response())) as path, AsyncExitStack() as stack:
+    async with asyncio.timeout(20), whole_path(answering(response())) as path, AsyncExitStack() as stack:
         held = [await stack.enter_async_context(connected(admin_port(path.proxy))) for _ in range(MAX_CONNECTIONS)]
         for client in held:
             client.stop_reading()
@@ -49,7 +51,7 @@ async def test_who_holds_all_connections_keeps_nobody_out(data: bytes) -> None:
 
 
 async def test_who_came_first_makes_room() -> None:
-    async with asyncio.timeout(5), listening() as (made, port), AsyncExitStack() as stack:
+    async with asyncio.timeout(20), listening() as (made, port), AsyncExitStack() as stack:
         held = [await stack.enter_async_context(connected(port)) for _ in range(MAX_CONNECTIONS)]
         last = await stack.enter_async_context(connected(port))
 
@@ -105,7 +107,7 @@ async def test_the_time_that_a_page_takes_to_be_made_is_not_the_clients(monkeypa
 
     made = Connections(web.Server(slow), {})
     listener = await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0)
-    async with asyncio.timeout(5), connected(listener.sockets[0].getsockname()[1]) as client:
+    async with asyncio.timeout(20), connected(listener.sockets[0].getsockname()[1]) as client:
         assert (await client.ask(LIVE)).body == b"made"
         assert await client.at_end()
     listener.close()
@@ -132,7 +134,7 @@ async def test_a_connection_ends_in_time(data: bytes, answered: bytes, monkeypat
     monkeypatch.setattr(connections, "_ASKED_WITHIN", 0.1)
     monkeypatch.setattr(connections, "_TAKEN_WITHIN", 0.1)
     async with (
-        asyncio.timeout(5),
+        asyncio.timeout(20),
         whole_path(answering(response())) as path,
         connected(admin_port(path.proxy)) as client,
     ):
@@ -144,7 +146,7 @@ async def test_a_connection_ends_in_time(data: bytes, answered: bytes, monkeypat
 async def test_who_does_not_take_an_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "_ASKED_WITHIN", 0.1)
     monkeypatch.setattr(connections, "_TAKEN_WITHIN", 0.1)
-    async with asyncio.timeout(5), listening() as (made, port), connected(port) as slow:
+    async with asyncio.timeout(20), listening() as (made, port), connected(port) as slow:
         slow.stop_reading()
         await slow.send(LIVE)
         async with connected(port) as later:
@@ -156,7 +158,7 @@ async def test_who_does_not_take_an_answer_is_not_waited_for(monkeypatch: pytest
 
 
 async def test_a_long_answer_is_held_once_and_comes_whole() -> None:
-    async with asyncio.timeout(5), listening() as (made, port), connected(port) as slow:
+    async with asyncio.timeout(20), listening() as (made, port), connected(port) as slow:
         slow.stop_reading()
         await slow.send(LIVE)
         async with connected(port) as quick:

@@ -250,7 +250,7 @@ async def test_a_connection_that_takes_no_more_requests_makes_room_for_others() 
 
 async def test_one_request_too_many_at_once_is_told_when_to_come_again() -> None:
     api = Held()
-    async with whole_path(api, server=server(max_requests=2)) as path, AsyncExitStack() as stack:
+    async with whole_path(api, server=server(max_requests=2, max_share=1.0)) as path, AsyncExitStack() as stack:
         clients = await connect(stack, path, 3)
         for client in clients[:2]:
             await client.send(request())
@@ -335,7 +335,7 @@ async def test_refused_requests_whose_answers_nobody_reads_keep_nobody_out() -> 
         for _ in range(5):
             client = stack.enter_context(await connect_with_small_buffer(path.proxy.port))
             client.send(request() * 1000)
-        await path.proxy.until_logged("request.refused", 150)
+        await path.proxy.until_logged("request.refused", 50)
         assert path.proxy.running.connections.open == 5
         assert (await path.ask(with_credentials())).status == 200
 
