@@ -102,7 +102,7 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where to put what comes: one place for all connections, since it is taken from there at once."""
-        to_be_kept = self._reader.serving and self._reader.body is None
+        to_be_kept = self._reader.serving and self._reader.body is None and self._lingering is None
         return self.server.small_read_buffer if to_be_kept else self.server.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:

@@ -52,6 +52,17 @@ async def test_over_tls_1_3_a_refusal_ends_at_once_and_the_rest_is_still_taken(s
         assert await client.has_closed()
 
 
+@pytest.mark.parametrize("behind", [10, 1 << 14, 40_000, 500_000])
+async def test_over_tls_1_3_so_does_the_refusal_of_what_is_no_request(secure: ServerConfig, behind: int) -> None:
+    async with whole_path(OK, server=secure) as path, tls_client(path.proxy.port, trusting()) as client:
+        await client.send(b"garbage\r\n\r\n" + b"x" * behind)
+        answer, end = await client.read_to_end()
+        assert (answer[:12], end) == (b"HTTP/1.1 501", "close_notify")
+        await client.send(BODY)
+        await client.answer_end()
+        assert await client.has_closed()
+
+
 @pytest.mark.parametrize("sent", [0, 10, 500_000])
 async def test_over_tls_1_2_a_refusal_ends_when_the_rest_was_taken(secure: ServerConfig, sent: int) -> None:
     context = trusting(ssl.TLSVersion.TLSv1_2)
