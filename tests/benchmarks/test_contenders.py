@@ -31,7 +31,7 @@ def test_this_proxy_runs_as_users_run_it(tmp_path: Path, links: bool) -> None:
     config = load_config(ours.configuration(setup(tmp_path), links=links), {})
 
     assert (config.server.port, config.admin.port, config.admin.enabled) == (8080, 9090, True)
-    assert (config.logging.format, config.logging.level) == ("json", "info")
+    assert (config.logging.format, config.logging.level) == ("auto", "info")  # JSON, since it goes to a file
     assert list(config.clients) == [CLIENT]
     platform = config.platforms["bench"]
     assert (platform.rewrite_links, platform.rate_limit) == (links, None)
