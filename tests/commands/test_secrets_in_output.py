@@ -26,6 +26,7 @@ CONFIGURATION: Final = """
 [server]
 port = {port}
 max_requests = 2
+max_share = 1.0
 header_timeout = 0.5
 drain_timeout = 0.1
 [admin]
@@ -266,7 +267,8 @@ async def test_no_secret_comes_out_at_any_level_in_any_format_after_any_error(tm
     results = await asyncio.gather(*(all_that_comes_out(tmp_path / f"{a}-{b}", a, b) for a, b in runs))
 
     for (level, log_format), (served, output) in zip(runs, results, strict=True):
-        assert served.codes == kinds_of_errors(), (level, log_format)
+        # One client and shop may have all here; what they are told where not has no words but those of our own.
+        assert served.codes == kinds_of_errors() - {"client_overloaded", "shop_overloaded"}, (level, log_format)
         assert ("request.refused" in output) == (level != "error")
         everything = output + b"\n".join(served.told).decode("latin-1")
         found = [form for secret in SECRETS for form in forms(secret) if form in everything]
