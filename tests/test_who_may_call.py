@@ -37,10 +37,11 @@ def code(answer: Answer) -> tuple[int, str]:
 
 
 def without_request_id(answer: Answer) -> tuple[bytes, bytes]:
-    """All that a client gets, but for the request id, which has one length."""
+    """All that a client gets, but for the request id, which has one length, and for what time it is."""
     own = json.loads(answer.body)["request_id"].encode()
     assert len(own) == 32
-    return answer.head, answer.body.replace(own, b"")
+    [date] = answer.values(b"Date")
+    return answer.head.replace(date, b""), answer.body.replace(own, b"")
 
 
 def path_with_clients(
