@@ -21,6 +21,7 @@ _ABSOLUTE: Final = re.compile(rb"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<
 
 
 _MAX_REMEMBERED: Final = 1000  # values of Host; clients choose them
+_MAX_REMEMBERED_LENGTH: Final = 255  # bytes; no real one is longer (RFC 1035 §2.3.4)
 
 
 class Addressing:
@@ -51,7 +52,7 @@ class Addressing:
         hosted = self.hosts.find(host) if self.hosts is not None else None
         if hosted is not None and (client is None or client.may_see(hosted.key)):
             return parse_hosted_target(raw, hosted.key, hosted.base_path)
-        if hosted is None and by_path:
+        if hosted is None and by_path and len(named or b"") <= _MAX_REMEMBERED_LENGTH:
             if len(self._of_no_shop) >= _MAX_REMEMBERED:
                 self._of_no_shop.clear()
             self._of_no_shop.add(named)

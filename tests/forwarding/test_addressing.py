@@ -57,6 +57,21 @@ def written(text: str, path: WholePath) -> str:
 # By path
 
 
+async def test_what_is_remembered_of_hosts_that_stand_for_no_shop_is_bounded() -> None:
+    async with whole_path(answering(response()), of=OF) as path:
+        addressing = path.proxy.running.forwarder.site.addressing
+        async with path.connect() as client:
+            for host in ("proxy", "x" * 255, "x" * 256, "x" * 5000):
+                assert (await client.ask(get("/demo/x", host))).status == 200
+            assert addressing._of_no_shop == {b"proxy", b"x" * 255}
+        for start in range(0, 1200, 400):
+            async with path.connect() as client:
+                for number in range(start, start + 400):
+                    await client.ask(get("/nobody/x", f"host-{number}"))
+
+    assert 0 < len(addressing._of_no_shop) <= 1000
+
+
 @pytest.mark.parametrize(
     ("host", "base"),
     [
