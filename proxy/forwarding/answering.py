@@ -9,6 +9,7 @@ from contextlib import suppress
 from proxy.errors import BadRequest, BadTarget, BodyTooLarge, ProxyError
 from proxy.forwarding.exchange import Exchange
 from proxy.forwarding.problems import form_for, problem
+from proxy.wire.request import ClientRequest
 
 
 def answer_error(exchange: Exchange, error: ProxyError) -> bool:
@@ -21,8 +22,7 @@ def answer_error(exchange: Exchange, error: ProxyError) -> bool:
     # What is meant for another host, or for none (`http://…`, `host:443`, `*`), or is not whole: what follows may
     # belong to no request.
     elsewhere = isinstance(error, BadTarget) and not request.target.startswith(b"/")
-    unread = not (request.body is None or request.body.ended)
-    if elsewhere or unread or isinstance(error, (BadRequest, BodyTooLarge)):
+    if elsewhere or _is_unread(request) or isinstance(error, (BadRequest, BodyTooLarge)):
         response.refuse_rest()
     in_xml = exchange.site.answers_in_xml if route is None else route.shop.platform.answers_in_xml
     form = form_for(request.head.values(b"accept"), in_xml=in_xml)
@@ -41,4 +41,11 @@ def answer_error(exchange: Exchange, error: ProxyError) -> bool:
 
 def answer_options(exchange: Exchange) -> None:
     """Answer OPTIONS as its last recipient (RFC 9110 §7.6.2)."""
+    if _is_unread(exchange.request):
+        exchange.response.refuse_rest()
     exchange.response.start(204, b"No Content", b"", length=None, first=b"", complete=True)
+
+
+def _is_unread(request: ClientRequest) -> bool:
+    """Tell whether something of the request has not come yet: nobody would look for another one behind that."""
+    return not (request.body is None or request.body.ended)

@@ -217,3 +217,14 @@ async def test_at_its_last_hop_options_is_answered_here(before: bytes) -> None:
             assert (await client.ask(before + request(b"OPTIONS", fields=b"Max-Forwards: 0\r\n"))).status == 204
 
     assert path.api.connections == 0
+
+
+async def test_an_answer_from_here_before_the_whole_request_has_come_is_the_last_on_its_connection() -> None:
+    async with whole_path(answering(response())) as path, path.connect() as client:
+        await client.send(request(b"OPTIONS", fields=b"Max-Forwards: 0\r\nContent-Length: 4\r\n") + b"ab")
+        answer = await client.read_answer()
+        assert (answer.status, answer.values(b"Connection")) == (204, [b"close"])
+        await client.send(b"cd" + request())
+        assert await client.read_to_end() == (b"", True)
+
+    assert path.api.connections == 0

@@ -2,7 +2,9 @@
 
 import asyncio
 import dataclasses
+import sys
 from collections.abc import Iterator
+from types import FrameType
 
 import pytest
 from aiohttp.http import HttpVersion10, HttpVersion11
@@ -102,6 +104,26 @@ def test_a_head_is_read_however_it_is_cut(
 
     assert (head.method, head.target, head.version) == (method, target, HttpVersion11)
     assert (pairs(head), head.keep_alive, head.rest) == (fields, keep_alive, b"")
+
+
+def test_any_number_of_empty_lines_is_skipped_at_once(loop: asyncio.AbstractEventLoop) -> None:
+    parser = RequestParser(TABLE, LIMITS, loop)
+    called = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal called
+        called += event == "call"
+
+    sys.setprofile(count)
+    try:
+        assert parser.feed(b"\r\n" * 30_000) is None
+    finally:
+        sys.setprofile(None)
+    assert called < 5
+
+    head = parser.feed(b"\r\n" + GET + b"\r\n")
+    assert head is not None
+    assert head.target == b"/demo/x"
 
 
 def test_http_1_0_is_told_and_keeps_its_connection_if_it_says_so(loop: asyncio.AbstractEventLoop) -> None:
