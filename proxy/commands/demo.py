@@ -157,11 +157,13 @@ def _config(server: ServerConfig, admin: AdminConfig, *shops: Shop) -> Config:
 
 async def _wait(base: str, status: str) -> None:
     """Tell what to try, and wait for Ctrl-C."""
-    print(f"Simulated Shoprenter and Toss Shopping, with the proxy in front of them: {base}")
-    print(f"How the shops are: {status}\n")
-    print("Try these in another terminal; each call shows up below. Ctrl-C ends the demo.\n")
-    for call in _CALLS:
-        print(f"# {call.purpose}\n{call.as_curl(base)}\n")
+    parts = [
+        f"Simulated Shoprenter and Toss Shopping, with the proxy in front of them: {base}\nHow the shops are: {status}",
+        "Try these in another terminal; each call shows up below. Ctrl-C ends the demo.",
+        *(f"# {call.purpose}\n{call.as_curl(base)}" for call in _CALLS),
+    ]
+    # In one piece: `print` writes a line and its end apart where stdout has no buffer, and the log comes in between.
+    sys.stdout.write("\n\n".join(parts) + "\n\n")
     sys.stdout.flush()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -179,7 +181,8 @@ async def _make_calls(base: str) -> None:
                 call.method, base + call.path, headers=headers, data=call.body or None
             ) as answer:
                 text = await answer.text()
-            print(f"# {call.purpose}\n{call.as_curl(base)}\n  {answer.status} {answer.reason}  {_shortened(text)}\n")
+            result = f"  {answer.status} {answer.reason}  {_shortened(text)}"
+            sys.stdout.write(f"# {call.purpose}\n{call.as_curl(base)}\n{result}\n\n")
 
 
 def _shortened(text: str, length: int = 200) -> str:
