@@ -32,7 +32,7 @@ class SecretIndex(Generic[Known]):
         # {piece: what is filed under it}; the pieces of short texts are no numbers.
         self._filed: dict[int | str, tuple[Known, ...]] = {}
         self._pieces = self._filed.keys()
-        # The pieces of short texts, and how long they are if there are many. Replaced as a whole, for searches under way.
+        # The pieces of short texts, and how long they are. Replaced as a whole, for searches under way.
         self._short: tuple[str, ...] = ()
         self._widths: tuple[int, ...] = ()
 
