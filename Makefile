@@ -57,7 +57,7 @@ bench: .venv/.installed-dev ## compare the speed with that of other proxies (ARG
 lock: .venv/.made ## renew the locks: the newest versions that pyproject.toml allows
 	@$(PIP) --upgrade uv
 	@$(COMPILE) --upgrade --group dev pyproject.toml -o requirements-dev.lock
-	@$(COMPILE) --upgrade --constraints requirements-dev.lock --extra fast pyproject.toml -o requirements.lock
+	@$(COMPILE) --upgrade --constraints requirements-dev.lock --extra fast --extra shared pyproject.toml -o requirements.lock
 	@$(COMPILE) --upgrade --constraints requirements-dev.lock --group build -o requirements-build.lock
 	@# A lock that names a place works only where that place can be reached.
 	@! grep -nE '://|^ *-[^-]|--(index|extra|find|trusted|no-index)| @ ' requirements.lock requirements-build.lock requirements-dev.lock
