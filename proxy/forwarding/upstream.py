@@ -133,6 +133,8 @@ class Upstream:
         it is out, for the platform's rate limit. Raises `UpstreamError`, and what the body raises.
         """
         pool, destination = self._pool, request.destination
+        while turn.may_lapse and turn.lapsed:  # this process was kept busy: the slot is another's by now
+            await turn.again()
         idempotent = request.method in _IDEMPOTENT
         kept = pool.take(destination) if idempotent else pool.take(destination, idle_for=_FRESH_ENOUGH)
         if kept is not None:
@@ -143,6 +145,9 @@ class Upstream:
                     raise
             await turn.again()
         new = await self._dialer.dial(destination, partial(pool.lost, destination))
+        if turn.may_lapse and turn.lapsed:  # while it was made
+            pool.keep(destination, new)
+            return await self.send(request, token_line, turn)
         return await self._exchange(new, request, token_line, turn)
 
     async def _exchange(
