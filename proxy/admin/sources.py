@@ -10,7 +10,14 @@ from typing import NamedTuple
 
 from proxy.guards.pacing import Pacer
 from proxy.platforms.shop import WILDCARD, Shop, Shops
-from proxy.telemetry.metrics import ConnectionMetrics, LogMetrics, PacingMetrics, ProcessMetrics, TokenMetrics
+from proxy.telemetry.metrics import (
+    ConnectionMetrics,
+    LogMetrics,
+    PacingMetrics,
+    ProcessMetrics,
+    SharedMetrics,
+    TokenMetrics,
+)
 from proxy.telemetry.recent import Minute
 from proxy.telemetry.traffic import Problem, ShopTraffic, Traffic
 from proxy.tokens.cache import TokenCache
@@ -40,6 +47,7 @@ class Sources:
     log: LogMetrics
     redact: Callable[[str], str]
     clock: Callable[[], float]
+    shared: Callable[[], SharedMetrics | None] = lambda: None
 
 
 class Glimpse(NamedTuple):
@@ -73,6 +81,7 @@ class ProcessNow(NamedTuple):
     in_flight: int
     connections: int
     last_reload_successful: bool
+    shared: SharedMetrics | None = None  # what replicas share, if they do
 
 
 class CountersNow(NamedTuple):
@@ -91,9 +100,14 @@ class CountersNow(NamedTuple):
 
 def process_now(sources: Sources) -> ProcessNow:
     """Return how the process is."""
-    process = sources.process
+    process, shared = sources.process, sources.shared()
     return ProcessNow(
-        sources.version, process.phase, sources.in_flight(), sources.connections.open, process.last_reload_successful
+        sources.version,
+        process.phase,
+        sources.in_flight(),
+        sources.connections.open,
+        process.last_reload_successful,
+        None if shared is None else shared.copy(),
     )
 
 

@@ -26,6 +26,7 @@ from proxy.admin.sources import Sources
 from proxy.app.connections import Connections
 from proxy.app.listening import cannot_listen
 from proxy.app.outside import Outside, StartError
+from proxy.app.replicas import Replicas
 from proxy.app.site import client_limits, keep_places, pacing_policy, site_of, token_policy, who_may_call
 from proxy.certificate import CertificateFiles, UnusableCertificate
 from proxy.config import Config
@@ -106,6 +107,8 @@ class RunningProxy:
             tasks=self._tasks,
         )
         self._limit_clients(config)
+        self.replicas = Replicas(outside, self._tasks, self.tokens, self.pacer, lambda: self.config.tokens)
+        stack.push_async_callback(self.replicas.close)
         self._certificate: asyncio.Task[None] | None = None
         self._use_certificate(config.server.tls, self._listener_tls(config.server.tls))
         self.host, self.port = "", 0
@@ -114,11 +117,16 @@ class RunningProxy:
     async def start(self) -> None:
         """Begin to listen. Raises `StartError`."""
         config, log = self.config, self._outside.log
+        await self.replicas.start(config.shared)
         if config.admin.enabled:
             self.admin = await self._open_admin(config)
         try:
             self._listener = await asyncio.get_running_loop().create_server(
-                self._server.door, config.server.host, config.server.port, backlog=_BACKLOG
+                self._server.door,
+                config.server.host,
+                config.server.port,
+                backlog=_BACKLOG,
+                reuse_port=config.server.reuse_port,
             )
         except OSError as error:
             why = cannot_listen(config.server.host, config.server.port, error)
@@ -157,6 +165,7 @@ class RunningProxy:
         self.config, self._upstream_connections = config, connections
         self.tokens.keep_to(token_policy(config), self._token_endpoint(config, connections))
         self.pacer.keep_to(pacing_policy(config))
+        self.replicas.follow(config.shared)
         self.forwarder.site = self._site(config, connections)
         self._server.limits = client_limits(config)
         self._limit_clients(config)
@@ -167,6 +176,7 @@ class RunningProxy:
         fixed = {
             "server.host": (config.server.host, started.server.host),
             "server.port": (config.server.port, started.server.port),
+            "server.reuse_port": (config.server.reuse_port, started.server.reuse_port),
             "admin": (config.admin, started.admin),
             "logging": (config.logging, started.logging),
         }
@@ -244,6 +254,7 @@ class RunningProxy:
             log=self._outside.log_metrics,
             redact=self._outside.redact,
             clock=time.monotonic,
+            shared=lambda: self.replicas.metrics,
         )
         host, port = config.admin.host, config.admin.port
         try:

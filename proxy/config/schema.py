@@ -28,6 +28,7 @@ UNCLEAN: Final = r"\x00-\x1f\x7f-\x9f\ud800-\udfff\ufeff"
 
 Flag = Annotated[bool, Meta(description="true or false")]
 Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535 (0: any free port)")]
+PortSource = Annotated[int, Meta(description='a whole number from 0 to 65535 (0: any free port), or { env = "NAME" }')]
 Size = Annotated[int, Meta(ge=0, description="a whole number of bytes, 0 or more")]
 HeadSize = Annotated[int, Meta(ge=1024, description="a whole number of bytes, 1024 or more")]
 Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
@@ -69,18 +70,18 @@ CertificateAndKey = Annotated[
 SecretSource = Annotated[
     Secret, Meta(description='a string, { file = "…" } or { env = "NAME" }, and exactly one of them')
 ]
+StoreUrl = Annotated[Secret, Meta(description='a URL as "redis://redis:6379", { file = "…" } or { env = "NAME" }')]
+EncryptionKeys = Annotated[tuple[Secret, ...], Meta(description='{ file = "…" } or { env = "NAME" }, or a list of it')]
 Digest = Annotated[
     str,
     Meta(pattern=r"\A[0-9A-Fa-f]{64}\Z", description="the SHA-256 digest of a secret, 64 hexadecimal digits in quotes"),
 ]
-# Which strings these lists may hold is checked in clients.py, which has better words for it.
+# Which strings these lists may hold is checked in clients.py.
 ShopNames = Annotated[
-    tuple[str, ...],
-    Meta(min_length=1, description='a list of shops, such as ["demo"], or ["*"] for all; not empty'),
+    tuple[str, ...], Meta(min_length=1, description='a list of shops, such as ["demo"], or ["*"] for all; not empty')
 ]
 MethodNames = Annotated[
-    tuple[str, ...],
-    Meta(min_length=1, description='a list of methods, such as ["GET"], or ["*"] for all; not empty'),
+    tuple[str, ...], Meta(min_length=1, description='a list of methods, such as ["GET"], or ["*"] for all; not empty')
 ]
 # As a secret, since it may hold a password.
 ProxyUrl = Annotated[
@@ -125,6 +126,7 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
 
     host: Host = "127.0.0.1"
     port: Port = 8080
+    reuse_port: Flag = False
     trusted_proxies: Networks = ()
     public_url: PublicUrl | None = None
     route_by_host: Flag = True
@@ -151,7 +153,7 @@ class AdminConfig(Struct, frozen=True, kw_only=True):
 
     enabled: Flag = True
     host: Host = "127.0.0.1"
-    port: Port = 9090
+    port: PortSource = 9090
 
 
 class UpstreamConfig(Struct, frozen=True, kw_only=True):
@@ -187,13 +189,24 @@ class PacingConfig(Struct, frozen=True, kw_only=True):
     max_queue: Count = 1000
 
 
+class SharedConfig(Struct, frozen=True, kw_only=True):
+    """`[shared]`: what replicas know in common, with `url`. Time in seconds, `fallback_share` in requests a second."""
+
+    url: StoreUrl | None = None
+    password: SecretSource | None = None
+    prefix: Text = "shop-auth-proxy:"
+    encryption_key: EncryptionKeys | None = None
+    plaintext: Flag = False
+    command_timeout: Duration = 0.1
+    fallback_share: Rate | None = None
+
+
 class LoggingConfig(Struct, frozen=True, kw_only=True):
     """`[logging]`. As `format`, "auto" means "console" where the log goes to a terminal, else "json"."""
 
     format: Annotated[Literal["auto", "json", "console"], Meta(description='"auto", "json" or "console"')] = "auto"
     level: Annotated[
-        Literal["debug", "info", "warning", "error"],
-        Meta(description='"debug", "info", "warning" or "error"'),
+        Literal["debug", "info", "warning", "error"], Meta(description='"debug", "info", "warning" or "error"')
     ] = "info"
 
 
@@ -248,10 +261,7 @@ class PlatformSettings(Struct, frozen=True, kw_only=True):
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """The whole configuration, checked. `platforms` has the built-in ones too, each as the file changed it.
-
-    Each has its proxy, wherever that was set. `files` are those that it was read from, as they were then.
-    """
+    """The whole configuration, checked; `platforms` with the built-in ones and each its proxy, `files` as when read."""
 
     server: ServerConfig
     admin: AdminConfig
@@ -259,6 +269,7 @@ class Config(Struct, frozen=True, kw_only=True):
     tokens: TokensConfig
     pacing: PacingConfig
     logging: LoggingConfig
+    shared: SharedConfig = field(default_factory=SharedConfig)
     shops: Shops
     platforms: Mapping[str, Platform]
     clients: Mapping[str, ClientConfig] = field(default_factory=dict)
@@ -272,6 +283,7 @@ SECTIONS: Final[Mapping[str, type[Struct]]] = MappingProxyType(
         "upstream": UpstreamConfig,
         "tokens": TokensConfig,
         "pacing": PacingConfig,
+        "shared": SharedConfig,
         "logging": LoggingConfig,
     }
 )

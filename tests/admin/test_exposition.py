@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from proxy.admin.exposition import CONTENT_TYPE, exposition
 from proxy.admin.sources import CountersNow, Glimpse, ProcessNow
 from proxy.telemetry.labels import ShopLabels
-from proxy.telemetry.metrics import ConnectionMetrics, LogMetrics, TokenMetrics
+from proxy.telemetry.metrics import ConnectionMetrics, LogMetrics, SharedMetrics, TokenMetrics
 from proxy.telemetry.traffic import Failure, FinishedRequest, Histogram, Traffic
 from proxy.tokens.status import NOTHING_KNOWN
 from tests.admin.asking import parsed
@@ -165,6 +165,26 @@ def test_buckets_are_cumulative() -> None:
     assert found["pacing_wait_seconds_bucket"] == {("demo", "0.5"): 2.0, ("demo", "1.0"): 3.0, ("demo", "+Inf"): 4.0}
     assert found["pacing_wait_seconds_count"] == {("demo",): 4.0}
     assert found["pacing_wait_seconds_sum"] == {("demo",): 4.3}
+
+
+def test_what_replicas_share_is_there_while_they_share() -> None:
+    shared = SharedMetrics(replicas=3, away=True, tokens_taken=4, slots_booked=5, slots_given_back=1)
+    shared.ran("ok", 0.0004)
+    shared.ran("timeout", 0.1)
+    shared.commands["skipped"] += 7
+
+    alone = parsed(text(PROCESS, [], NOTHING))
+    found = parsed(text(PROCESS._replace(shared=shared), [], NOTHING))
+
+    assert found["shared_commands_total"] == {("ok",): 1.0, ("timeout",): 1.0, ("error",): 0.0, ("skipped",): 7.0}
+    assert found["shared_command_duration_seconds_bucket"]["0.0005",] == 1.0
+    assert found["shared_command_duration_seconds_count"] == {(): 2.0}
+    assert found["shared_away"] == {(): 1.0}
+    assert found["replicas"] == {(): 3.0}
+    assert found["shared_tokens_taken_total"] == {(): 4.0}
+    assert found["shared_slots_booked_total"] == {(): 5.0}
+    assert found["shared_slots_given_back_total"] == {(): 1.0}
+    assert not [name for name in alone if name.startswith(("shared", "replicas"))]
 
 
 @given(label=st.text(max_size=20))
