@@ -104,6 +104,14 @@ class _Recorder:
     def __init__(self, limiter: object) -> None:
         self._admit: Callable[[object], bool] = limiter.admit  # type: ignore[attr-defined]
         self.seen: dict[object, list[float]] = defaultdict(list)
+        self.longest_stall = 0.0
+
+    async def watch(self) -> None:
+        """Measure for how long this process stands still: what arrives meanwhile seems to come at once."""
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.005)
+            self.longest_stall = max(self.longest_stall, time.monotonic() - began - 0.005)
 
     def admit(self, key: object) -> bool:
         self.seen[key].append(time.monotonic())
@@ -169,6 +177,7 @@ class Bench:
             "token_requests": counts.token_requests,
             "throttled": counts.throttled,
             "most_in_a_second": self.recorder.most_in_a_second(),
+            "longest_stall": round(self.recorder.longest_stall, 3),
         }
 
 
@@ -211,6 +220,8 @@ async def _bench(
             timeout = aiohttp.ClientTimeout(total=60)
             session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, timeout=timeout))
             await asyncio.sleep(1.5)  # all have said that they are there
+            watching = asyncio.create_task(recorder.watch())
+            stack.callback(watching.cancel)
             yield Bench(platform, redis, proxies, session, recorder)
 
 

@@ -1,19 +1,21 @@
 -- Books slots: the next ones in time that keep at most so many in any window, among those that others have booked.
 --   KEYS  the account of a set of credentials and a shop; when slots are booked from
---   ARGV  how many requests in a window; the window; how many slots are wanted; how long they may be waited for; how
---         long after a store is back it books nothing, and how much longer for this window; the time of one step of the
---         lowered pace, and how many halve it; how long one that tries after a pause may take; all in microseconds;
---         until when there is somebody who waits for an answer, or 0; then the times of slots that are given back
+--   ARGV  how many requests in a window; the window; how much later than booked a slot may be used, for which the window
+--         is kept longer; how many slots are wanted; how long they may be waited for; how long after a store is back it
+--         books nothing, and how much longer for this window; the time of one step of the lowered pace, and how many
+--         halve it; how long one that tries after a pause may take; all in microseconds; until when there is somebody
+--         who waits for an answer, or 0; then the times of slots that are given back
 -- Answers 0, how many "too fast" came in a row, and the times of the slots; or that none is booked: 1 and in how long
 -- the first would be had; 2 and how long another one tries at the most; 3 and when the first will be booked; 4 if it
 -- comes too late, as from a server that was frozen: nobody would use the slots.
--- The log is in order of time, what is past the window is forgotten.
+-- The log is in order of time, what is past the window is forgotten. Replicas that are farther away use their slots
+-- later: as long as slots of theirs are in the log, the longest such time counts for all.
 local function number(index) return tonumber(ARGV[index]) end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local requests, window, wanted, patience, settling, quiet = number(1), number(2), number(3), number(4), number(5), number(6)
-local step, steps_down, longest_try = number(7), number(8), number(9)
-if number(10) > 0 and now > number(10) then return {now, 4, 0} end
+local requests, window, late, wanted, patience = number(1), number(2), number(3), number(4), number(5)
+local settling, quiet, step, steps_down, longest_try = number(6), number(7), number(8), number(9), number(10)
+if number(11) > 0 and now > number(11) then return {now, 4, 0} end
 local from = tonumber(redis.call('GET', KEYS[2]))
 if not from then
   from = now + settling
@@ -21,9 +23,11 @@ if not from then
 end
 local packed = redis.call('GET', KEYS[1])
 local account = packed and cmsgpack.unpack(packed) or {log = {}}
+if late >= (account.late or 0) or now >= (account.late_until or 0) then account.late = late end
+window = window + account.late
 
 local returned = {}
-for index = 11, #ARGV do
+for index = 12, #ARGV do
   local at = number(index)
   returned[at] = (returned[at] or 0) + 1
   if account.trying == at then account.trying = nil end
@@ -97,5 +101,6 @@ for index = 1, wanted do
   booked[index + 3] = at
 end
 if row > 0 then account.trying = booked[4] end
+if account.late == late then account.late_until = log[#log] + window end
 keep()
 return booked

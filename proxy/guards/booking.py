@@ -109,7 +109,7 @@ class SlotBook:
 
     def window(self, limit: RateLimit) -> float:
         """Return for how many seconds a slot counts."""
-        return limit.per + safety_margin(limit.per) + GRACE + self.store.trip
+        return limit.per + safety_margin(limit.per) + self._late()
 
     def quiet(self, limit: RateLimit) -> float:
         """Return for how many seconds nothing is sent between booked slots and slots of one's own."""
@@ -119,10 +119,11 @@ class SlotBook:
         self, key: bytes, limit: RateLimit, *, wanted: int, patience: float, returned: Sequence[int]
     ) -> Booked:
         """Book slots that are to be had within `patience` seconds; those `returned` are given back. Raises `Away`."""
-        spans = (self.window(limit), patience, SETTLING, self.quiet(limit), STEP_TIME, LONGEST_TRY)
-        window, patience_, settling, quiet, step, longest_try = (_micro(span) for span in spans)
-        numbers = (limit.requests, window, wanted, patience_, settling, quiet, step, STEPS_DOWN, longest_try)
-        arguments = (*numbers, self.store.waits_until(), *returned)
+        late = self._late()
+        window = limit.per + safety_margin(limit.per)
+        before = (limit.requests, _micro(window), _micro(late), wanted, _micro(patience), _micro(SETTLING))
+        after = (_micro(self.quiet(limit)), _micro(STEP_TIME), STEPS_DOWN, _micro(LONGEST_TRY))
+        arguments = (*before, *after, self.store.waits_until(), *returned)
         said = await self.store.run(_BOOK, (self._name(key), self.store.key("slots", "from")), arguments)
         self.store.metrics.slots_given_back += len(returned)
         kind, found, *times = said.values
@@ -132,9 +133,8 @@ class SlotBook:
 
         if kind == Kind.BOOKED:
             self.store.metrics.slots_booked += len(times)
-            lapses = GRACE + self.store.trip
             slots = (
-                Booking(local(time, said.received), local(time, said.sent) + lapses, time, trial=found > 0)
+                Booking(local(time, said.received), local(time, said.sent) + late, time, trial=found > 0)
                 for time in times
             )
             return Booked(Kind.BOOKED, tuple(slots), said.received, found)
@@ -164,6 +164,10 @@ class SlotBook:
     def sent_late(self, key: bytes, slot: Booking, limit: RateLimit) -> None:
         """Tell that a request was sent after its slot had lapsed, and counts from now."""
         self._note(key, "sent", slot.time, _micro(self.window(limit)))
+
+    def _late(self) -> float:
+        """Return by how many seconds after its time, as the store knows it, a slot may be used."""
+        return GRACE + self.store.trip
 
     def _note(self, key: bytes, what: str, *arguments: int) -> asyncio.Task[None] | None:
         return self.store.tell(_NOTE, (self._name(key),), (what, *arguments))

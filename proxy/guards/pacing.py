@@ -36,10 +36,9 @@ _KEPT_KEYS: Final = 1000  # are not worth looking through for idle ones
 class Turn:
     """One request's way to its slots: to be entered with `async with` for each attempt. This one is without a limit."""
 
-    __slots__ = ("may_lapse",)  # whether `lapsed` is worth asking
+    __slots__ = ()
 
-    def __init__(self) -> None:
-        self.may_lapse = False
+    may_lapse: bool = False  # whether `lapsed` is worth asking
 
     async def __aenter__(self) -> Self:
         """Wait for a slot. Raises `PacedOut`."""
@@ -170,6 +169,7 @@ class _PacedTurn(Turn):
         "_sent",
         "_taken_at",
         "_tries",
+        "may_lapse",
     )
 
     def __init__(self, pacer: Pacer, office: Office, key: bytes, limit: RateLimit, place: Place) -> None:

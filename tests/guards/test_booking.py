@@ -11,7 +11,8 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy.guards.booking import LEAST_SHARE, Kind, SlotBook
+from proxy.guards.booking import GRACE, LEAST_SHARE, Booking, Kind, SlotBook
+from proxy.guards.pace import safety_margin
 from proxy.platforms.platform import RateLimit
 from proxy.shared.client import RedisClient
 from proxy.shared.store import SharedStore
@@ -125,6 +126,35 @@ async def test_what_can_not_be_had_in_time_is_told_and_not_booked(program: str) 
     assert {booked.kind for booked in late} == {Kind.LATE}
     assert {round(booked.until - world.now, 2) for booked in late} == {1.04}
     assert other.kind is Kind.BOOKED
+
+
+@pytest.mark.parametrize("program", each_server())
+@pytest.mark.parametrize(("first", "second"), [(0.1, 0.001), (0.001, 0.1)])
+async def test_where_replicas_are_not_equally_near_the_farthest_sets_the_window(
+    program: str, first: float, second: float
+) -> None:
+    async with serving_redis(program) as server:
+        client, world = RedisClient(server.url), World(LIMIT)
+        book = opened(TimedClient(client, world), world)
+
+        async def booked(trip: float) -> Booking:
+            book.store.trip = trip
+            return (await book.book(b"key", RateLimit(1), wanted=1, patience=9.0, returned=())).slots[0]
+
+        try:
+            await book.store.touch()
+            one, other, next_one = await booked(first), await booked(second), await booked(second)
+            world.now += 20.0
+            later = await booked(0.001), await booked(0.001)
+        finally:
+            await client.close()
+
+    margin = safety_margin(1.0)
+    farthest = GRACE + max(first, second)
+    assert pytest.approx(GRACE + first) == one.lapses - one.at
+    assert other.time - one.time == pytest.approx((1.0 + margin + farthest) * 1e6, abs=2)
+    assert next_one.time - other.time == pytest.approx((1.0 + margin + farthest) * 1e6, abs=2)
+    assert later[1].time - later[0].time == pytest.approx((1.0 + margin + GRACE + 0.001) * 1e6, abs=2)
 
 
 @pytest.mark.parametrize(
