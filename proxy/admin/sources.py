@@ -161,7 +161,7 @@ def shop_now(sources: Sources, name: str, *, others_waiting: int) -> ShopNow | N
         return ShopNow(name, named.platform.name, NOTHING_KNOWN, named.mend, 0, (), None)
     request = None if name == WILDCARD else sources.find(name)
     if request is not None:
-        shop, token, queue = request.shop, sources.tokens.status(request), sources.pacer.waiting(request.key)
+        shop, token, queue = request.shop, sources.tokens.status(request), sources.pacer.waiting(request.application)
         if token.reason:
             token = token._replace(reason=sources.redact(token.reason))
     elif name == WILDCARD and wildcard is not None:
@@ -184,4 +184,4 @@ def _glimpse(sources: Sources, shops: Shops, name: str) -> Glimpse | None:
     request = sources.find(name)
     if request is None:
         return None
-    return Glimpse(name, sources.tokens.status(request), sources.pacer.waiting(request.key))
+    return Glimpse(name, sources.tokens.status(request), sources.pacer.waiting(request.application))
