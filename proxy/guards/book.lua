@@ -1,5 +1,5 @@
 -- Books slots: the next ones in time that keep at most so many in any window, among those that others have booked.
---   KEYS  the account of a set of credentials and a shop; when slots are booked from
+--   KEYS  the account of an application and a shop; when slots are booked from
 --   ARGV  how many requests in a window; the window; how much later than booked a slot may be used, for which the window
 --         is kept longer; how many slots are wanted; how long they may be waited for; how long after a store is back it
 --         books nothing, and how much longer for this window; the time of one step of the lowered pace, and how many

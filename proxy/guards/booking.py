@@ -33,8 +33,6 @@ _NOTE: Final = script(Path(__file__).with_name("note.lua"))
 # A request that is sent by so much later than its slot, and one that is not, are as much closer together: the window is
 # kept for as much longer. With the margin that one process keeps too, 96 % of a limit per second are left.
 GRACE: Final = 0.020  # seconds
-# The silence between booked slots and slots of one's own, so that no window sees both. A longer window sees both.
-_LONGEST_QUIET: Final = 2.0  # seconds
 # What a replica allows itself, however many there are: less would be no service.
 LEAST_SHARE: Final = 0.2  # requests a second
 
@@ -90,9 +88,9 @@ class SlotBook:
 
     @property
     def away_since(self) -> float | None:
-        """Since when slots can't be booked, in local seconds."""
+        """Since when slots can't be booked, in local seconds; what lasts but for a moment in between does not count."""
         breaker = self.store.breaker
-        return None if breaker.closed else breaker.opened_at
+        return None if breaker.closed else breaker.unwell_since
 
     def share_of(self, limit: RateLimit) -> RateLimit:
         """Return what this replica allows itself while the store is away."""
@@ -112,8 +110,11 @@ class SlotBook:
         return limit.per + safety_margin(limit.per) + self._late()
 
     def quiet(self, limit: RateLimit) -> float:
-        """Return for how many seconds nothing is sent between booked slots and slots of one's own."""
-        return min(self.window(limit), _LONGEST_QUIET)
+        """Return for how many seconds nothing is sent before slots are booked again, so that no window sees both kinds.
+
+        A longer window than that sees both.
+        """
+        return min(self.window(limit), self.store.silence)
 
     async def book(
         self, key: bytes, limit: RateLimit, *, wanted: int, patience: float, returned: Sequence[int]

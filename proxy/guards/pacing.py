@@ -116,7 +116,7 @@ class Pacer:
     def turn(self, key: bytes, client: str, limit: RateLimit | None) -> Turn:
         """Return the turn of a request that came in just now.
 
-        `key` stands for a set of credentials and a shop, which share one limit; `client` for who shares it fairly.
+        `key` stands for an application and a shop, which have one limit; `client` for who shares it fairly.
         """
         if limit is None:
             return UNPACED

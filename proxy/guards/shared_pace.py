@@ -5,7 +5,8 @@ Rules:
   connection will be there. What is not used is given back.
 - A replica books for the head of its line, several slots where that many wait and its share of the limit has as many.
 - All that is sent is counted here too, so that the share is kept from the first moment on. Between slots that were
-  booked and slots of its own a replica is silent for one window, since it does not know what the others have sent.
+  booked and slots of its own a replica is silent for a while, since it does not know what the others have sent, and the
+  store may be back by then. Before slots are booked again after that, all are silent for one window.
 - After "too fast" all replicas pause, and one request over all of them tries first.
 """
 
@@ -39,7 +40,7 @@ class SharedPace:
         self._trial: object = None  # whose slot finds out whether a pause was long enough
         self._asking = self._tidying = False
         self._told: asyncio.Task[None] | None = None  # what has to arrive before more is asked for
-        self._ask_at = self._had_from = self._opens = float("-inf")
+        self._ask_at = self._had_from = self._opens = self._booked_at = float("-inf")
         self._own_from: float | None = None  # since when, or from when on, requests go by this replica's own share
         self._in_a_row = False
 
@@ -165,16 +166,16 @@ class SharedPace:
 
     def _alone_from(self, now: float) -> float | None:
         """Return from when on requests go by this replica's own share; `None` while slots are booked."""
-        away_since, quiet = self._book.away_since, self._book.quiet(self._limit)
+        away_since = self._book.away_since
         if away_since is None and now >= self._opens:
             return None
-        began = now if away_since is None else away_since
-        if self._own_from is None or (away_since is not None and self._own_from < began + quiet):
-            self._own_from = began + quiet
+        own_from = (now if away_since is None else max(away_since, self._booked_at)) + self._book.store.silence
+        if self._own_from is None or (away_since is not None and self._own_from < own_from):
+            self._own_from = own_from
         share = self._book.share_of(self._limit)
         if share != self._own.limit:
             self._own.change(share)
-        if away_since is None and now >= self._opens - quiet:
+        if away_since is None and now >= self._opens - self._book.quiet(self._limit):
             return self._opens
         return self._own_from
 
@@ -207,6 +208,7 @@ class SharedPace:
             case Kind.BOOKED:
                 self._in_hand.extend(booked.slots)
                 self._had_from = booked.slots[-1].at
+                self._booked_at = now
             case Kind.LATE:
                 self._had_from = booked.until
                 self._ask_at = min(booked.until, now + _ASKED_AGAIN)

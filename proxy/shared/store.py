@@ -3,7 +3,9 @@
 Rules:
 - A command has `timeout` seconds and one try. After one failure the store counts as away: nobody waits for it until a
   probe beside the traffic has found it well. What could not be asked raises `Away`, and whoever asks does without.
-- Each replica says once a second that it is there; that is the probe too, and tells how many there are.
+- Each replica says once a second that it is there; that is the probe too, and tells how many there are. Right after a
+  failure it looks more often, and for `silence` seconds nobody does anything that the others would have to know: most
+  failures are over by then.
 - Times are Redis's own, in microseconds; `time_at` is what its clock shows at a local moment, as far as is known.
 """
 
@@ -23,6 +25,9 @@ from proxy.telemetry.metrics import SharedMetrics
 
 BEAT: Final = 1.0  # seconds between two signs of life, and between two probes
 SETTLING: Final = 1.5  # seconds after which all replicas have noticed that a store is back
+_HEARD: Final = 1.6  # seconds after its last sign of life that a replica may not be without the store yet, or is silent
+_PROBE: Final = 0.2  # seconds between two probes right after a failure
+_TOLD_EVERY: Final = 10.0  # seconds; a failure that comes sooner after another one is told of only if it lasts
 _LIFETIME: Final = 5.0  # seconds after its last sign of life that a replica counts as there
 _ROUNDS: Final = 4  # of the event loop, in which an answer that has arrived comes to who waits for it
 _AT_ONCE: Final = 8  # commands, each over a connection of its own
@@ -70,7 +75,7 @@ class Said(NamedTuple):
 class SharedStore:
     """Runs scripts. `clock` is monotonic, in seconds; `identity` is this replica's own; `prefix` begins every name."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - half of them are keywords
         self,
         client: Client,
         metrics: SharedMetrics,
@@ -81,6 +86,7 @@ class SharedStore:
         identity: str,
         timeout: float,
         clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.timeout = timeout
         self.clock = clock
@@ -91,6 +97,9 @@ class SharedStore:
         self.replicas: int | None = None  # as last seen
         self._opening = 0  # from when on slots are booked, in Redis's time
         self._counted_from = float("-inf")  # from when on a smaller number of replicas is believed
+        # For so many seconds after a failure nothing is done that others would have to know. It ends with a probe, so
+        # that none who is heard of goes its own way while others go on here.
+        self.silence = _HEARD + _PROBE + timeout + 0.1
         self.trip = 0.01  # seconds that a command takes, for lack of better knowledge
         self._client = client
         self._log = log
@@ -98,6 +107,9 @@ class SharedStore:
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._offset: float | None = None  # of Redis's clock to the local one, in seconds
         self._why = ""
+        self._sleep = sleep
+        self._told = False  # that it is away
+        self._told_at = float("-inf")
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Said:
         """Run a script. Raises `Away`."""
@@ -135,14 +147,14 @@ class SharedStore:
         """Say once a second that this replica is there, and find out when a store that was away is back."""
         while True:
             await self.touch()
-            await asyncio.sleep(BEAT)
+            await self._sleep(BEAT)
 
     async def touch(self) -> None:
         """Say that this replica is there; whether that succeeds is what the breaker goes by."""
         breaker = self.breaker
         away = 0.0 if breaker.closed else max(self.clock() - breaker.opened_at, 0.001)
         keys = (self.key("replicas", "all"), self.key("slots", "from"))
-        times = [round(seconds * 1e6) for seconds in (_LIFETIME, away, SETTLING)]
+        times = [round(seconds * 1e6) for seconds in (_LIFETIME, away, SETTLING, _HEARD)]
         begins = self.replicas is None and breaker.closed
         try:
             said = await self._run(TOUCH, keys, (self.identity, *times, int(begins), self.waits_until()))
@@ -150,9 +162,13 @@ class SharedStore:
                 said = await self._run(TOUCH, keys, (self.identity, *times, int(begins), self.waits_until()))
         except Away:
             return
-        if breaker.answered():
+        if breaker.answered(said.received):
             self.metrics.away = False
-            self._log.info("shared.back", away_for=round(said.received - breaker.opened_at, 1))
+            if self._told:
+                self._told = False
+                self._log.info("shared.back", away_for=round(said.received - breaker.opened_at, 1))
+            await self.touch()  # now that it is known
+            return
         count, opening = said.values
         if opening != self._opening:  # it was away, or emptied: not all have said yet that they are there
             self._opening, self._counted_from = opening, said.received + _LIFETIME
@@ -192,6 +208,20 @@ class SharedStore:
         if self.breaker.failed(now):  # else it follows from what has failed before: connections are closed then
             self._why = why
             self.metrics.away = True
-            self._log.warning("shared.away", why=why)
+            if now - self._told_at >= _TOLD_EVERY:
+                self._tell()
             # What is connected may lead to a server that is none any more, or hang. Closing may hang too.
             self._tasks.start(self._client.reset(), name="shared store")
+            self._tasks.start(self._look_again(), name="shared store")
+
+    async def _look_again(self) -> None:
+        while not self.breaker.closed and self.clock() - self.breaker.opened_at < self.silence:
+            await self._sleep(_PROBE)
+            if not self.breaker.closed:
+                await self.touch()
+        if not (self.breaker.closed or self._told):
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told, self._told_at = True, self.clock()
+        self._log.warning("shared.away", why=self._why)

@@ -48,6 +48,7 @@ class TimedClient:
         self._client = client
         self._world = world
         self.away = False
+        self.deaf = False  # what it asks is done, but it does not hear of it
         self.commands: list[str] = []
         self.in_flight = 0
 
@@ -59,9 +60,12 @@ class TimedClient:
         text = script.text.replace("redis.call('TIME')", f"{{{time // 1_000_000}, {time % 1_000_000}}}")
         self.in_flight += 1
         try:
-            return await self._client._command("EVAL", text, len(keys), *keys, *arguments)
+            answer = await self._client._command("EVAL", text, len(keys), *keys, *arguments)
         finally:
             self.in_flight -= 1
+        if self.deaf:
+            raise Failure("ordered")
+        return answer
 
     async def reset(self) -> None:
         pass
@@ -220,11 +224,13 @@ async def replicas(
                     identity=str(number),
                     timeout=10.0,
                     clock=lambda: world.now,
+                    sleep=world.sleep,
                 )
+                replica.store.silence = 2.0  # as with a timeout of 0.1 s: a busy machine needs longer for a command
                 pacer.share_by(partial(SharedPace, SlotBook(replica.store, share, world.call_later)))
             world.each.append(replica)
             world.beat(number)
-            await world.settle()
+            await world.pass_time(BEAT / count)  # so that they do not notice all at once what becomes of the store
         await world.pass_time(1.1)
         try:
             yield world

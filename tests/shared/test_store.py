@@ -8,7 +8,7 @@ import pytest
 from proxy.shared.scripts import Script
 from proxy.shared.store import Away, Said, SharedStore
 from tests.redis_servers import Server, each_server, serving_redis
-from tests.shared.stores import opened
+from tests.shared.stores import Opened, opened
 
 NOW = "local t = redis.call('TIME') local now = t[1] * 1000000 + t[2] "
 ECHO = Script("echo", NOW + "return {now, ARGV[1]}")
@@ -105,6 +105,14 @@ async def opening(server: Server) -> int:
         return int(await reading.client._redis.get("test:slots:from") or 0)
 
 
+async def away(server: Server, *here: Opened, seconds: float) -> None:
+    """Have these be without the store for so long."""
+    async with opened(server.url) as writing:
+        for each in here:
+            await writing.client._redis.zincrby("test:replicas:all", -seconds * 1e6, each.store.identity)
+            each.store.breaker.failed(time.monotonic() - seconds)
+
+
 async def test_slots_wait_until_all_have_noticed_that_the_store_itself_is_back(program: str) -> None:
     async with (
         serving_redis(program) as server,
@@ -115,21 +123,23 @@ async def test_slots_wait_until_all_have_noticed_that_the_store_itself_is_back(p
         await other.store.touch()
         first = await opening(server)
         # One replica alone was away: the others kept the store's account, and nothing has to wait.
-        one.store.breaker.failed(time.monotonic())
-        await asyncio.sleep(0.01)
+        await away(server, one, seconds=3.0)
         await other.store.touch()
         await one.store.touch()
         assert await opening(server) == first
-        # All were away.
+        # All were away for so short a time that nobody has sent anything meanwhile.
+        await away(server, one, other, seconds=1.5)
         for each in (one, other):
-            each.store.breaker.failed(time.monotonic())
-        await asyncio.sleep(1.1)
+            await each.store.touch()
+        assert await opening(server) == first
+        # All were away.
+        await away(server, one, other, seconds=2.0)
         await one.store.touch()
         later = await opening(server)
         await other.store.touch()
 
         assert later > first
-        assert await opening(server) == later
+        assert later <= await opening(server) <= later + 1_000_000  # from the last one on
 
 
 async def test_redis_s_clock_is_known_to_within_a_command(program: str) -> None:
@@ -164,6 +174,7 @@ async def test_what_a_frozen_server_gets_to_see_when_it_goes_on_changes_nothing(
         for each in (one, other):
             await each.store.touch()
         first = await opening(server)
+        await away(server, one, other, seconds=2.0)
         server.freeze()
         for _ in range(2):
             for each in (one, other):
