@@ -11,7 +11,7 @@ from typing import Final
 from proxy.app.outside import Outside
 from proxy.config import SharedConfig, TokensConfig
 from proxy.config.sharing import read_key
-from proxy.guards.booking import SlotBook
+from proxy.guards.booking import KIND, SlotBook
 from proxy.guards.shared_pace import SharedPace
 from proxy.shared.client import RedisClient
 from proxy.shared.sealing import Plain, Sealed
@@ -56,12 +56,17 @@ class Sharing:
         keys = [read_key(key.reveal()) for key in config.encryption_key or ()]
         self.leases = SharedLeases(self.store, Sealed(keys) if keys else Plain(), self._token, self._unreadable)
         call_later = asyncio.get_running_loop().call_later
-        self.pacing = partial(SharedPace, SlotBook(self.store, config.fallback_share, call_later))
-        self._beat = tasks.start(self.store.keep_in_touch(), name="shared store")
+        book = SlotBook(self.store, config.fallback_share, call_later)
+        self.pacing = partial(SharedPace, book)
+        self._kept_up = [
+            tasks.start(self.store.keep_in_touch(), name="shared store"),
+            tasks.start(self.store.keep_listening(KIND, book.heard), name="shared store"),
+        ]
 
     async def close(self) -> None:
         """Say that this replica is gone."""
-        self._beat.cancel()
+        for task in self._kept_up:
+            task.cancel()
         await self.store.leave()
         self.store.breaker.failed(self.store.clock())  # whoever still has it does without
         await self._client.close()

@@ -12,7 +12,8 @@ import math
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
+from weakref import WeakValueDictionary
 
 from proxy.guards.pace import (
     FIRST_BELIEF,
@@ -35,6 +36,17 @@ _NOTE: Final = script(Path(__file__).with_name("note.lua"))
 GRACE: Final = 0.020  # seconds
 # What a replica allows itself, however many there are: less would be no service.
 LEAST_SHARE: Final = 0.2  # requests a second
+
+
+KIND: Final = "slots"  # of entries
+
+
+class Stoppable(Protocol):
+    """Whoever has slots in hand."""
+
+    def stopped(self) -> None:
+        """Take note that another replica was too fast."""
+        ...
 
 
 class Kind(IntEnum):
@@ -85,6 +97,17 @@ class SlotBook:
         self.store = store
         self.call_later = call_later
         self._share = share
+        self._paces: WeakValueDictionary[str, Stoppable] = WeakValueDictionary()
+
+    def follow(self, key: bytes, pace: "Stoppable") -> None:
+        """Tell `pace` when another replica was too fast with this key."""
+        self._paces[self._name(key)] = pace
+
+    def heard(self, name: str) -> None:
+        """Take note that a replica was too fast with the account of this name."""
+        pace = self._paces.get(name)
+        if pace is not None:
+            pace.stopped()
 
     @property
     def away_since(self) -> float | None:
@@ -125,7 +148,7 @@ class SlotBook:
         before = (limit.requests, _micro(window), _micro(late), wanted, _micro(patience), _micro(SETTLING))
         after = (_micro(self.quiet(limit)), _micro(STEP_TIME), STEPS_DOWN, _micro(LONGEST_TRY))
         arguments = (*before, *after, self.store.waits_until(), *returned)
-        said = await self.store.run(_BOOK, (self._name(key), self.store.key("slots", "from")), arguments)
+        said = await self.store.run(_BOOK, (self._name(key), self.store.key(KIND, "from")), arguments)
         self.store.metrics.slots_given_back += len(returned)
         kind, found, *times = said.values
 
@@ -152,7 +175,8 @@ class SlotBook:
     ) -> asyncio.Task[None] | None:
         """Tell that a request whose slot was taken at `taken_at` was too fast."""
         spans = (retry_after or 0.0, max_wait, FIRST_PAUSE, LONGEST_PAUSE, FIRST_BELIEF, STEP_TIME)
-        return self._note(key, "throttled", self._time(taken_at), *map(_micro, spans), STEPS_DOWN, MOST_STEPS)
+        channel, numbers = self.store.key(KIND, "news"), map(_micro, spans)
+        return self._note(key, "throttled", self._time(taken_at), channel, *numbers, STEPS_DOWN, MOST_STEPS)
 
     def answered(self, key: bytes, taken_at: float) -> asyncio.Task[None] | None:
         """Tell that a request whose slot was taken at `taken_at` was let through."""
@@ -170,11 +194,11 @@ class SlotBook:
         """Return by how many seconds after its time, as the store knows it, a slot may be used."""
         return GRACE + self.store.trip
 
-    def _note(self, key: bytes, what: str, *arguments: int) -> asyncio.Task[None] | None:
+    def _note(self, key: bytes, what: str, *arguments: int | str) -> asyncio.Task[None] | None:
         return self.store.tell(_NOTE, (self._name(key),), (what, *arguments))
 
     def _name(self, key: bytes) -> str:
-        return self.store.key("slots", hashlib.sha256(b"slots" + key).hexdigest()[:32])
+        return self.store.key(KIND, hashlib.sha256(b"slots" + key).hexdigest()[:32])
 
     def _time(self, moment: float) -> int:
         return self.store.time_at(moment) or 0

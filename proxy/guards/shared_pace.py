@@ -7,7 +7,7 @@ Rules:
 - All that is sent is counted here too, so that the share is kept from the first moment on. Between slots that were
   booked and slots of its own a replica is silent for a while, since it does not know what the others have sent, and the
   store may be back by then. Before slots are booked again after that, all are silent for one window.
-- After "too fast" all replicas pause, and one request over all of them tries first.
+- After "too fast" all replicas pause, as soon as they hear of it, and one request over all of them tries first.
 """
 
 import asyncio
@@ -43,6 +43,7 @@ class SharedPace:
         self._ask_at = self._had_from = self._opens = self._booked_at = float("-inf")
         self._own_from: float | None = None  # since when, or from when on, requests go by this replica's own share
         self._in_a_row = False
+        book.follow(key, self)
 
     @property
     def limit(self) -> RateLimit:
@@ -116,11 +117,15 @@ class SharedPace:
         self._in_a_row = True
         self._forget_trial()
         self._told = self._book.throttled(self._key, taken_at, retry_after, max_wait)
-        while self._in_hand:
-            self._give_back(self._in_hand.pop())
+        self._in_hand.clear()
         pause = self._own.throttled(taken_at, now, retry_after, max_wait)
         self._had_from = max(self._had_from, now + min(pause, max_wait))
         return pause
+
+    def stopped(self) -> None:
+        """Take note that another replica was too fast: what is in hand is worth nothing any more."""
+        self._in_hand.clear()
+        self._wake()
 
     def answered(self, taken_at: float) -> bool:
         """Take note of another answer; tell whether a row of "too fast" has ended."""

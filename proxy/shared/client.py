@@ -5,7 +5,8 @@ defaults are 5 s and ten tries. What it raises may quote what was sent, so that 
 docs/scaling.md says why it is this library.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -29,6 +30,7 @@ from proxy.shared.scripts import Script
 SENTINEL: Final = ("redis+sentinel", "rediss+sentinel")
 SCHEMES: Final = ("redis", "rediss", "unix", *SENTINEL)
 _SENTINEL_PORT: Final = 26379
+_LONGEST_SUBSCRIBING: Final = 5.0  # seconds
 _REASONS: Final = (
     (AuthenticationError, "it refuses the password"),
     (NoPermissionError, "the user may not do that there"),
@@ -58,6 +60,10 @@ class Client(Protocol):
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> list[Any]:
         """Return what a script answers. Raises `Failure`."""
+        ...
+
+    def listen(self, channel: str) -> AsyncGenerator[str]:
+        """Yield what is said on a channel from now on. Raises `Failure`."""
         ...
 
     async def reset(self) -> None:
@@ -91,6 +97,19 @@ class RedisClient:
                 return await self._command("EVAL", script.text, len(keys), *keys, *arguments)
         except (RedisError, OSError) as error:
             raise failure(error) from None
+
+    async def listen(self, channel: str) -> AsyncGenerator[str]:
+        """Yield what is said on a channel from now on. Raises `Failure`."""
+        subscription = self._redis.pubsub(ignore_subscribe_messages=True)
+        try:
+            async with asyncio.timeout(_LONGEST_SUBSCRIBING):
+                await subscription.subscribe(channel)
+            async for message in subscription.listen():
+                yield message["data"].decode()
+        except (RedisError, OSError) as error:
+            raise failure(error) from None
+        finally:
+            await subscription.aclose()  # type: ignore[no-untyped-call]
 
     async def info(self) -> dict[str, Any]:
         """Return what the server says of itself. Raises `Failure`."""

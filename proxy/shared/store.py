@@ -11,7 +11,7 @@ Rules:
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -147,6 +147,15 @@ class SharedStore:
         """Say once a second that this replica is there, and find out when a store that was away is back."""
         while True:
             await self.touch()
+            await self._sleep(BEAT)
+
+    async def keep_listening(self, kind: str, heard: Callable[[str], None]) -> None:
+        """Tell `heard` what others say of this kind of entries, while the store is there; the rest is lost."""
+        while True:
+            with suppress(Failure):
+                async with aclosing(self._client.listen(self.key(kind, "news"))) as news:
+                    async for name in news:
+                        heard(name)
             await self._sleep(BEAT)
 
     async def touch(self) -> None:

@@ -13,5 +13,6 @@ redis.call('ZCOUNT', KEYS[1], 0, 1)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], 0, 0)
 redis.call('ZCARD', KEYS[1])
 redis.call('ZREM', KEYS[1], 'x')
+redis.call('PUBLISH', KEYS[1], 'x')
 local time = redis.call('TIME')
 return {time[1] * 1000000 + time[2]}

@@ -19,10 +19,11 @@ _CLOCKS_APART: Final = 5.0  # seconds
 _PATIENCE: Final = 2.0  # seconds for each question: a slow store is to be told from one that is not there
 RIGHTS: Final = (
     "+eval +evalsha +info +time +get +set +del +pexpire +hset +hmget +zadd +zrem +zcard +zcount +zremrangebyscore"
+    " +publish +subscribe +unsubscribe"
 )
 _MENDS: Final = (
     ("password", "look at the password in shared.url or shared.password, and at the user in the URL"),
-    ("user", "give the user the rights: ACL SETUSER <user> on '>…' '~{prefix}*' {rights}"),
+    ("user", "give the user the rights: ACL SETUSER <user> on '>…' '~{prefix}*' '&{prefix}*' {rights}"),
     ("read-only", "shared.url leads to a replica: name the primary, or the Sentinels (redis+sentinel://…)"),
     ("memory", "give it more memory: it needs about 1 kB for each shop"),
     ("loading", "wait until it has read its data"),

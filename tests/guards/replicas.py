@@ -5,8 +5,8 @@ What the scripts take for the server's clock is the world's too: the tests have 
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from proxy.errors import PacedOut
-from proxy.guards.booking import SlotBook
+from proxy.guards.booking import KIND, SlotBook
 from proxy.guards.pacing import Pacer
 from proxy.guards.shared_pace import SharedPace
 from proxy.guards.slots import PacingPolicy
@@ -50,6 +50,7 @@ class TimedClient:
         self.away = False
         self.deaf = False  # what it asks is done, but it does not hear of it
         self.commands: list[str] = []
+        self.heard = 0
         self.in_flight = 0
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> list[Any]:
@@ -66,6 +67,12 @@ class TimedClient:
         if self.deaf:
             raise Failure("ordered")
         return answer
+
+    async def listen(self, channel: str) -> AsyncGenerator[str]:
+        async with aclosing(self._client.listen(channel)) as news:
+            async for name in news:
+                yield name
+                self.heard += 1
 
     async def reset(self) -> None:
         pass
@@ -227,7 +234,9 @@ async def replicas(
                     sleep=world.sleep,
                 )
                 replica.store.silence = 2.0  # as with a timeout of 0.1 s: a busy machine needs longer for a command
-                pacer.share_by(partial(SharedPace, SlotBook(replica.store, share, world.call_later)))
+                book = SlotBook(replica.store, share, world.call_later)
+                pacer.share_by(partial(SharedPace, book))
+                tasks.start(replica.store.keep_listening(KIND, book.heard), name="listening")
             world.each.append(replica)
             world.beat(number)
             await world.pass_time(BEAT / count)  # so that they do not notice all at once what becomes of the store

@@ -214,6 +214,28 @@ async def test_without_the_store_each_keeps_to_its_share_and_the_limit_is_kept_t
     assert len(world.seen()) - alone >= 12 * 3
 
 
+@redis
+async def test_too_fast_on_one_replica_gives_up_what_the_others_have_booked(kind: str) -> None:
+    async with replicas(kind, count=6, max_wait=60.0) as world:
+        await pulled(world, 3.0, lines=12)
+        going = [world.ask(number, f"more-{number}") for number in range(12)]
+        world.too_fast_until = world.now + 0.9
+        seen = len(world.seen())
+        while len(world.seen()) == seen:
+            await world.pass_time(0.01)
+        too_fast = world.seen()[-1]
+        for _ in range(500):  # what they hear takes real time
+            if all(each.client.heard for each in world.each if each.client):
+                break
+            await asyncio.sleep(0.01)
+        await world.pass_time(30.0)
+        later = [time - too_fast for time in world.seen() if time > too_fast]
+
+    assert later[0] == pytest.approx(1.0, abs=0.05)  # nobody else before the pause of 1 s is over
+    assert later[2] < 3.0  # and the pause was not doubled
+    assert all(request.sent for request in going)
+
+
 outages = st.lists(
     st.tuples(
         st.floats(0.0, 2.0),  # seconds until it goes

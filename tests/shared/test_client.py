@@ -1,5 +1,7 @@
 """How the library's client is made, and what its errors mean."""
 
+import asyncio
+
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, ReadOnlyError, ResponseError
@@ -46,6 +48,22 @@ async def test_the_password_may_come_apart_from_the_url(program: str) -> None:
                         await client.run(ECHO, (), ("content",))
             finally:
                 await client.close()
+
+
+@pytest.mark.parametrize("program", each_server())
+async def test_what_is_said_on_a_channel_is_heard_until_the_server_goes(program: str) -> None:
+    async with serving_redis(program) as server, opened(server.url) as here, opened(server.url) as other:
+        news = here.client.listen("test:news")
+        first = asyncio.ensure_future(anext(news))
+        for _ in range(500):
+            if await other.client._command("PUBLISH", "test:news", "one"):
+                break  # somebody listens by now
+            await asyncio.sleep(0.005)
+        assert await first == "one"
+        await other.client._command("PUBLISH", "test:other", "two")
+        server.kill()
+        with pytest.raises(Failure, match="can't be reached"):
+            await anext(news)
 
 
 @pytest.mark.parametrize("program", each_server())

@@ -65,7 +65,7 @@ async def test_a_wrong_password_is_told_without_it(program: str) -> None:
 
 async def test_the_rights_that_are_told_are_enough_and_fewer_are_not(program: str) -> None:
     async with serving_redis(program) as server:
-        await configured(server, "ACL", "SETUSER", "proxy", "on", ">pass", "~test:*", *RIGHTS.split())
+        await configured(server, "ACL", "SETUSER", "proxy", "on", ">pass", "~test:*", "&test:*", *RIGHTS.split())
         enough = await tried(server.url.replace("unix://", "unix://proxy@"), "pass")
         await configured(server, "ACL", "SETUSER", "proxy", "-zadd")
         fewer = await tried(server.url.replace("unix://", "unix://proxy@"), "pass")

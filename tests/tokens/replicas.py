@@ -5,7 +5,7 @@ The time is set by hand, for the replicas and for what Redis tells of its own.
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -70,6 +70,9 @@ class TimedClient:
         if failure == "after":
             raise Failure("ordered")
         return [round((self._time.now + self.ahead) * 1e6), *values]
+
+    def listen(self, channel: str) -> AsyncGenerator[str]:
+        return self._client.listen(channel)
 
     async def reset(self) -> None:
         pass
