@@ -26,14 +26,15 @@ from proxy.admin.sources import Sources
 from proxy.app.connections import Connections
 from proxy.app.listening import cannot_listen
 from proxy.app.outside import Outside, StartError
-from proxy.app.site import client_limits, keep_places, pacing_policy, site_of, token_policy, who_may_call
+from proxy.app.room import Room, find_room
+from proxy.app.site import client_limits, keep_budgets, pacing_policy, site_of, token_policy, who_may_call
 from proxy.certificate import CertificateFiles, UnusableCertificate
 from proxy.config import Config
 from proxy.forwarding.fields import answer_fields, request_fields
 from proxy.forwarding.forwarder import Forwarder
 from proxy.forwarding.site import Site
 from proxy.forwarding.upstream import Upstream
-from proxy.guards.budgets import Budget
+from proxy.guards.budgets import Budgets
 from proxy.guards.connections import ConnectionGuard
 from proxy.guards.descriptors import room_for
 from proxy.guards.pacing import Pacer
@@ -57,7 +58,9 @@ class RunningProxy:
     `admin` is the address of the admin port, `None` if that is switched off; `process` is what it tells of itself.
     """
 
-    def __init__(self, config: Config, outside: Outside, connections: Connections, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, config: Config, outside: Outside, connections: Connections, room: Room, stack: AsyncExitStack
+    ) -> None:
         self._outside = outside
         self._stack = stack
         self._upstream_connections = connections
@@ -84,12 +87,12 @@ class RunningProxy:
         self.pacer = Pacer(
             pacing_policy(config), self._pacing_metrics, clock=time.monotonic, call_later=loop.call_later
         )
-        self._places = Budget("the places for requests", "server.max_requests")
+        self._room, self._budgets = room, Budgets()
         self.forwarder = Forwarder(
             self._site(config, connections),
             self.tokens,
             self.pacer,
-            self._places,
+            self._budgets,
             outside.log,
             self._traffic,
             clock=time.monotonic,
@@ -212,9 +215,9 @@ class RunningProxy:
 
     def _limit_clients(self, config: Config) -> None:
         server = config.server
-        room = room_for(server.max_connections, self._outside.log)
-        self._guard.keep_to(room, server.max_connections_per_address, server.trusted_proxies)
-        keep_places(self._places, config, room=room)
+        connections = room_for(server.max_connections, self._outside.log)
+        self._guard.keep_to(connections, server.max_connections_per_address, server.trusted_proxies)
+        keep_budgets(self._budgets, config, self._room, connections=connections)
 
     def _listener_tls(self, files: CertificateFiles | None) -> ListenerTls | None:
         try:
@@ -261,7 +264,8 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
     if HttpRequestParser is HttpRequestParserPy:
         raise StartError("aiohttp runs without its C parser, which is less strict: install a wheel of aiohttp.")
     async with AsyncExitStack() as stack:
-        proxy = RunningProxy(config, outside, await Connections.open(config.upstream, outside.resolver), stack)
+        room = await find_room()
+        proxy = RunningProxy(config, outside, await Connections.open(config.upstream, outside.resolver), room, stack)
         await proxy.start()
         try:
             yield proxy

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from proxy.app.room import Room
 from proxy.config import ClientConfig, Config
 from proxy.forwarding.addressing import Addressing
 from proxy.forwarding.fields import Hop
@@ -12,7 +13,7 @@ from proxy.forwarding.route import Routes
 from proxy.forwarding.site import Site
 from proxy.forwarding.upstream import Upstream
 from proxy.guards.access import Access, Client
-from proxy.guards.budgets import Budget
+from proxy.guards.budgets import Budgets
 from proxy.guards.slots import PacingPolicy
 from proxy.links.shop_links import LinksOfShops
 from proxy.platforms.addresses import is_loopback
@@ -38,11 +39,16 @@ def site_of(
     )
 
 
-def keep_places(places: Budget, config: Config, *, room: int) -> None:
-    """Divide the places for requests as `[server]` says; there is `room` for so many connections."""
+def keep_budgets(budgets: Budgets, config: Config, room: Room, *, connections: int) -> None:
+    """Divide what requests share as `[server]` says; there is `room` here, and for so many connections."""
     server = config.server
-    enough = room >= server.max_connections
-    places.keep_to(server.max_requests if enough else min(server.max_requests, room), server.max_share)
+    enough = connections >= server.max_connections
+    budgets.keep_to(
+        places=server.max_requests if enough else min(server.max_requests, connections),
+        memory=room.memory if server.memory_budget is None else server.memory_budget,
+        spool=room.spool if server.spool_budget is None else server.spool_budget,
+        share=server.max_share,
+    )
 
 
 def token_policy(config: Config) -> TokenPolicy:
