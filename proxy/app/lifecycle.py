@@ -48,6 +48,7 @@ from proxy.wire.date import DateLine
 from proxy.wire.dialing import Dialer
 from proxy.wire.listener import ClientServer, close_listener
 from proxy.wire.listener_tls import ListenerTls
+from proxy.wire.spool import Spool
 
 _BACKLOG: Final = 1024  # connections that wait to be accepted
 
@@ -65,6 +66,8 @@ class RunningProxy:
         self._stack = stack
         self._upstream_connections = connections
         stack.push_async_callback(self._close_connections)
+        self._spool = Spool()
+        stack.callback(self._spool.end)
         self._tasks = BackgroundTasks()
         stack.push_async_callback(self._tasks.close)
         self._answer_fields = answer_fields()
@@ -202,7 +205,7 @@ class RunningProxy:
             )
             for any_address, connector in connections.connectors.items()
         }
-        return site_of(config, upstreams, self._pseudonym, clock=clock)
+        return site_of(config, upstreams, self._spool, self._pseudonym, clock=clock)
 
     def _token_endpoint(self, config: Config, connections: Connections) -> TokenEndpoint:
         endpoint = TokenEndpoint(

@@ -20,10 +20,11 @@ from proxy.platforms.addresses import is_loopback
 from proxy.platforms.shop_hosts import ShopHosts
 from proxy.tokens.cache import TokenPolicy
 from proxy.wire.client_watch import ClientLimits
+from proxy.wire.spool import Spool
 
 
 def site_of(
-    config: Config, upstreams: Mapping[bool, Upstream], pseudonym: bytes, *, clock: Callable[[], float]
+    config: Config, upstreams: Mapping[bool, Upstream], spool: Spool, pseudonym: bytes, *, clock: Callable[[], float]
 ) -> Site:
     """Return what the configuration says of requests; `pseudonym` is this process's name in `Via`."""
     server = config.server
@@ -34,6 +35,7 @@ def site_of(
         links=LinksOfShops(),
         upstreams=upstreams,
         hop=Hop(pseudonym, server.trusted_proxies),
+        spool=spool,
         max_body_size=config.upstream.max_body_size,
         answers_in_xml=all(platform.answers_in_xml for platform in config.shops.all_platforms()),
     )

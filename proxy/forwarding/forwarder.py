@@ -138,8 +138,9 @@ class Forwarder:
         if client is not None and client.methods is not None:
             check_target(target.rest, route.shop.platform)
         if route.api_urls:
-            base = site.addressing.base(request, site.hop, target)
-            exchange.links = site.links.find(route.shop.key, route.api_urls, route.base_path, base)
+            exchange.links = site.links.find(
+                route.shop.key, route.api_urls, route.base_path, site.addressing.base(request, site.hop, target)
+            )
         # 3. prepare
         if request.method == "OPTIONS" and is_last_recipient(head):
             answer_options(exchange)
@@ -154,6 +155,7 @@ class Forwarder:
             if answer.meaning is not ORDINARY:
                 answer = await self._retry(exchange, route, prepared)
             # 8. relay
+            del prepared  # no attempt needs its content any more
             exchange.answered_at = self._clock()
             await relay(exchange, answer, exchange.links)
         finally:

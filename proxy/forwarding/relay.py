@@ -33,8 +33,10 @@ async def relay(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks |
 
     Raises `UpstreamError`, and `ConnectionError` if the client is gone.
     """
-    if exchange.body is not None and not exchange.body.complete:
-        exchange.response.refuse_rest()  # answered early
+    if exchange.body is not None:
+        if not exchange.body.complete:
+            exchange.response.refuse_rest()  # answered early
+        answer.when_sent(exchange.body.close)  # no attempt needs it any more
     if answer.status == 401 or b"www-authenticate" in answer.head.first:
         assert exchange.route is not None  # noqa: S101 - for the type checker
         ask_as_this_proxy(answer.head, answer.status, exchange.route.shop.key)

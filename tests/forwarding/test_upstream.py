@@ -20,13 +20,13 @@ from proxy.wire.pool import Pool
 from proxy.wire.transports import upstream_loop
 from tests.peers import CHUNKED, Connection, answering, chunked, request, response, serving
 from tests.proxies import whole_path
-from tests.streams import body_stream
+from tests.streams import body_stream, request_body
 
 BIG = bytes(range(256)) * 8192  # 2 MiB: streams
 
 
 def streaming(stream: Incoming, announced: int | None = None) -> RequestBody:
-    return RequestBody(stream, announced=announced, max_size=1 << 30)
+    return request_body(stream, announced=announced)
 
 
 async def content_of(answer: UpstreamResponse) -> bytes:
