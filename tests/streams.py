@@ -1,10 +1,11 @@
 """A request's body as the wire hands it over, for tests of what reads it."""
 
+from proxy.guards.descriptors import Descriptors
 from proxy.wire.body import RequestBody
 from proxy.wire.incoming import Incoming
 from proxy.wire.spool import Spool
 
-SPOOL = Spool()  # its threads stay until the tests end
+SPOOL = Spool(Descriptors())  # its threads stay until the tests end
 
 
 class Held:

@@ -36,7 +36,7 @@ from proxy.forwarding.site import Site
 from proxy.forwarding.upstream import Upstream
 from proxy.guards.budgets import Budgets
 from proxy.guards.connections import ConnectionGuard
-from proxy.guards.descriptors import room_for
+from proxy.guards.descriptors import Descriptors
 from proxy.guards.pacing import Pacer
 from proxy.platforms.addresses import is_loopback
 from proxy.tasks import BackgroundTasks
@@ -60,13 +60,20 @@ class RunningProxy:
     """
 
     def __init__(
-        self, config: Config, outside: Outside, connections: Connections, room: Room, stack: AsyncExitStack
+        self,
+        config: Config,
+        outside: Outside,
+        connections: Connections,
+        descriptors: Descriptors,
+        room: Room,
+        stack: AsyncExitStack,
     ) -> None:
         self._outside = outside
         self._stack = stack
         self._upstream_connections = connections
         stack.push_async_callback(self._close_connections)
-        self._spool = Spool()
+        self._descriptors = descriptors
+        self._spool = Spool(descriptors)
         stack.callback(self._spool.end)
         self._tasks = BackgroundTasks()
         stack.push_async_callback(self._tasks.close)
@@ -101,7 +108,7 @@ class RunningProxy:
             clock=time.monotonic,
             new_request_id=_request_ids(),
         )
-        self._guard = ConnectionGuard(outside.log, self.connections, clock=loop.time)
+        self._guard = ConnectionGuard(outside.log, self.connections, descriptors, clock=loop.time)
         self._server = ClientServer(
             self.forwarder.handle,
             self.forwarder.refuse,
@@ -158,7 +165,7 @@ class RunningProxy:
         tls = self._server.tls if same_files else self._listener_tls(config.server.tls)
         connections = before = self._upstream_connections
         if config.upstream.ca_file != self.config.upstream.ca_file:
-            connections = await Connections.open(config.upstream, self._outside.resolver)
+            connections = await Connections.open(config.upstream, self._outside.resolver, self._descriptors)
         # From here on nothing waits and nothing fails.
         self.config, self._upstream_connections = config, connections
         self.tokens.keep_to(token_policy(config), self._token_endpoint(config, connections))
@@ -197,7 +204,12 @@ class RunningProxy:
         upstreams = {
             any_address: connections.used_by(
                 Upstream(
-                    Dialer(connector, self._answer_fields, timeout=config.upstream.connect_timeout),
+                    Dialer(
+                        connector,
+                        self._descriptors,
+                        self._answer_fields,
+                        timeout=config.upstream.connect_timeout,
+                    ),
                     connections.pools[any_address],
                     self._tasks,
                     read_timeout=config.upstream.read_timeout,
@@ -218,7 +230,7 @@ class RunningProxy:
 
     def _limit_clients(self, config: Config) -> None:
         server = config.server
-        connections = room_for(server.max_connections, self._outside.log)
+        connections = self._descriptors.keep_to(server.max_connections, self._outside.log)
         self._guard.keep_to(connections, server.max_connections_per_address, server.trusted_proxies)
         keep_budgets(self._budgets, config, self._room, connections=connections)
 
@@ -267,8 +279,9 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
     if HttpRequestParser is HttpRequestParserPy:
         raise StartError("aiohttp runs without its C parser, which is less strict: install a wheel of aiohttp.")
     async with AsyncExitStack() as stack:
-        room = await find_room()
-        proxy = RunningProxy(config, outside, await Connections.open(config.upstream, outside.resolver), room, stack)
+        room, descriptors = await find_room(), Descriptors()
+        opened = Connections.open(config.upstream, outside.resolver, descriptors)
+        proxy = RunningProxy(config, outside, await opened, descriptors, room, stack)
         await proxy.start()
         try:
             yield proxy

@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any, Final, Protocol, TypeVar
 
 from proxy.errors import BodyTooLarge, InternalError, Overloaded
+from proxy.wire.descriptors import none_left
 from proxy.wire.incoming import Incoming
 from proxy.wire.spool import Spool, unnamed_file, write_all
 
@@ -57,6 +58,7 @@ class RequestBody:
         self._too_much = False
         # The first `_in_file` bytes stand in the file, the rest of what was received in `_in_memory`.
         self._spooled = announced is not None and announced > MEMORY_LIMIT  # whether there is a file, or is to be one
+        self._admitted = False
         self._file: int | None = None
         self._in_file = 0
         self._in_memory: list[bytes] = []
@@ -132,6 +134,9 @@ class RequestBody:
         file, self._file = self._file, None
         if file is not None:
             self._spool.close(file)
+        elif self._admitted:
+            self._spool.leave()
+        self._admitted = False
 
     async def _receive(self) -> bytes:
         """Read what the client has sent and keep it; empty at the end."""
@@ -165,11 +170,14 @@ class RequestBody:
         """
         self._spooled = True
         self._hold_spool()
+        if not self._admitted:
+            await self._spool.admit()
+            self._admitted = True
         pending, position = list(self._in_memory), self._in_file
         try:
             await self._in_thread(lambda: self._write(pending, position))
         except OSError as error:
-            raise InternalError(
+            raise none_left(error) or InternalError(
                 "The proxy has no room to keep the request body.", reason=f"temporary file: {error}"
             ) from None
         self._in_file += sum(map(len, pending))

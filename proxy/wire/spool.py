@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from proxy.threads import Crew
+from proxy.wire.descriptors import Descriptors
 
 _THREADS: Final = 8
 
@@ -18,10 +19,19 @@ _T = TypeVar("_T")
 
 
 class Spool:
-    """Has files made, written, read and closed."""
+    """Has files made, written, read and closed. Each takes one of the `descriptors`, before it is made."""
 
-    def __init__(self) -> None:
+    def __init__(self, descriptors: Descriptors) -> None:
+        self._descriptors = descriptors
         self._crew = Crew("spool", _THREADS)
+
+    async def admit(self) -> None:
+        """Take a descriptor for a file, which `close` or `leave` gives back. Raises `Overloaded`."""
+        await self._descriptors.take_for_file()
+
+    def leave(self) -> None:
+        """Give back the descriptor of a file that was not made."""
+        self._descriptors.give()
 
     def do(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
         """Have something done with a file that may take long; what comes of it. Raises `OSError`."""
@@ -30,9 +40,12 @@ class Spool:
     def close(self, file: int) -> None:
         """Close a file; what it held may take long to be let go of."""
         try:
-            self._crew.do(lambda: os.close(file))
+            closing = self._crew.do(lambda: os.close(file))
         except OSError:  # there is no thread at all
             os.close(file)
+            self._descriptors.give()
+        else:
+            closing.add_done_callback(lambda _: self._descriptors.give())
 
     def end(self) -> None:
         """Let the threads end when they have done all; nobody waits for them."""

@@ -11,6 +11,7 @@ import pytest
 from proxy.errors import UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
 from proxy.forwarding.fields import answer_fields
 from proxy.forwarding.upstream import Upstream, UpstreamRequest, UpstreamResponse
+from proxy.guards.descriptors import Descriptors
 from proxy.guards.pacing import UNPACED, Turn
 from proxy.tasks import BackgroundTasks
 from proxy.wire.body import RequestBody
@@ -77,7 +78,7 @@ async def calling(port: int, *, read_timeout: float = 10.0) -> AsyncIterator[Cal
     connector = aiohttp.TCPConnector(limit=0, force_close=True, loop=loop)
     pool = Pool(lambda: caller.now)
     async with asyncio.timeout(20), connector:
-        dialer = Dialer(connector, answer_fields(), timeout=5.0)
+        dialer = Dialer(connector, Descriptors(), answer_fields(), timeout=5.0)
         caller.upstream = Upstream(dialer, pool, tasks, read_timeout=read_timeout)
         yield caller
         await tasks.close()
