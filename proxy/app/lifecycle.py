@@ -97,12 +97,12 @@ class RunningProxy:
         self.pacer = Pacer(
             pacing_policy(config), self._pacing_metrics, clock=time.monotonic, call_later=loop.call_later
         )
-        self._room, self._budgets = room, Budgets()
+        self._room, self.budgets = room, Budgets()
         self.forwarder = Forwarder(
             self._site(config, connections),
             self.tokens,
             self.pacer,
-            self._budgets,
+            self.budgets,
             outside.log,
             self._traffic,
             clock=time.monotonic,
@@ -232,7 +232,7 @@ class RunningProxy:
         server = config.server
         connections = self._descriptors.keep_to(server.max_connections, self._outside.log)
         self._guard.keep_to(connections, server.max_connections_per_address, server.trusted_proxies)
-        keep_budgets(self._budgets, config, self._room, connections=connections)
+        keep_budgets(self.budgets, config, self._room, connections=connections)
 
     def _listener_tls(self, files: CertificateFiles | None) -> ListenerTls | None:
         try:

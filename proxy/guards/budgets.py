@@ -126,7 +126,8 @@ class Budgets:
 class Holding:
     """What one request holds of the budgets, a place first; it has to be given back.
 
-    `shop` is to be set before anything else is held. Raises `Overloaded` and its kinds, as the methods do.
+    Bytes count for the client, and for the shop only where the client is nobody. `shop` is to be set before anything
+    else is held. Raises `Overloaded` and its kinds, as the methods do.
     """
 
     __slots__ = ("_begun", "_budgets", "_client", "_memory", "_spool", "shop")
@@ -166,8 +167,7 @@ class Holding:
 
         It is not the shop that is waited for meanwhile.
         """
-        budgets, client = self._budgets, self._client
-        shop = self.shop if client is None else None
+        budgets, client, shop = self._budgets, self._client, self._shop_of_bytes
         released = client is not None and self._begun
         if released:
             budgets.places.count_no_more_for(self.shop)
@@ -181,15 +181,19 @@ class Holding:
 
     def give_back(self) -> None:
         """Give back all of it."""
-        budgets, client, shop = self._budgets, self._client, self.shop
-        budgets.places.give(client, shop if self._begun else None)
+        budgets, client = self._budgets, self._client
+        budgets.places.give(client, self.shop if self._begun else None)
         if self._memory:
-            budgets.memory.give(client, shop, self._memory)
+            self.memory(-self._memory)
         if self._spool:
-            budgets.spool.give(client, shop, self._spool)
+            self.spool(-self._spool)
 
     def _change(self, budget: Budget, more: int) -> None:
         if more > 0:
-            budget.take(self._client, self.shop, more)
+            budget.take(self._client, self._shop_of_bytes, more)
         elif more:
-            budget.give(self._client, self.shop, -more)
+            budget.give(self._client, self._shop_of_bytes, -more)
+
+    @property
+    def _shop_of_bytes(self) -> Hashable:
+        return self.shop if self._client is None else None

@@ -128,8 +128,14 @@ async def test_what_is_only_kept_makes_room_first() -> None:
 
 
 async def test_what_is_open_already_counts_whatever_the_limit_is_and_makes_room() -> None:
-    tested, ended = limited(1), []
-    tested.make_room.append(lambda: ended.append(1) is None)
+    ended: list[int] = []
+    tested = limited(1)
+
+    def end_one() -> bool:
+        ended.append(1)
+        return True
+
+    tested.make_room.append(end_one)
     tested.note()
     assert ended == []
     tested.note()
