@@ -259,6 +259,8 @@ class RunningProxy:
             traffic=self._traffic,
             in_flight=lambda: self.forwarder.in_flight,
             connections=self.connections,
+            budgets=self.budgets,
+            descriptors=self._descriptors,
             log=self._outside.log_metrics,
             redact=self._outside.redact,
             clock=time.monotonic,
