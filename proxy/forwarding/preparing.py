@@ -4,7 +4,6 @@ Rules: a body that fits in memory is read whole before anything is asked of the 
 for a client that is slow to send it. Where links are rewritten, the platform gets its own ones, and the right length.
 """
 
-from functools import partial
 from typing import Final
 
 from proxy.forwarding.exchange import Exchange
@@ -17,7 +16,7 @@ from proxy.forwarding.upstream import UpstreamRequest
 from proxy.links.answers import DIGESTS
 from proxy.links.requests import ADDED_REQUEST_FIELDS, REQUEST_FIELDS, edited_request_field, links_in_request
 from proxy.wire.body import RequestBody, too_large
-from proxy.wire.head import Head, as_variable
+from proxy.wire.head import Head
 
 # An empty body of theirs is announced too (RFC 9110 §8.6).
 _WITH_BODY: Final = frozenset(("POST", "PUT", "PATCH"))
@@ -110,10 +109,8 @@ def _forwarded(exchange: Exchange) -> bytes:
 def _offering_gzip(head: Head) -> Head:
     """Return the head as it asks for an answer whose links can be rewritten."""
     head = head.copy()
-    for name in REQUEST_FIELDS:
-        for known in (name, as_variable(name)):
-            if known in head.first:
-                head.change(known, partial(edited_request_field, name))
+    if not REQUEST_FIELDS.isdisjoint(head.first):
+        head.change(REQUEST_FIELDS, edited_request_field)
     for name, value in ADDED_REQUEST_FIELDS:
         head.add(name, value)
     return head
