@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Final
 
 from proxy.admin.own_process import usage
-from proxy.admin.sources import CountersNow, Glimpse, ProcessNow
+from proxy.admin.sources import BudgetNow, CountersNow, Glimpse, ProcessNow
 from proxy.telemetry.metrics import SharedMetrics
 from proxy.telemetry.traffic import Histogram
 from proxy.tokens.status import Condition
@@ -23,6 +23,7 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 def exposition(process: ProcessNow, shops: Iterable[Glimpse], counters: CountersNow) -> Iterator[str]:
     """Yield the text in pieces."""
     yield from _of_process(process, counters)
+    yield from _of_budgets(counters.budgets)
     yield from _of_requests(counters)
     yield from _of_tokens(shops, counters)
     if process.shared is not None:
@@ -62,6 +63,21 @@ def _of_process(process: ProcessNow, counters: CountersNow) -> Iterator[str]:
     yield _head("errors_total", "counter", "Answers of the proxy's own, by their code.")
     for code, number in counters.errors.items():
         yield _sample("errors_total", number, code=code)
+
+
+def _of_budgets(budgets: Iterable[BudgetNow]) -> Iterator[str]:
+    yield _head("budget_used", "gauge", "What requests hold of what all share; of memory and spool in bytes.")
+    for each in budgets:
+        yield _sample("budget_used", each.used, budget=each.name)
+    yield _head("budget_limit", "gauge", "How much of it there is.")
+    for each in budgets:
+        yield _sample("budget_limit", each.limit, budget=each.name)
+    yield _head(
+        "budget_refused_total", "counter", "How often there was none left: at all, or of one client's or shop's share."
+    )
+    for each in budgets:
+        for whose, count in each.refused.items():
+            yield _sample("budget_refused_total", count, budget=each.name, whose=whose)
 
 
 def _of_requests(counters: CountersNow) -> Iterator[str]:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from proxy.guards.budgets import Budgets
+from proxy.guards.descriptors import Descriptors
 from proxy.guards.pacing import Pacer
 from proxy.platforms.shop import WILDCARD, Shop, Shops
 from proxy.telemetry.metrics import (
@@ -44,6 +46,8 @@ class Sources:
     traffic: Traffic
     in_flight: Callable[[], int]
     connections: ConnectionMetrics
+    budgets: Budgets
+    descriptors: Descriptors
     log: LogMetrics
     redact: Callable[[str], str]
     clock: Callable[[], float]
@@ -84,8 +88,17 @@ class ProcessNow(NamedTuple):
     shared: SharedMetrics | None = None  # what replicas share, if they do
 
 
+class BudgetNow(NamedTuple):
+    """What all requests share, at one moment; `refused` counts by who had none left: all, the client, or the shop."""
+
+    name: str
+    used: int
+    limit: float
+    refused: dict[str, int]
+
+
 class CountersNow(NamedTuple):
-    """What is counted: by shop, of tokens, of connections, by code, by outcome, of the log.
+    """What is counted: by shop, of tokens, of connections, by code, by outcome, of the log, of what is shared.
 
     Numbers of shops may still grow.
     """
@@ -96,6 +109,7 @@ class CountersNow(NamedTuple):
     errors: dict[str, int]
     reloads: dict[str, int]
     log: LogMetrics
+    budgets: tuple[BudgetNow, ...] = ()
 
 
 def process_now(sources: Sources) -> ProcessNow:
@@ -121,6 +135,16 @@ def counters_now(sources: Sources) -> CountersNow:
         dict(sources.traffic.errors),
         dict(sources.process.reloads),
         replace(sources.log),
+        _budgets_now(sources),
+    )
+
+
+def _budgets_now(sources: Sources) -> tuple[BudgetNow, ...]:
+    budgets, descriptors = sources.budgets, sources.descriptors
+    of_requests = (("places", budgets.places), ("memory", budgets.memory), ("spool", budgets.spool))
+    return (
+        *(BudgetNow(name, each.taken, each.total, dict(each.refused)) for name, each in of_requests),
+        BudgetNow("descriptors", descriptors.taken, descriptors.limit, {"all": descriptors.refused}),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from proxy.app.room import Room
 from proxy.config import ClientConfig, Config
 from proxy.forwarding.addressing import Addressing
 from proxy.forwarding.fields import Hop
@@ -12,17 +13,18 @@ from proxy.forwarding.route import Routes
 from proxy.forwarding.site import Site
 from proxy.forwarding.upstream import Upstream
 from proxy.guards.access import Access, Client
-from proxy.guards.budgets import Budget
+from proxy.guards.budgets import Budgets
 from proxy.guards.slots import PacingPolicy
 from proxy.links.shop_links import LinksOfShops
 from proxy.platforms.addresses import is_loopback
 from proxy.platforms.shop_hosts import ShopHosts
 from proxy.tokens.cache import TokenPolicy
 from proxy.wire.client_watch import ClientLimits
+from proxy.wire.spool import Spool
 
 
 def site_of(
-    config: Config, upstreams: Mapping[bool, Upstream], pseudonym: bytes, *, clock: Callable[[], float]
+    config: Config, upstreams: Mapping[bool, Upstream], spool: Spool, pseudonym: bytes, *, clock: Callable[[], float]
 ) -> Site:
     """Return what the configuration says of requests; `pseudonym` is this process's name in `Via`."""
     server = config.server
@@ -33,16 +35,22 @@ def site_of(
         links=LinksOfShops(),
         upstreams=upstreams,
         hop=Hop(pseudonym, server.trusted_proxies),
+        spool=spool,
         max_body_size=config.upstream.max_body_size,
         answers_in_xml=all(platform.answers_in_xml for platform in config.shops.all_platforms()),
     )
 
 
-def keep_places(places: Budget, config: Config, *, room: int) -> None:
-    """Divide the places for requests as `[server]` says; there is `room` for so many connections."""
+def keep_budgets(budgets: Budgets, config: Config, room: Room, *, connections: int) -> None:
+    """Divide what requests share as `[server]` says; there is `room` here, and for so many connections."""
     server = config.server
-    enough = room >= server.max_connections
-    places.keep_to(server.max_requests if enough else min(server.max_requests, room), server.max_share)
+    enough = connections >= server.max_connections
+    budgets.keep_to(
+        places=server.max_requests if enough else min(server.max_requests, connections),
+        memory=room.memory if server.memory_budget is None else server.memory_budget,
+        spool=room.spool if server.spool_budget is None else server.spool_budget,
+        share=server.max_share,
+    )
 
 
 def token_policy(config: Config) -> TokenPolicy:

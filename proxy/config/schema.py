@@ -30,6 +30,7 @@ Flag = Annotated[bool, Meta(description="true or false")]
 Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535 (0: any free port)")]
 PortSource = Annotated[int, Meta(description='a whole number from 0 to 65535 (0: any free port), or { env = "NAME" }')]
 Size = Annotated[int, Meta(ge=0, description="a whole number of bytes, 0 or more")]
+Budget = Annotated[int, Meta(ge=1 << 20, description="a whole number of bytes, 1048576 (1 MiB) or more")]
 HeadSize = Annotated[int, Meta(ge=1024, description="a whole number of bytes, 1024 or more")]
 Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
 Rate = Annotated[float, Meta(gt=0, description="a number above 0")]
@@ -121,7 +122,7 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
 
     `min_body_rate` in bytes a second, measured over `rate_window`. `max_request_line` is that of the target in it,
     `max_header_size` that of all header fields of a request together. `max_share` is the part of what all share that
-    one client or shop alone may have.
+    one client or shop alone may have. Without the budgets, they are what the machine has room for.
     """
 
     host: Host = "127.0.0.1"
@@ -145,6 +146,8 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     max_connections_per_address: Count = 200
     max_requests: Count = 1000
     max_requests_per_connection: Count = 1000
+    memory_budget: Budget | None = None
+    spool_budget: Budget | None = None
     max_share: Part = 0.5
 
 

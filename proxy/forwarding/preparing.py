@@ -20,6 +20,7 @@ from proxy.wire.head import Head
 
 # An empty body of theirs is announced too (RFC 9110 §8.6).
 _WITH_BODY: Final = frozenset(("POST", "PUT", "PATCH"))
+_LIGHT: Final = 1 << 13  # bytes that a request may hold for its place alone
 
 
 def is_last_recipient(head: Head) -> bool:
@@ -32,6 +33,10 @@ async def prepare(exchange: Exchange, route: Route, target: Target) -> UpstreamR
     request, head = exchange.request, exchange.request.head
     waits = b"expect" in head.first and expects_continue(head)
     content = request.content
+    weight = request.weight + len(content or b"")
+    if weight > _LIGHT:
+        assert exchange.holding is not None  # noqa: S101 - for the type checker: the request has its place
+        exchange.holding.memory(weight)
     body: RequestBody | RewrittenBody | None = None
     announced = b"content-length" in head.first
     if content is None:
@@ -79,10 +84,13 @@ async def prepare(exchange: Exchange, route: Route, target: Target) -> UpstreamR
 def _arriving(exchange: Exchange) -> RequestBody:
     """Return the body of a request that has not come yet."""
     request, head = exchange.request, exchange.request.head
-    assert request.body is not None  # noqa: S101 - for the type checker: the content did not come with the head
+    # For the type checker: the content did not come with the head, and the request has its place.
+    assert request.body is not None and exchange.holding is not None  # noqa: S101, PT018
     announced = head.first.get(b"content-length")
     return RequestBody(
         request.body,
+        exchange.site.spool,
+        exchange.holding,
         announced=None if announced is None else int(announced),
         max_size=exchange.site.max_body_size,
     )

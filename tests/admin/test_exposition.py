@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.admin.exposition import CONTENT_TYPE, exposition
-from proxy.admin.sources import CountersNow, Glimpse, ProcessNow
+from proxy.admin.sources import BudgetNow, CountersNow, Glimpse, ProcessNow
 from proxy.telemetry.labels import ShopLabels
 from proxy.telemetry.metrics import ConnectionMetrics, LogMetrics, SharedMetrics, TokenMetrics
 from proxy.telemetry.traffic import Failure, FinishedRequest, Histogram, Traffic
@@ -17,6 +17,7 @@ from tests.admin.asking import parsed
 from tests.admin.shops import GOOD, PROCESS, REFUSED
 
 NOTHING = CountersNow({}, TokenMetrics(), ConnectionMetrics(), {}, {}, LogMetrics())
+BUDGETS = (BudgetNow("memory", 9, 1000, {"client": 11}), BudgetNow("descriptors", 10, float("inf"), {}))
 # Name, type, labels (those of a histogram's buckets apart).
 NAMES = {
     ("requests", "counter", ("shop", "method", "status")),
@@ -48,6 +49,9 @@ NAMES = {
     ("config_last_reload_successful", "gauge", ()),
     ("build_info", "gauge", ("version", "python")),
     ("draining", "gauge", ()),
+    ("budget_used", "gauge", ("budget",)),
+    ("budget_limit", "gauge", ("budget",)),
+    ("budget_refused", "counter", ("budget", "whose")),
 }
 
 
@@ -76,7 +80,9 @@ def counters() -> CountersNow:
     tokens.requests.update({("demo", "granted"): 2, ("*", "refused"): 1})
     tokens.unauthorized["demo", "replace"] = 4
     connections = ConnectionMetrics(open=5, refused=6, displaced=7, failed_handshakes=8)
-    return CountersNow(traffic.shops, tokens, connections, dict(traffic.errors), {"successful": 1}, LogMetrics(9, 10))
+    return CountersNow(
+        traffic.shops, tokens, connections, dict(traffic.errors), {"successful": 1}, LogMetrics(9, 10), BUDGETS
+    )
 
 
 def text(process: ProcessNow, shops: list[Glimpse], counted: CountersNow) -> bytes:
@@ -128,6 +134,9 @@ def test_the_numbers_are_those_that_were_counted() -> None:
     assert found["client_connections_refused_total"] == {(): 6.0}
     assert found["client_connections_displaced_total"] == {(): 7.0}
     assert found["failed_handshakes_total"] == {(): 8.0}
+    assert found["budget_used"] == {("memory",): 9.0, ("descriptors",): 10.0}
+    assert found["budget_limit"] == {("memory",): 1000.0, ("descriptors",): float("inf")}
+    assert found["budget_refused_total"] == {("memory", "client"): 11.0}
     assert found["unauthorized_total"] == {("demo", "replace"): 4.0}
     assert (found["token_waits_total"], found["token_wait_seconds_total"]) == ({(): 3.0}, {(): 1.5})
     assert found["config_reloads_total"] == {("successful",): 1.0, ("failed",): 0.0}

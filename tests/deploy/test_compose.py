@@ -64,6 +64,14 @@ def test_the_container_is_locked_in(service: dict[str, Any]) -> None:
     assert all(volume["read_only"] for volume in service["volumes"])
 
 
+def test_large_bodies_stay_within_the_temporary_directory_and_the_memory(service: dict[str, Any]) -> None:
+    [size] = re.findall(r"size=(\d+)m", service["tmpfs"][0])
+    server = tomllib.loads(CONFIGURATION.read_text(encoding="utf-8"))["server"]
+
+    assert server["spool_budget"] < int(size) << 20
+    assert (int(size) << 20) + 4 * server["memory_budget"] <= int(service["mem_limit"].removesuffix("m")) << 20
+
+
 def test_the_proxy_takes_the_configuration_with_the_secret_that_the_commands_make(
     service: dict[str, Any], tmp_path: Path
 ) -> None:

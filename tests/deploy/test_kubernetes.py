@@ -81,6 +81,21 @@ each_deployment = pytest.mark.parametrize("folder", WITH_DEPLOYMENT, ids=[folder
 # The files
 
 
+@each_folder
+def test_large_bodies_stay_within_the_temporary_directory(folder: Path) -> None:
+    """Above the size of an emptyDir, the pod is evicted."""
+    [tmp] = [
+        each
+        for each in of_kind("Deployment", base(folder))["spec"]["template"]["spec"]["volumes"]
+        if "emptyDir" in each
+    ]
+    size = re.fullmatch(r"(\d+)Gi", tmp["emptyDir"]["sizeLimit"])
+
+    assert size is not None
+    server = settings(folder)["server"]
+    assert server["spool_budget"] < int(size[1]) << 30
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 @each_folder
 def test_kubernetes_takes_every_manifest(folder: Path, version: str) -> None:
@@ -248,7 +263,7 @@ def test_only_old_hosts_are_aliased_and_the_proxy_listens_where_they_are_called(
     assert alias["ip"] == "127.0.0.1"
     assert set(alias["hostnames"]) == {f"{shop}.api.myshoprenter.hu", f"{shop}.api.shoprenter.hu"}
     assert not needed & set(alias["hostnames"])
-    assert settings(folder)["server"] == {"port": 80}
+    assert settings(folder)["server"] == {"port": 80, "spool_budget": 2_000_000_000}
     assert spec["securityContext"]["sysctls"] == [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "80"}]
 
 
