@@ -5,7 +5,6 @@ for a client that is slow to send it. Where links are rewritten, the platform ge
 Where the bodies of answers tell what the platform means, it is offered codings alone that can be unpacked here.
 """
 
-from functools import partial
 from typing import Final
 
 from proxy.forwarding.exchange import Exchange
@@ -18,7 +17,7 @@ from proxy.forwarding.upstream import UpstreamRequest
 from proxy.links.answers import DIGESTS
 from proxy.links.requests import ADDED_REQUEST_FIELDS, REQUEST_FIELDS, edited_request_field, links_in_request
 from proxy.wire.body import RequestBody, too_large
-from proxy.wire.head import Head, as_variable
+from proxy.wire.head import Head
 
 # An empty body of theirs is announced too (RFC 9110 §8.6).
 _WITH_BODY: Final = frozenset(("POST", "PUT", "PATCH"))
@@ -121,10 +120,8 @@ def _unpackable(accepted: bytes) -> bytes:
 def _offering_gzip(head: Head) -> Head:
     """Return the head as it asks for an answer whose links can be rewritten."""
     head = head.copy()
-    for name in REQUEST_FIELDS:
-        for known in (name, as_variable(name)):
-            if known in head.first:
-                head.change(known, partial(edited_request_field, name))
+    if not REQUEST_FIELDS.isdisjoint(head.first):
+        head.change(REQUEST_FIELDS, edited_request_field)
     for name, value in ADDED_REQUEST_FIELDS:
         head.add(name, value)
     return head

@@ -143,7 +143,7 @@ class EditedBody:
 
 def _edit_head(head: Head, links: ShopLinks, edit: Edit, *, changed: bool) -> None:
     """Have the head of the answer say what is so of the edited body."""
-    for known in ANSWER_FIELDS & head.first.keys():
-        head.change(known, partial(edited_field, known, links=links, edit=edit, changed=changed))
+    if not ANSWER_FIELDS.isdisjoint(head.first):
+        head.change(ANSWER_FIELDS, partial(edited_field, links=links, edit=edit, changed=changed))
     for name, value in added_fields(head.values, edit, changed=changed):
         head.add(name, value)

@@ -5,6 +5,7 @@ Rules: JSON, XML, JavaScript and text, lines of JSON too; in requests also forms
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 _REWRITABLE: Final = re.compile(
@@ -31,6 +32,7 @@ _PACKED_FILE: Final = re.compile(
 _PACKED_NAME: Final = re.compile(rb"""\.t?gz["']?[ \t]*(?:;|\Z)""", re.IGNORECASE)
 
 
+@lru_cache(maxsize=64)
 def is_rewritable(content_type: bytes, *, request: bool = False) -> bool:
     """Tell whether a body of this Content-Type may hold links to rewrite; in requests that may also be a form."""
     known = _REWRITABLE.fullmatch(content_type) or (request and _FORM.fullmatch(content_type))

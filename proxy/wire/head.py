@@ -175,18 +175,22 @@ class Head:
         other.repeated, other.dropped, other._passing = self.repeated, self.dropped, self._passing
         return other
 
-    def change(self, known: bytes, changed: Callable[[bytes], bytes | None]) -> None:
-        """Have the fields of a known name that pass do so with what becomes of their values; not at all if `None`."""
-        for place, field in enumerate(self.fields):
-            if field.known == known and field.line:
-                value = changed(field.value)
-                line = b"" if value is None else field.name + b": " + value + b"\r\n"
-                self.fields[place] = field._replace(line=line)
+    def change(self, names: Collection[bytes], changed: Callable[[bytes, bytes], bytes | None]) -> None:
+        """Have the fields of these known names that pass do so with what becomes of their values.
+
+        `changed` gets name and value; a field for which it returns `None` stops.
+        """
+        for place, (known, passes, name, value) in enumerate(self.fields):
+            if known is not None and known in names and passes:
+                becomes = changed(known, value)
+                if becomes is not value:
+                    line = b"" if becomes is None else name + b": " + becomes + b"\r\n"
+                    self.fields[place] = _field(Field, (known, line, name, value))
         self._passing = None
 
     def add(self, name: bytes, value: bytes) -> None:
         """Have one more field pass, behind the others."""
-        self.fields.append(Field(None, name + b": " + value + b"\r\n", name, value))
+        self.fields.append(_field(Field, (None, name + b": " + value + b"\r\n", name, value)))
         self._passing = None
 
     def stop(self, names: Iterable[bytes]) -> None:
