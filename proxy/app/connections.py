@@ -5,6 +5,7 @@ import ssl
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Self, TypeVar
 
 import aiohttp
@@ -17,6 +18,8 @@ from proxy.guards.descriptors import Descriptors
 from proxy.guards.egress import PublicResolver
 from proxy.guards.names import SystemNames
 from proxy.threads import in_thread
+from proxy.wire.answer_parsing import MAX_FIELDS, MAX_LINE
+from proxy.wire.lenient_client import LenientHandler
 from proxy.wire.pool import Pool
 from proxy.wire.transports import upstream_loop
 
@@ -45,9 +48,17 @@ class Connections:
 
         self.connectors = {each: connector(upstream_loop(loop), allow_private=each) for each in (False, True)}
         self.pools = {each: Pool(loop.time) for each in (False, True)}
+
+        def lenient(connector: aiohttp.TCPConnector) -> aiohttp.TCPConnector:
+            connector._factory = partial(LenientHandler, loop=loop)  # type: ignore[assignment]
+            return connector
+
         self.sessions = {
             each: aiohttp.ClientSession(
-                connector=connector(loop, allow_private=each),
+                connector=lenient(connector(loop, allow_private=each)),
+                max_line_size=MAX_LINE,
+                max_field_size=MAX_LINE,
+                max_headers=MAX_FIELDS,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 headers={"User-Agent": f"shop-auth-proxy/{__version__}"},

@@ -37,10 +37,12 @@ async def relay(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks |
         if not exchange.body.complete:
             exchange.response.refuse_rest()  # answered early
         answer.when_sent(exchange.body.close)  # no attempt needs it any more
+    assert exchange.route is not None and exchange.target is not None  # noqa: S101, PT018 - for the type checker
     if answer.status == 401 or b"www-authenticate" in answer.head.first:
-        assert exchange.route is not None  # noqa: S101 - for the type checker
         ask_as_this_proxy(answer.head, answer.status, exchange.route.shop.key)
-    edit = UNTOUCHED if links is None else edit_of(answer.status, answer.head.values, exchange.request.head.values)
+    edit = UNTOUCHED
+    if links is not None:
+        edit = edit_of(answer.status, answer.head.values, exchange.request.head.values, exchange.target.rest)
     if exchange.request.method == "POST" and _is_batch(exchange):
         exchange.batch = BatchAnswer(b"" if edit.unpack else b", ".join(answer.head.values(b"content-encoding")))
     if links is not None:
