@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy.errors import AccessError, ProxyError
+from proxy.errors import AccessError, BadTarget, ProxyError
 from proxy.forwarding.batches import BatchAnswer
 from proxy.forwarding.route import Route
 from proxy.forwarding.site import Site
@@ -28,6 +28,8 @@ from proxy.wire.request import ClientRequest
 # Platforms put a code of their own into the body of a 401 (Shoprenter: 40101), in JSON or XML; how is not documented.
 _INNER_CODE: Final = re.compile(rb"(?<![0-9A-Za-z])401[0-9]{2}(?![0-9A-Za-z])")
 INNER_CODE_WITHIN: Final = 4096  # bytes
+_LONGEST_TARGET: Final = 200  # bytes
+_USER_INFO: Final = re.compile(rb"//[^/]*@")
 _NOT_PERMITTED: Final = (
     "the platform refuses this call although the token is fresh: the API client probably lacks the scope for it"
 )
@@ -60,7 +62,8 @@ class Exchange:
     beginning: bytes = b""
     # Where the request is a batch: what its answer says of the calls in it.
     batch: BatchAnswer | None = None
-    # What was spent waiting for the platform, in seconds, and when its answer went on to the client.
+    # What was spent waiting for tokens and for the platform, in seconds, and when its answer went on to the client.
+    token_seconds: float = 0.0
     upstream_seconds: float = 0.0
     answered_at: float | None = None
     error: ProxyError | None = None
@@ -85,13 +88,24 @@ class Exchange:
             fields["client"] = self.client.name
         elif isinstance(error, AccessError):
             fields |= {"client": None, "client_tried": error.tried, "address": request.connection.remote}
+        else:
+            fields["address"] = request.connection.remote
         fields["shop"] = None if target is None else target.shop
         fields["method"] = request.method
         fields["path"] = None if target is None else target.path.decode()
+        if isinstance(error, BadTarget):
+            fields["target"] = _shown(request.target)
         fields["status"] = self.response.status
         fields["upstream_status"] = None if answer is None else answer.status
         fields["attempts"] = self.attempts
         fields["duration_ms"] = round((now - self.started_at) * 1000, 1)
+        # Where the time went, but for the proxy's own work and for bodies on their way.
+        if self.turn is not UNPACED and (waited := self.turn.waited):
+            fields["waited_ms"] = round(waited * 1000, 1)
+        if self.token_seconds:
+            fields["token_ms"] = round(self.token_seconds * 1000, 1)
+        if self.attempts:
+            fields["upstream_ms"] = round(self.upstream_seconds * 1000, 1)
         fields["bytes_in"] = self.bytes_in
         fields["bytes_out"] = self.response.bytes_sent
         if self.batch is not None and self.batch.counted:
@@ -156,6 +170,11 @@ class Exchange:
             "inner_code": inner_code(self.beginning),
             "why": _NOT_PERMITTED,
         }
+
+
+def _shown(target: bytes) -> str:
+    """Return what was asked for, as the log may have it: without user name, password and query, and not long."""
+    return _USER_INFO.sub(b"//", target).partition(b"?")[0][:_LONGEST_TARGET].decode("utf-8", "replace")
 
 
 def inner_code(body: bytes) -> int | None:
