@@ -28,13 +28,21 @@ from proxy.app.listening import cannot_listen
 from proxy.app.outside import Outside, StartError
 from proxy.app.replicas import Replicas
 from proxy.app.room import Room, find_room
-from proxy.app.site import client_limits, keep_budgets, pacing_policy, site_of, token_policy, who_may_call
+from proxy.app.site import (
+    client_limits,
+    for_the_next_start,
+    keep_budgets,
+    pacing_policy,
+    site_of,
+    token_policy,
+    upstreams_of,
+    who_may_call,
+)
 from proxy.certificate import CertificateFiles, UnusableCertificate
 from proxy.config import Config
 from proxy.forwarding.fields import answer_fields, request_fields
 from proxy.forwarding.forwarder import Forwarder
 from proxy.forwarding.site import Site
-from proxy.forwarding.upstream import Upstream
 from proxy.guards.budgets import Budgets
 from proxy.guards.connections import ConnectionGuard
 from proxy.guards.descriptors import Descriptors
@@ -46,7 +54,6 @@ from proxy.telemetry.traffic import Traffic
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.endpoint import TokenEndpoint
 from proxy.wire.date import DateLine
-from proxy.wire.dialing import Dialer
 from proxy.wire.listener import ClientServer, close_listener
 from proxy.wire.listener_tls import ListenerTls
 from proxy.wire.spool import Spool
@@ -186,14 +193,7 @@ class RunningProxy:
             self._use_certificate(config.server.tls, tls)
         if connections is not before:
             self._tasks.start(before.close_when_unused(), name="connections of before")
-        fixed = {
-            "server.host": (config.server.host, started.server.host),
-            "server.port": (config.server.port, started.server.port),
-            "server.reuse_port": (config.server.reuse_port, started.server.reuse_port),
-            "admin": (config.admin, started.admin),
-            "logging": (config.logging, started.logging),
-        }
-        return tuple(name for name, (wanted, is_so) in fixed.items() if wanted != is_so)
+        return for_the_next_start(config, started)
 
     async def stop(self) -> None:
         """Let nobody in any more, and those who are in finish."""
@@ -210,24 +210,8 @@ class RunningProxy:
         await self._upstream_connections.close()  # those of then, whichever it began with
 
     def _site(self, config: Config, connections: Connections) -> Site:
-        clock = asyncio.get_running_loop().time
-        upstreams = {
-            any_address: connections.used_by(
-                Upstream(
-                    Dialer(
-                        connector,
-                        self._descriptors,
-                        self._answer_fields,
-                        timeout=config.upstream.connect_timeout,
-                    ),
-                    connections.pools[any_address],
-                    self._tasks,
-                    read_timeout=config.upstream.read_timeout,
-                )
-            )
-            for any_address, connector in connections.connectors.items()
-        }
-        return site_of(config, upstreams, self._spool, self._pseudonym, clock=clock)
+        upstreams = upstreams_of(config, connections, self._descriptors, self._answer_fields, self._tasks)
+        return site_of(config, upstreams, self._spool, self._pseudonym, clock=asyncio.get_running_loop().time)
 
     def _token_endpoint(self, config: Config, connections: Connections) -> TokenEndpoint:
         endpoint = TokenEndpoint(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final, get_args, get_origin
 
 from proxy.certificate import CertificateFiles
-from proxy.config.schema import EncryptionKeys, PortSource, ProxyUrlOrFalse, RateLimitRule
+from proxy.config.rules import EncryptionKeys, PortSource, ProxyUrlOrFalse, RateLimitRule
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import RateLimit
 from proxy.secret import Secret

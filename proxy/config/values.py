@@ -29,7 +29,7 @@ from proxy.config.files import (
     stamp,
 )
 from proxy.config.kinds import of_wrong_type
-from proxy.config.schema import (
+from proxy.config.rules import (
     UNCLEAN,
     AnswerRules,
     CertificateAndKey,

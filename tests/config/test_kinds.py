@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.config.kinds import of_wrong_type, type_name
-from proxy.config.schema import EncryptionKeys, Flag, Networks, Port, PortSource, RateLimitRule, StoreUrl, Text
+from proxy.config.rules import EncryptionKeys, Flag, Networks, Port, PortSource, RateLimitRule, StoreUrl, Text
 
 
 @pytest.mark.parametrize(
