@@ -113,8 +113,7 @@ def _for_platform(head: Head, route: Route) -> Head:
     if route.token_field is not None:
         head.stop([route.token_field])
     if route.shop.platform.answers.look_into_bodies:
-        for name in (b"accept-encoding", b"accept_encoding"):
-            head.change(name, _unpackable)
+        head.change((b"accept-encoding", b"accept_encoding"), lambda _, accepted: _unpackable(accepted))
     return head
 
 
