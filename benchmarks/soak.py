@@ -30,8 +30,8 @@ from benchmarks.processes import free_port, memory_of, program, started
 _SLOWEST = 0.05  # seconds: what 99 of 100 healthy calls may take
 _HOSTS = 300
 _FILES = 1024  # as `ulimit -n` says on many a machine
-_LARGE = b"x" * 30_000_000
-_UPLOAD = b"y" * (32 << 20)
+_PIECE = b"x" * (1 << 16)
+_PIECES = 512  # of an answer, and of an upload: 32 MiB
 _CLIENTS = ("healthy", "hung", "bodies", "unread", "upload", "hosts", "scan", "words")
 _CGROUPS = (
     # Where it is made; its files for the limit, the peak, and what went wrong.
@@ -71,8 +71,9 @@ async def _answer(reader: asyncio.StreamReader) -> int:
 async def _platforms(port: int = 0) -> AsyncIterator[int]:
     """Serve tokens and APIs on every address of this machine; what is asked for says how. Yield the port."""
 
-    def answer(content: bytes, kind: bytes = b"application/json") -> bytes:
-        return b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (kind, len(content), content)
+    def answer(content: bytes) -> bytes:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(content)
+        return head + content
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -87,8 +88,13 @@ async def _platforms(port: int = 0) -> AsyncIterator[int]:
                 elif b"/token" in target:
                     token = b"test" if b"words" in target else b"0123456789abcdef0123456789abcdef"
                     writer.write(answer(b'{"access_token": "%b", "token_type": "Bearer", "expires_in": 3600}' % token))
+                elif b"/large" in target:
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (_PIECES * len(_PIECE)))
+                    for _ in range(_PIECES):
+                        writer.write(_PIECE)
+                        await writer.drain()
                 else:
-                    writer.write(answer(_LARGE if b"/large" in target else b'{"ok": true}' * 100))
+                    writer.write(answer(b'{"ok": true}' * 100))
                 await writer.drain()
         writer.close()
 
@@ -209,9 +215,9 @@ class Faults:
 
     async def _upload(self) -> None:
         async with self._open(self._port) as (reader, writer):
-            writer.write(_request("upload", "/busy/files", body=len(_UPLOAD)))
-            for start in range(0, len(_UPLOAD), 1 << 16):
-                writer.write(_UPLOAD[start : start + (1 << 16)])
+            writer.write(_request("upload", "/busy/files", body=_PIECES * len(_PIECE)))
+            for _ in range(_PIECES):
+                writer.write(_PIECE)
                 await writer.drain()
             self.seen[f"upload {await _answer(reader)}"] += 1
 
