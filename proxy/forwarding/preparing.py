@@ -113,11 +113,11 @@ def _for_platform(head: Head, route: Route) -> Head:
     if route.token_field is not None:
         head.stop([route.token_field])
     if route.shop.platform.answers.look_into_bodies:
-        head.change((b"accept-encoding", b"accept_encoding"), lambda _, accepted: _unpackable(accepted))
+        head.change((b"accept-encoding", b"accept_encoding"), _unpackable)
     return head
 
 
-def _unpackable(accepted: bytes) -> bytes:
+def _unpackable(_: bytes, accepted: bytes) -> bytes:
     """Return a value of Accept-Encoding with gzip alone, if that is accepted at all."""
     members = [member.strip(b" \t") for member in accepted.split(b",")]
     kept = [member for member in members if member.partition(b";")[0].rstrip(b" \t").lower() in _UNPACKABLE]
