@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from proxy import app
-from proxy.commands.addresses import for_applications, url_of
+from proxy.app.addresses import for_applications, url_of
 from proxy.commands.common import complain, concealer, learn_secrets, read_config, redactor_for
 from proxy.config import Config, load_config, locate
 from proxy.config.clients import LONG_ENOUGH, short_secrets

@@ -197,6 +197,7 @@ class TokenCache:
 
     def _start_fetch(self, request: TokenRequest, state: TokenState, turn: Turn | None = None) -> asyncio.Task[None]:
         self.fetching[request.shop.key] += 1
+        state.fetching_since = self._clock()
         state.fetch = self._tasks.start(self._fetch(request, state, turn), name="token fetch")
         return state.fetch
 

@@ -54,6 +54,7 @@ class TokenState:
 
     token: AccessToken | None = None
     fetch: asyncio.Task[None] | None = None  # the token request under way
+    fetching_since: float = 0.0
     ask_not_before: float = float("-inf")
     error: TokenError | None = None
     failures: int = 0
