@@ -143,6 +143,7 @@ def main() -> None:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     gc.disable()  # a collection would count as latency
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # whoever starts a second time has it written
     outcome = _compare(options, sections)
     if options.write_docs:
         document = DOCUMENT.read_text(encoding="utf-8")

@@ -83,13 +83,15 @@ MEANINGS: Final = {
     ),
     "overloaded": Meaning(
         "503",
-        "too many requests at once (`server.max_requests`), or the same client calls too many shops for the first "
-        "time at once (`tokens.first_requests_per_second`)",
+        "too much at once, or the same client calls too many shops for the first time at once "
+        "(`tokens.first_requests_per_second`). `detail` names what is short, with its setting: places "
+        "(`server.max_requests`), memory (`server.memory_budget`), room for large bodies (`server.spool_budget`), "
+        "or file descriptors (`ulimit -n`); `shop_auth_proxy_budget_used` and `…_limit` show how short",
     ),
     "shop_overloaded": Meaning(
         "503",
-        "too many requests for this shop at once: it has its share, and others are served. A shop that does not "
-        "answer is the usual reason",
+        "too much for this shop at once: it has its share, and others are served. A shop that does not answer is "
+        "the usual reason",
     ),
     "client_overloaded": Meaning(
         "503",

@@ -61,10 +61,10 @@ class Overviews:
             request = sources.find(name)
             if request is None:
                 continue  # another configuration has come
-            sums, queue = self._sums_of(name, traffic, now), sources.pacer.waiting(request.key)
+            sums, queue = self._sums_of(name, traffic, now), sources.pacer.waiting(request.application)
             told = sources.tokens.has_failed(request) or name in sources.tokens.fetching
             token = sources.tokens.status(request) if told else None
-            wait = sources.pacer.expected_wait(request.key) if queue else 0.0
+            wait = sources.pacer.expected_wait(request.application) if queue else 0.0
             trouble = trouble_of(token, sums, queue, wait)
             if trouble == QUIET:
                 quiet.append(name)

@@ -198,6 +198,7 @@ def as_json(
     process: ProcessNow, shops: Iterable[ShopNow], clients: Iterable[ClientNow], *, now: float
 ) -> Iterator[str]:
     """Yield a JSON object with all these shops, in pieces. Times are in seconds; `now` is the traffic's clock."""
+    shared = process.shared
     head = json.dumps(
         {
             "version": process.version,
@@ -213,6 +214,7 @@ def as_json(
                 {"client": each.name, "calls": each.calls, "refused": each.refused, "seconds_ago": _rounded(each.last)}
                 for each in clients
             ],
+            **({} if shared is None else {"shared": {"replicas": shared.replicas, "away": shared.away}}),
             "shops": [],
         }
     )

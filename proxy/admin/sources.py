@@ -9,9 +9,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+from proxy.guards.budgets import Budgets
+from proxy.guards.descriptors import Descriptors
 from proxy.guards.pacing import Pacer
 from proxy.platforms.shop import WILDCARD, Shop, Shops
-from proxy.telemetry.metrics import ConnectionMetrics, LogMetrics, PacingMetrics, ProcessMetrics, TokenMetrics
+from proxy.telemetry.metrics import (
+    ConnectionMetrics,
+    LogMetrics,
+    PacingMetrics,
+    ProcessMetrics,
+    SharedMetrics,
+    TokenMetrics,
+)
 from proxy.telemetry.problems import Problem
 from proxy.telemetry.recent import Minute
 from proxy.telemetry.traffic import ClientTraffic, ShopTraffic, Traffic
@@ -45,6 +54,8 @@ class Sources:
     traffic: Traffic
     in_flight: Callable[[], int]
     connections: ConnectionMetrics
+    budgets: Budgets
+    descriptors: Descriptors
     log: LogMetrics
     redact: Callable[[str], str]
     clock: Callable[[], float]
@@ -53,6 +64,7 @@ class Sources:
     url: Callable[[], str] = str
     certificate_expires_at: Callable[[], float | None] = _no_certificate
     wall_clock: Callable[[], float] = time.time  # seconds since 1970
+    shared: Callable[[], SharedMetrics | None] = lambda: None
 
 
 class Glimpse(NamedTuple):
@@ -113,10 +125,21 @@ class ProcessNow(NamedTuple):
     config_problems: tuple[str, ...] = ()
     url: str = ""
     certificate_expires_at: float | None = None
+    shared: SharedMetrics | None = None  # what replicas share, if they do
+
+
+class BudgetNow(NamedTuple):
+    """What all requests share, at one moment; `refused` counts by who had none left: all, the client, or the shop."""
+
+    name: str
+    used: int
+    limit: float
+    refused: dict[str, int]
 
 
 class CountersNow(NamedTuple):
-    """What is counted: by shop, of tokens, of connections, by shop and code, by outcome, of the log, by client.
+    """What is counted: by shop, of tokens, of connections, by shop and code, by outcome, of the log, by client, of what
+    all requests share.
 
     Numbers of shops may still grow.
     """
@@ -127,12 +150,13 @@ class CountersNow(NamedTuple):
     errors: dict[tuple[str, str], int]
     reloads: dict[str, int]
     log: LogMetrics
+    budgets: tuple[BudgetNow, ...] = ()
     clients: dict[str, ClientTraffic] = {}  # noqa: RUF012 - nobody writes to it
 
 
 def process_now(sources: Sources) -> ProcessNow:
     """Return how the process is."""
-    process = sources.process
+    process, shared = sources.process, sources.shared()
     return ProcessNow(
         sources.version,
         process.phase,
@@ -145,6 +169,7 @@ def process_now(sources: Sources) -> ProcessNow:
         process.problems,
         sources.url(),
         sources.certificate_expires_at(),
+        None if shared is None else shared.copy(),
     )
 
 
@@ -176,7 +201,17 @@ def counters_now(sources: Sources) -> CountersNow:
         dict(sources.traffic.errors),
         dict(sources.process.reloads),
         replace(sources.log),
+        _budgets_now(sources),
         dict(sources.traffic.clients),
+    )
+
+
+def _budgets_now(sources: Sources) -> tuple[BudgetNow, ...]:
+    budgets, descriptors = sources.budgets, sources.descriptors
+    of_requests = (("places", budgets.places), ("memory", budgets.memory), ("spool", budgets.spool))
+    return (
+        *(BudgetNow(name, each.taken, each.total, dict(each.refused)) for name, each in of_requests),
+        BudgetNow("descriptors", descriptors.taken, descriptors.limit, {"all": descriptors.refused}),
     )
 
 
@@ -219,8 +254,8 @@ def shop_now(sources: Sources, name: str, *, others_waiting: int) -> ShopNow | N
     wait = 0.0
     request = None if name == WILDCARD else sources.find(name)
     if request is not None:
-        shop, token, queue = request.shop, sources.tokens.status(request), sources.pacer.waiting(request.key)
-        wait = sources.pacer.expected_wait(request.key) if queue else 0.0
+        shop, token, queue = request.shop, sources.tokens.status(request), sources.pacer.waiting(request.application)
+        wait = sources.pacer.expected_wait(request.application) if queue else 0.0
         if token.reason:
             token = token._replace(reason=sources.redact(token.reason))
     elif name == WILDCARD and wildcard is not None:
@@ -252,4 +287,4 @@ def _glimpse(sources: Sources, shops: Shops, name: str) -> Glimpse | None:
     if request is None:
         return None
     paced = request.shop.platform.rate_limit is not None
-    return Glimpse(name, sources.tokens.status(request), sources.pacer.waiting(request.key) if paced else None)
+    return Glimpse(name, sources.tokens.status(request), sources.pacer.waiting(request.application) if paced else None)

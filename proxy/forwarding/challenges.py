@@ -7,7 +7,6 @@ again. In its place comes a challenge that nobody has a password for.
 
 import re
 from collections.abc import Iterator
-from functools import partial
 from typing import Final
 
 from proxy.wire.head import Head
@@ -24,7 +23,7 @@ def ask_as_this_proxy(head: Head, status: int, realm: str) -> None:
     """Have the challenges of a platform's answer pass as a client may see them; `realm` is the shop's name."""
     own = b'Bearer realm="%b"' % realm.encode()
     if _FIELD in head.first:
-        head.change(_FIELD, partial(_without_log_in, own=own))
+        head.change((_FIELD,), lambda _, value: _without_log_in(value, own))
     elif status == 401:
         head.add(b"WWW-Authenticate", own)
 

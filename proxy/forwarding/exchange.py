@@ -156,9 +156,12 @@ class Exchange:
         )
 
     async def until_taken(self) -> None:
-        """Wait until the client has taken enough of the answer, or is gone."""
-        with suppress(ConnectionError):
-            await self.request.connection.drain()
+        """Wait until the client has taken enough of the answer. Raises `ConnectionResetError` if it is gone."""
+        connection, holding = self.request.connection, self.holding
+        if holding is None or connection.transport is None:
+            return  # nobody was let in: there is no answer of a platform
+        with holding.waiting_for_client(connection.transport.get_write_buffer_size()):
+            await connection.drain()
 
     def note_body(self, chunk: bytes) -> None:
         """Take note of a piece of the answer's body, if the log needs to know something of it."""

@@ -34,14 +34,13 @@ _READ_OF_REQUESTS: Final = (
 )
 _READ_OF_ANSWERS: Final = (
     b"date retry-after content-type content-encoding content-disposition vary etag accept-ranges"
-    b" location content-location link refresh content-md5 digest content-digest repr-digest www-authenticate"
+    b" set-cookie location content-location link refresh content-md5 digest content-digest repr-digest www-authenticate"
 )
 # What an answer says of the platform's host for times to come: of this one it is not so.
 _OF_THE_HOST: Final = (
     b"alt-svc strict-transport-security public-key-pins public-key-pins-report-only expect-ct"
     b" nel report-to reporting-endpoints clear-site-data"
 )
-_ONCE_ONLY: Final = b"last-modified expires set-cookie content-length"  # lines of answers that hardly come twice
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}")
 _MOST_FORWARDS: Final = 10**9  # what a larger Max-Forwards counts as
@@ -57,9 +56,8 @@ def request_fields() -> FieldTable:
 def answer_fields() -> FieldTable:
     """Return what becomes of the fields of answers."""
     stops = [*_HOP_BY_HOP.split(), *_OF_THE_HOST.split(), b"proxy-authenticate", b"content-length"]
-    unlearned = [*_ONCE_ONLY.split(), b"date", b"etag", b"location"]
-    known = dict.fromkeys(_ONCE_ONLY.split() + _READ_OF_ANSWERS.split(), PASSES) | dict.fromkeys(stops, STOPS)
-    return FieldTable(known, unlearned=unlearned)
+    known = dict.fromkeys(_READ_OF_ANSWERS.split(), PASSES) | dict.fromkeys(stops, STOPS)
+    return FieldTable(known, unlearned=[b"set-cookie", b"location"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,5 +150,5 @@ def decrease_max_forwards(head: Head) -> bool:
         raise BadRequest("Max-Forwards must be one decimal number.")
     left = min(int(values[0].lstrip(b"0")[:10] or b"0"), _MOST_FORWARDS)
     if left:
-        head.change(b"max-forwards", lambda _: b"%d" % (left - 1))
+        head.change((b"max-forwards",), lambda _, __: b"%d" % (left - 1))
     return left > 0

@@ -24,9 +24,11 @@ _DOT_SEGMENT: Final = re.compile(
 )
 
 
-# What needs no closer look, as nearly all: a shop's name, a path without dots and escapes, perhaps a query.
+# What needs no closer look, as nearly all: a shop's name, a path whose segments begin with no dot, without backslashes
+# and escapes, perhaps a query.
 _PLAIN: Final = re.compile(
-    rb"/(?P<shop>[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(?P<rest>(?:/[!-\"$&-,\-/->@-~]*)?(?:\?[!-\"$-~]*)?)"
+    rb"/(?P<shop>[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)"
+    rb"(?P<rest>(?:/(?![.])[!-\"$&-.0->@-\[\]-~]*+)*+(?:\?[!-\"$-~]*)?)"
 )
 
 _MAX_SEGMENT: Final = 64  # bytes; it is kept for a while, and clients choose it

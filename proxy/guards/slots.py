@@ -34,6 +34,32 @@ class Timer(Protocol):
     def cancel(self) -> None: ...
 
 
+class Pacing(Protocol):
+    """When the next request may go: as `Pace` decides for one process, or as replicas agree (`shared_pace.py`)."""
+
+    @property
+    def limit(self) -> RateLimit: ...
+    @property
+    def blocked(self) -> bool: ...
+    def change(self, limit: RateLimit) -> None: ...
+    def due(self, now: float) -> float: ...
+    def want(self, waiting: int, patience: float, now: float) -> None: ...
+    def take(self, holder: object, now: float) -> None: ...
+    def lapsed(self, holder: object, now: float) -> bool: ...
+    def give_back(self, holder: object) -> None: ...
+    def sent(self, holder: object, now: float) -> None: ...
+    def throttled(self, taken_at: float, now: float, retry_after: float | None, max_wait: float) -> float: ...
+    def answered(self, taken_at: float) -> bool: ...
+    def unanswered(self, holder: object) -> None: ...
+    def earliest(self, position: int, now: float) -> float: ...
+    def expected(self, position: int, now: float) -> float: ...
+    def idle(self, now: float) -> bool: ...
+
+
+# Makes what replicas agree on for a key, of what this one knows, and what is to be called when slots have come.
+Sharing = Callable[[bytes, Pace, Callable[[], None]], Pacing]
+
+
 @dataclass(frozen=True, slots=True)
 class PacingPolicy:
     """The settings of `[pacing]`: seconds that a request may wait, and how many may wait for one key."""
@@ -44,12 +70,16 @@ class PacingPolicy:
 
 @dataclass(slots=True)
 class Office:
-    """What the slots of all keys share. `clock` is monotonic, in seconds; `call_later` takes seconds and a function."""
+    """What the slots of all keys share. `clock` is monotonic, in seconds; `call_later` takes seconds and a function.
+
+    `sharing` is there if other replicas have the same limit to keep.
+    """
 
     policy: PacingPolicy
     metrics: PacingMetrics
     clock: Callable[[], float]
     call_later: Callable[[float, Callable[[], None]], Timer]
+    sharing: Sharing | None = None
 
 
 class Place(NamedTuple):
@@ -68,11 +98,15 @@ class _Waiter(NamedTuple):
 class Slots:
     """Gives out the slots of one key. A slot is known by the place of its request."""
 
-    __slots__ = ("_next_deadline", "_office", "_pace", "_timer", "_timer_at", "_waiting")
+    __slots__ = ("_key", "_next_deadline", "_office", "_own", "_pace", "_sharing", "_timer", "_timer_at", "_waiting")
 
-    def __init__(self, office: Office, limit: RateLimit) -> None:
+    def __init__(self, office: Office, key: bytes, limit: RateLimit) -> None:
         self._office = office
-        self._pace = Pace(limit)
+        self._key = key
+        self._own = Pace(limit)
+        self._pace: Pacing = self._own
+        self._sharing: Sharing | None = None
+        self._share()
         self._waiting: Rotation[_Waiter] = Rotation()
         self._next_deadline = _NEVER  # of those who wait; or an earlier time
         self._timer: Timer | None = None
@@ -82,6 +116,8 @@ class Slots:
         """Keep this limit from now on."""
         if self._pace.limit is not limit:
             self._pace.change(limit)
+        if self._office.sharing is not self._sharing:
+            self._share()
 
     def idle(self, now: float) -> bool:
         """Tell whether all of this can be forgotten."""
@@ -129,6 +165,10 @@ class Slots:
         if not granted:
             raise self._paced_out(place, self._office.clock())
 
+    def lapsed(self, place: Place) -> bool:
+        """Tell whether the slot is not good any more."""
+        return self._pace.lapsed(place, self._office.clock())
+
     def sent(self, place: Place) -> None:
         """Take note that the request is sent."""
         self._pace.sent(place, self._office.clock())
@@ -160,6 +200,13 @@ class Slots:
         self._refuse(waiter for waiter in self._waiting if waiter.deadline < earliest)
         self._set_timer(now)
         return pause
+
+    def _share(self) -> None:
+        """Agree with other replicas from now on, or with none."""
+        self._sharing = sharing = self._office.sharing
+        limit = self._pace.limit
+        self._own.change(limit)
+        self._pace = self._own if sharing is None else sharing(self._key, self._own, self._serve)
 
     def _check_wait(self, place: Place, now: float, patience: float) -> None:
         """Refuse a request for which there will be no slot in time."""
@@ -220,7 +267,9 @@ class Slots:
 
     def _set_timer(self, now: float) -> None:
         """See that a timer rings in time if somebody waits; it may ring too early."""
-        at = min(self._pace.due(now), self._next_deadline) if self._waiting else _NEVER
+        waiting = self._waiting
+        self._pace.want(len(waiting), waiting.first().deadline - now if waiting else 0.0, now)
+        at = min(self._pace.due(now), self._next_deadline) if waiting else _NEVER
         if self._timer is not None:
             if self._timer_at <= at < _NEVER:
                 return

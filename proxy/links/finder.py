@@ -15,6 +15,7 @@ from proxy.platforms.url_prefix import Prefix, parse_prefix
 _MAY_BEGIN: Final = re.compile(rb"[hH](?:\Z|[tT](?:\Z|[tT](?:\Z|[pP])))|[/\\&%]")
 _SHORTEST_MARK: Final = 4  # bytes; a shorter one is found everywhere
 _MOST_ROUNDS: Final = 4  # of replacing all that look alike; then the rest, one by one
+_MOST_SEEN: Final = 64
 
 
 def without_scheme(prefix: Prefix) -> str:
@@ -22,15 +23,30 @@ def without_scheme(prefix: Prefix) -> str:
     return str(prefix).removeprefix(f"{prefix.scheme}:")
 
 
+class _Alike(NamedTuple):
+    """Links that look alike, with what is around them, and as they are written afterwards.
+
+    `marks`: how many of them are in one. It is all of these that it seems to be, unless one of `longer` is in the text
+    (in lower case).
+    """
+
+    before: bytes
+    after: bytes
+    longer: tuple[bytes, ...]
+    marks: int
+
+
 class Target(NamedTuple):
     """What links begin with afterwards, with a scheme and without.
 
-    `rounds`: how often links that look alike may be replaced at once, and the others then be searched for.
+    `rounds`: how often links that look alike may be replaced at once, and the others then be searched for. `seen`
+    remembers what links look like, since most bodies of a shop begin with the same ones.
     """
 
     url: str
     relative: str
     rounds: int
+    seen: "dict[tuple[_LinksInForm, bytes], _Alike | None]"
 
 
 class Finder:
@@ -64,7 +80,7 @@ class Finder:
             on_host = [source.path for source in self._prefixes if _may_be_same_server(source, prefix)]
             found = {path for path in on_host if f"{path}/".startswith(f"{prefix.path}/")}
             rounds = int(found == {prefix.path}) if on_host else _MOST_ROUNDS
-        return Target(url, without_scheme(prefix), rounds)
+        return Target(url, without_scheme(prefix), rounds, {})
 
     def replace(self, text: bytes, target: Target, around: bytes = b"") -> bytes:
         """Return the text, with that `around` it, with all links replaced that something follows."""
@@ -96,18 +112,30 @@ class Finder:
             if found is None:
                 return text, 0
             links, link = found
-            before, after = text[link.start() - 1 : link.start()], links.end_of(link)
-            known = link[0].lower()
-            longer = [links.with_more(link, more).lower() for mark, more in self._more if mark in known]
-            # No link holds these, so all that looks like this is a link, if it is none of a longer prefix.
-            if not after or before not in OPENERS or any(begun in lowered for begun in longer):
+            look = links, text[link.start() - 1 : link.end() + max(len(link["slash"]), 2)]
+            if look not in target.seen:
+                if len(target.seen) >= _MOST_SEEN:
+                    target.seen.clear()
+                target.seen[look] = self._alike(links, link, target)
+            alike = target.seen[look]
+            if alike is None or (alike.longer and any(begun in lowered for begun in alike.longer)):
                 break
-            parts = text.split(before + link[0] + after)
-            text = (before + links.written(link, target) + after).join(parts)
-            marks -= (len(parts) - 1) * self._count(known)
+            parts = text.split(alike.before)
+            text = alike.after.join(parts)
+            marks -= (len(parts) - 1) * alike.marks
             if not marks:
                 break
         return text, marks
+
+    def _alike(self, links: "_LinksInForm", link: re.Match[bytes], target: Target) -> _Alike | None:
+        """Return what looks like this link; `None` if that need not be one."""
+        opener, end = link.string[link.start() - 1 : link.start()], links.end_of(link)
+        # No link holds these, so all that looks like this is a link, if it is none of a longer prefix.
+        if not end or opener not in OPENERS:
+            return None
+        known = link[0].lower()
+        longer = tuple([links.with_more(link, more).lower() for mark, more in self._more if mark in known])
+        return _Alike(opener + link[0] + end, opener + links.written(link, target) + end, longer, self._count(known))
 
     def _each_replaced(self, text: bytes, target: Target) -> bytes:
         """Return the text with all links replaced, one by one."""

@@ -5,6 +5,7 @@ Rules: JSON, XML, JavaScript and text, lines of JSON too; in requests also forms
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 _REWRITABLE: Final = re.compile(
@@ -31,12 +32,14 @@ _PACKED_FILE: Final = re.compile(
 _PACKED_NAME: Final = re.compile(rb"""\.t?gz["']?[ \t]*(?:;|\Z)""", re.IGNORECASE)
 
 
+@lru_cache(maxsize=64)
 def is_rewritable(content_type: bytes, *, request: bool = False) -> bool:
     """Tell whether a body of this Content-Type may hold links to rewrite; in requests that may also be a form."""
     known = _REWRITABLE.fullmatch(content_type) or (request and _FORM.fullmatch(content_type))
     return bool(known) and _WIDE_CHARSET.search(content_type) is None
 
 
-def is_packed_file(content_types: list[bytes], content_dispositions: list[bytes]) -> bool:
-    """Tell whether what came packed is likely a packed file (`.csv.gz`), and not packed on its way."""
-    return all(map(_PACKED_FILE.fullmatch, content_types)) or any(map(_PACKED_NAME.search, content_dispositions))
+def is_packed_file(content_types: list[bytes], content_dispositions: list[bytes], target: bytes = b"") -> bool:
+    """Tell whether what came packed, from there, is likely a packed file (`.csv.gz`), and not packed on its way."""
+    names = (target.partition(b"?")[0], *content_dispositions)
+    return all(map(_PACKED_FILE.fullmatch, content_types)) or any(map(_PACKED_NAME.search, names))

@@ -15,17 +15,20 @@ from proxy.links.shop_links import ShopLinks
 from proxy.links.unpacking import is_packed
 
 _NOT_OFFERED: Final = frozenset((b"accept-encoding", b"range", b"if-range"))
-# What `edited_request_field` is to be asked about.
-REQUEST_FIELDS: Final = _NOT_OFFERED | {b"if-match", b"if-none-match"}
+_TAGS: Final = frozenset((b"if-match", b"if-none-match"))
+# What `edited_request_field` is to be asked about: with `_` for `-` these are one where fields become CGI variables.
+REQUEST_FIELDS: Final = frozenset(
+    spelled for name in _NOT_OFFERED | _TAGS for spelled in (name, name.replace(b"-", b"_"))
+)
 ADDED_REQUEST_FIELDS: Final = ((b"Accept-Encoding", b"gzip"),)
 
 
 def edited_request_field(name: bytes, value: bytes) -> bytes | None:
     """Return the value of one of the `REQUEST_FIELDS` for the platform; `None` if the field does not go on.
 
-    `name` is in lower case, with `-` for `_`, since these are one where fields become CGI variables.
+    `name` is in lower case.
     """
-    match name:
+    match name.replace(b"_", b"-"):
         case b"if-match":
             return strong_alone(value)
         case b"if-none-match":

@@ -48,6 +48,10 @@ _OWN_FIELDS: Final = frozenset(
     )
 )
 
+_SLASH: Final = re.compile(rb"[/\\]")
+_BLANKS: Final = bytes(range(0x21))  # with NUL, and what is no visible letter either
+_MORE_OF_A_NAME: Final = re.compile(rb"[\w-]")
+
 
 def is_shop_name(raw: bytes) -> bool:
     """Tell whether `raw` is a shop name: 1 to 63 of a-z, 0-9 and hyphen, no hyphen at either end."""
@@ -176,9 +180,8 @@ class Platform:
         """
         if not self.batch_path:
             return False
-        segments = [segment for segment in unquote_to_bytes(path.partition(b"?")[0]).lower().split(b"/") if segment]
-        wanted = self.batch_path.lower().encode().split(b"/")
-        return [re.split(rb"[.;\s]", segment)[0] for segment in segments[: len(wanted)]] == wanted
+        found, wanted = _segments(path.partition(b"?")[0]), _segments(self.batch_path.encode())
+        return len(found) >= len(wanted) and all(map(_is_called, found, wanted))
 
     def token_url_for(self, shop_name: str) -> str:
         """Return the URL of the token endpoint for a shop."""
@@ -212,6 +215,20 @@ class Platform:
         _, base_path = self.api_base_for(shop_name)
         hosts = [host.replace(SHOP_PLACEHOLDER, shop_name) for host in self.hosts]
         return [canonical, *(f"https://{host}{path}" for host in hosts for path in (base_path.decode(), "/"))]
+
+
+def _segments(path: bytes) -> list[bytes]:
+    """Return the segments of a path as a server may see them that forgives much: without what means nothing to it.
+
+    Parameters (`;x=1`) and blanks may, an empty segment, and the name of the script that serves them all (PHP).
+    """
+    parts = [part.partition(b";")[0].strip(_BLANKS) for part in _SLASH.split(unquote_to_bytes(path).lower())]
+    return [part for part in parts if part and not part.endswith(b".php")]
+
+
+def _is_called(segment: bytes, name: bytes) -> bool:
+    """Tell whether a segment is this name, maybe with something behind it that may mean nothing (`.json`)."""
+    return segment.startswith(name) and _MORE_OF_A_NAME.match(segment, len(name)) is None
 
 
 def _origin(url: URL) -> Origin:

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Literal, TextIO, cast
 
@@ -61,7 +62,7 @@ def make_logger(
     """Return a logger whose lines go to `writer`; what is below `level` costs next to nothing."""
     render = json_line if log_format == "json" else console_renderer(color=color, encoding=writer.encoding)
     lines = _Lines(redactor, render, writer, clock)
-    writer.tell_lost = lambda count: lines.line("warning", "log.lost", {"lines": count})
+    writer.tell_lost = lambda count: lines.line(clock(), "warning", "log.lost", {"lines": count})
     logger = structlog.wrap_logger(lines, processors=[], wrapper_class=_logger_class(level), context_class=dict)
     return cast("FilteringBoundLogger", logger.bind())
 
@@ -153,13 +154,16 @@ class _Lines:
         """Write one event; `fields` may be changed."""
         if context:
             fields = {**context, **fields}
-        self._writer.write(self.line(level, event, fields), level in _HURRY)
+        if level == "info" and "exc_info" not in fields:
+            self._writer.write_later(partial(self.line, self._clock(), level, event, fields))
+        else:
+            self._writer.write(self.line(self._clock(), level, event, fields), level in _HURRY)
 
-    def line(self, level: Level, event: object, fields: dict[str, Any]) -> bytes:
-        """Return the line of one event."""
+    def line(self, now: float, level: Level, event: object, fields: dict[str, Any]) -> bytes:
+        """Return the line of one event; `now` is the time of day, in seconds."""
         try:
             exception = _exception(fields.pop("exc_info")) if "exc_info" in fields else None
-            line = {"timestamp": self._timestamp(), "level": level, "event": self._redactor.name(event)}
+            line = {"timestamp": self._timestamp(now), "level": level, "event": self._redactor.name(event)}
             self._redactor.fields(fields, line)
             if exception is not None:
                 put(line, "exception", self._traceback(exception))
@@ -167,8 +171,8 @@ class _Lines:
         except Exception as error:  # a log line is never worth an error; what may have failed is not touched again
             return self._render({"timestamp": "", "level": level, "event": "log.failed", "why": type(error).__name__})
 
-    def _timestamp(self) -> str:
-        now = int(self._clock() * 1000)
+    def _timestamp(self, time_of_day: float) -> str:
+        now = int(time_of_day * 1000)
         shown_at, shown = self._now
         if now != shown_at:
             second, millisecond = divmod(now, 1000)

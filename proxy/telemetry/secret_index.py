@@ -2,8 +2,9 @@
 
 A known text is filed under its last eight pieces of eight bytes (of UTF-8), each a byte before the next. Wherever it
 stands in another text, one of them is found by looking up every eighth piece of that. One that is too short is filed
-under its last characters alone, and then every piece is looked up. Only texts of which a piece was found are searched
-for. (Tokens of one server begin alike, if they are JWTs, but end differently.)
+under its last characters alone; a few of these are searched for one by one, and for more every piece is looked up. Only
+texts of which a piece was found are searched for. (Tokens of one server begin alike, if they are JWTs, but end
+differently.)
 
 Rules: one thread adds and removes; others may search meanwhile (a library may log from a thread), and find what was
 added before they began.
@@ -14,6 +15,7 @@ from collections.abc import Collection
 from typing import Final, Generic, TypeVar
 
 _WIDTH: Final = 8
+_FEW: Final = 16
 # Per number of pieces that lie one behind the other: what makes a number of each.
 _PIECES: Final = tuple(struct.Struct(f"={count}Q").unpack_from for count in range(129))
 
@@ -24,13 +26,14 @@ Known = TypeVar("Known")
 class SecretIndex(Generic[Known]):
     """What is known, by the texts that it is to be found in. What is inserted several times is removed as often."""
 
-    __slots__ = ("_filed", "_pieces", "_widths")
+    __slots__ = ("_filed", "_pieces", "_short", "_widths")
 
     def __init__(self) -> None:
         # {piece: what is filed under it}; the pieces of short texts are no numbers.
         self._filed: dict[int | str, tuple[Known, ...]] = {}
         self._pieces = self._filed.keys()
-        # How long the pieces of short texts are. Replaced as a whole, for searches under way.
+        # The pieces of short texts, and how long they are. Replaced as a whole, for searches under way.
+        self._short: tuple[str, ...] = ()
         self._widths: tuple[int, ...] = ()
 
     def insert(self, known: Known, end: str) -> None:
@@ -38,6 +41,8 @@ class SecretIndex(Generic[Known]):
         alone = (known,)
         for piece in _last_pieces(end):
             self._filed[piece] = (*self._filed[piece], known) if piece in self._filed else alone
+            if isinstance(piece, str) and len(self._short) <= _FEW and piece not in self._short:
+                self._short = (*self._short, piece)
             if isinstance(piece, str) and len(piece) not in self._widths:
                 self._widths = (*self._widths, len(piece))
 
@@ -57,8 +62,11 @@ class SecretIndex(Generic[Known]):
         count = len(data) // _WIDTH
         pieces: tuple[int | str, ...]
         pieces = _PIECES[count](data) if count < len(_PIECES) else struct.unpack_from(f"={count}Q", data)
-        for width in self._widths:
-            pieces += tuple([text[start : start + width] for start in range(len(text) - width + 1)])
+        if len(self._short) <= _FEW:
+            pieces += tuple([piece for piece in self._short if piece in text])
+        else:
+            for width in self._widths:
+                pieces += tuple([text[start : start + width] for start in range(len(text) - width + 1)])
         if self._pieces.isdisjoint(pieces):
             return ()
         return {known for piece in pieces for known in self._filed.get(piece, ())}

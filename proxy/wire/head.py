@@ -22,6 +22,7 @@ STOPS: Final = False
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
 _CONTROLS: Final = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
+_VARIABLE: Final = bytes.maketrans(b"-.", b"__")  # as PHP names variables
 # Others choose the lines. So many are remembered before all are forgotten, and none that is longer, or may be secret.
 _MAX_LEARNED: Final = 1000
 _MAX_LEARNED_LENGTH: Final = 64  # bytes
@@ -94,7 +95,7 @@ class FieldTable:
             passes = self._twins.get(twin)
             if passes is not None:
                 return twin, passes
-            name = name.replace(b"_", b"-")
+            name = twin.replace(b"_", b"-")
         return None, not name.startswith(self._stops)
 
     def _rule_for(self, name: bytes) -> tuple[bytes | None, bool, bool]:
@@ -174,18 +175,22 @@ class Head:
         other.repeated, other.dropped, other._passing = self.repeated, self.dropped, self._passing
         return other
 
-    def change(self, known: bytes, changed: Callable[[bytes], bytes | None]) -> None:
-        """Have the fields of a known name that pass do so with what becomes of their values; not at all if `None`."""
-        for place, field in enumerate(self.fields):
-            if field.known == known and field.line:
-                value = changed(field.value)
-                line = b"" if value is None else field.name + b": " + value + b"\r\n"
-                self.fields[place] = field._replace(line=line)
+    def change(self, names: Collection[bytes], changed: Callable[[bytes, bytes], bytes | None]) -> None:
+        """Have the fields of these known names that pass do so with what becomes of their values.
+
+        `changed` gets name and value; a field for which it returns `None` stops.
+        """
+        for place, (known, passes, name, value) in enumerate(self.fields):
+            if known is not None and known in names and passes:
+                becomes = changed(known, value)
+                if becomes is not value:
+                    line = b"" if becomes is None else name + b": " + becomes + b"\r\n"
+                    self.fields[place] = _field(Field, (known, line, name, value))
         self._passing = None
 
     def add(self, name: bytes, value: bytes) -> None:
         """Have one more field pass, behind the others."""
-        self.fields.append(Field(None, name + b": " + value + b"\r\n", name, value))
+        self.fields.append(_field(Field, (None, name + b": " + value + b"\r\n", name, value)))
         self._passing = None
 
     def stop(self, names: Iterable[bytes]) -> None:
@@ -206,7 +211,7 @@ def _remember(memory: dict[bytes, _T], key: bytes, found: _T) -> None:
 
 def as_variable(name: bytes) -> bytes:
     """Return a field's name as programs see it whose fields become variables."""
-    return name.replace(b"-", b"_")
+    return name.translate(_VARIABLE)
 
 
 def is_field(line: bytes) -> bool:

@@ -408,6 +408,21 @@ def test_a_changed_platform_has_its_own_meanings() -> None:
         b"batch.json",
         b"batch%20",
         b"batch/async",
+        b"batch%00",
+        b"batch%00.html",
+        b"batch%09",
+        b"batch%23",
+        b"batch%3Fx",
+        b"batch,",
+        b"batch%FF",
+        b"\\batch",
+        b"%5cbatch%5C",
+        b"%20/batch",
+        b";/batch",
+        b";x=1//batch",
+        b"%3Bx/batch",
+        b"index.php/batch",
+        b"app_dev.php//batch.php/batch",
     ],
 )
 def test_a_batch_is_one_in_every_spelling(path: bytes) -> None:
@@ -417,9 +432,20 @@ def test_a_batch_is_one_in_every_spelling(path: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [b"", b"/", b"?batch", b"batches", b"products/batch", b"xbatch", b"%2562atch", b"\xff"]
+    "path",
+    [
+        *(b"", b"/", b"?batch", b"batches", b"products/batch", b"xbatch", b"%2562atch", b"\xff"),
+        *(b"batch-jobs", b"batch_jobs", b"batch%2Djobs", b";batch", b"x;/batch", b"batch.php"),
+    ],
 )
 def test_another_path_is_none(path: bytes) -> None:
     assert not make(batch_path="batch").is_batch(path)
     assert not make(batch_path="v1/batch").is_batch(b"v1/" + path)
     assert not make(batch_path="v1/batch").is_batch(b"batch")
+
+
+@pytest.mark.parametrize("path", [b"v1.0/$batch", b"V1.0/%24batch", b"/v1.0//$batch.json?x", b"v1.0;x/$batch;y"])
+def test_the_path_for_batches_may_have_signs_of_its_own(path: bytes) -> None:
+    assert make(batch_path="v1.0/$batch").is_batch(path)
+    assert make(batch_path="v1.0/%24batch").is_batch(path)
+    assert not make(batch_path="v1.0/$batch").is_batch(path.replace(b".", b""))

@@ -27,6 +27,16 @@ def test_every_known_text_is_found_wherever_it_stands(
     assert {one for one in known if one in text} <= set(index.candidates(text)) <= set(known)
 
 
+@given(known=st.lists(st.text("abé", min_size=1, max_size=20), min_size=15, max_size=40, unique=True), before=_TEXTS)
+def test_many_short_texts_are_found_as_well_as_a_few(known: list[str], before: str) -> None:
+    index: SecretIndex[str] = SecretIndex()
+    for one in known:
+        index.insert(one, one)
+    for one in known:
+        text = f"{before}{one}{before}"
+        assert {each for each in known if each in text} <= set(index.candidates(text)) <= set(known)
+
+
 @given(texts=st.lists(_TEXTS))
 def test_what_is_removed_leaves_nothing_behind(texts: list[str]) -> None:
     index: SecretIndex[str] = SecretIndex()
