@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from proxy.admin.report import QUIET, WAITING, Loud, Overview, Steps, in_order, loud, summed, trouble_of
+from proxy.admin.report import QUIET, WAITING, Loud, Overview, Steps, in_order, loud, trouble_of
 from proxy.admin.sources import Sources, names_now
 from proxy.platforms.shop import WILDCARD
 from proxy.telemetry.recent import Minute
@@ -98,5 +98,5 @@ class Overviews:
         calls_ever, minute = traffic.requests.total(), int(now // 60)
         known = self._sums.get(name)
         if known is None or known[0] != calls_ever or (known[1] != minute and known[2]):
-            known = self._sums[name] = (calls_ever, minute, *summed(traffic.recent.minutes(now)))
+            known = self._sums[name] = (calls_ever, minute, *traffic.recent.sums(now))
         return Minute(*known[2:])

@@ -78,7 +78,7 @@ def page(report: Report, *, now: float) -> Iterator[str]:
 <footer>
 <p class="legend"><span class="key calls" aria-hidden="true"></span> calls of a minute
  <span class="key failed" aria-hidden="true"></span> of these, errors and 401s</p>
-<p>Calls, errors and 401s are those of the last {MINUTES} minutes. Errors are answers from 500 on, and
+<p>Calls, errors and 401s are those of the last {MINUTES} minutes. Errors are 5xx answers, and
 all of the proxy's own; a 401 is the platform's.</p>
 <p><a href="/codes">Codes</a> · <a href="/status.json">JSON</a> · <a href="/metrics">Metrics</a>
 <noscript> · This page is refreshed when you load it again.</noscript></p>

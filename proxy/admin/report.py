@@ -239,7 +239,7 @@ def _shop_as_json(row: Row, now: float) -> dict[str, Any]:
             "expires_in": _rounded(token.left),
             "detail": token.detail or None,
             "reason": token.reason or None,
-            "mend": shop.mend if token.condition is Condition.REFUSED else None,
+            "fix": shop.fix if token.condition is Condition.REFUSED else None,
             "asked_again_in": _rounded(token.asked_again_in),
             "asked_for": _rounded(token.asking_for),
         },

@@ -98,7 +98,7 @@ def _trouble(row: Row, now: float) -> str:
         reason = f" <q>{escape(token.reason)}</q>" if token.reason else ""
         parts.append(f"<p>{escape(token.detail)}{reason}</p>")
         if token.condition is Condition.REFUSED:
-            parts.append(f"<p><strong>To fix it:</strong> {escape(shop.mend)}.</p>")
+            parts.append(f"<p><strong>To fix it:</strong> {escape(shop.fix)}.</p>")
         again = f"Next attempt in {duration(token.asked_again_in)}." if token.asked_again_in >= 1 else ""
         again = again or "The next call asks again."
         old = "" if token.left is None else "The old token still serves. "

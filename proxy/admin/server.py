@@ -139,7 +139,7 @@ class _Pages:
         asked = self._sources.find(key)
         if asked is None:
             return _text(404, f"There is no shop '{key}' here.")
-        return _text(*shop_readiness(key, self._sources.tokens.status(asked), asked.shop.mend))
+        return _text(*shop_readiness(key, self._sources.tokens.status(asked), asked.shop.fix))
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Show the numbers for Prometheus."""

@@ -88,7 +88,7 @@ class ShopNow(NamedTuple):
     name: str
     platform: str
     token: TokenStatus | None
-    mend: str
+    fix: str
     queue: int
     minutes: tuple[Minute, ...]
     problem: Problem | None
@@ -250,7 +250,7 @@ def shop_now(sources: Sources, name: str, *, others_waiting: int) -> ShopNow | N
     shops = sources.shops()
     named, wildcard = shops.named.get(name), shops.wildcard
     if named is not None and not _was_called(sources, name):
-        return ShopNow(name, named.platform.name, NOTHING_KNOWN, named.mend, 0, (), None)
+        return ShopNow(name, named.platform.name, NOTHING_KNOWN, named.fix, 0, (), None)
     wait = 0.0
     request = None if name == WILDCARD else sources.find(name)
     if request is not None:
@@ -265,7 +265,7 @@ def shop_now(sources: Sources, name: str, *, others_waiting: int) -> ShopNow | N
     traffic = sources.traffic.shops.get(name)
     minutes, problem = ((), None) if traffic is None else (traffic.recent.minutes(sources.clock()), traffic.problem)
     problems = problems_now(sources, name)
-    return ShopNow(name, shop.platform.name, token, shop.mend, queue, minutes, problem, wait, problems)
+    return ShopNow(name, shop.platform.name, token, shop.fix, queue, minutes, problem, wait, problems)
 
 
 def problems_now(sources: Sources, name: str) -> tuple[Problem, ...]:

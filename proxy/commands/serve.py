@@ -38,7 +38,7 @@ async def serve(config_file: Path | None) -> int:
         stack.callback(route_library_logs(log, level=config.logging.level))
         for name in short_secrets(config.clients):
             log.warning(
-                "client.short_secret", client=name, mend=f"take {LONG_ENOUGH} characters or more, made at random"
+                "client.short_secret", client=name, fix=f"take {LONG_ENOUGH} characters or more, made at random"
             )
         outside = app.Outside(
             log,

@@ -293,7 +293,7 @@ class TokenCache:
             shop=request.shop.key,
             detail=error.detail,
             reason=error.reason,
-            mend=request.shop.mend if isinstance(error, TokenRefused) else None,
+            fix=request.shop.fix if isinstance(error, TokenRefused) else None,
             old_token_serves_for=round(token.expires_at - now) if token else 0,
             asked_again_after=round(state.ask_not_before - now, 1),
         )

@@ -75,7 +75,7 @@ def test_what_others_wrote_is_text() -> None:
     token = REFUSED._replace(detail=NASTY, reason=NASTY)
     problem = Problem(NASTY, NASTY, NOW)
     process = PROCESS._replace(version=NASTY)
-    html = shown(shop(NASTY, platform=NASTY, token=token, mend=NASTY, problem=problem), query="script", process=process)
+    html = shown(shop(NASTY, platform=NASTY, token=token, fix=NASTY, problem=problem), query="script", process=process)
 
     assert Reader(html).elements.count("script") == 1  # the page's own
     assert text(html).count("<script>alert(1)</script>") >= 6

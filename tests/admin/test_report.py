@@ -126,7 +126,7 @@ def test_as_json_it_says_the_same() -> None:
             "expires_in": None,
             "detail": "The credentials are refused.",
             "reason": "status 401: invalid_client",
-            "mend": "look at g-refused's secret",
+            "fix": "look at g-refused's secret",
             "asked_again_in": 42.0,
             "asked_for": None,
         },
@@ -142,7 +142,7 @@ def test_as_json_it_says_the_same() -> None:
     assert (recent["seconds"], recent["calls"], recent["errors"], recent["unauthorized"]) == (900, 4, 4, 0)
     assert recent["minutes"][-1] == {"calls": 4, "errors": 4, "unauthorized": 0}
     assert (rest["shop"], rest["token"], rest["in_trouble"]) == ("*", None, False)
-    assert (not_called["token"]["state"], not_called["token"]["mend"], not_called["last_problem"]) == (
+    assert (not_called["token"]["state"], not_called["token"]["fix"], not_called["last_problem"]) == (
         "none",
         None,
         None,

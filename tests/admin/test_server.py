@@ -152,7 +152,7 @@ async def test_readiness_of_a_shop_is_what_is_known_of_its_token() -> None:
 
         assert (before.status, refused.status, after.status) == (200, 502, 503)
         assert after.body.startswith(b"demo can't be served: The platform's token endpoint refuses")
-        assert b"To mend it, compare client_id and client_secret of [shops.demo] with" in after.body
+        assert b"To fix it: compare client_id and client_secret of [shops.demo] with" in after.body
         assert (await ask(path.proxy, "/readyz")).status == 200  # one shop's secret is not the proxy's trouble
         assert len(path.tokens.received) == 1
 
