@@ -144,6 +144,11 @@ class Pacer:
         slots = self._slots.get(key)
         return 0 if slots is None else slots.waiting
 
+    def expected_wait(self, key: bytes) -> float:
+        """Return how many seconds a request for `key` that comes now would wait, as far as is known."""
+        slots = self._slots.get(key)
+        return 0.0 if slots is None else slots.expected_wait(self._office.clock())
+
     def __len__(self) -> int:
         """Count the keys of which something is known."""
         return len(self._slots)

@@ -5,6 +5,7 @@ calls are answered with a 308 since 2026-09-30, so nothing here is `http`.
 """
 
 from proxy.platforms.platform import Platform, RateLimit, TokenRequestForm
+from proxy.platforms.shoprenter_scopes import SHOPRENTER_SCOPES
 
 SHOPRENTER = Platform(
     name="shoprenter",
@@ -18,6 +19,7 @@ SHOPRENTER = Platform(
     rewrite_links=True,
     batch_path="batch",
     answers_in_xml=True,
+    scopes=SHOPRENTER_SCOPES,
     # "3 requests per application per shop per second". Whether the window slides is not documented; who keeps within
     # the sliding one keeps within every other.
     rate_limit=RateLimit(3, per=1.0),
