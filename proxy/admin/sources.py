@@ -10,7 +10,14 @@ from typing import NamedTuple
 
 from proxy.guards.pacing import Pacer
 from proxy.platforms.shop import WILDCARD, Shop, Shops
-from proxy.telemetry.metrics import ConnectionMetrics, LogMetrics, PacingMetrics, ProcessMetrics, TokenMetrics
+from proxy.telemetry.metrics import (
+    ConnectionMetrics,
+    ErrandMetrics,
+    LogMetrics,
+    PacingMetrics,
+    ProcessMetrics,
+    TokenMetrics,
+)
 from proxy.telemetry.recent import Minute
 from proxy.telemetry.traffic import Problem, ShopTraffic, Traffic
 from proxy.tokens.cache import TokenCache
@@ -34,6 +41,7 @@ class Sources:
     token_metrics: TokenMetrics
     pacer: Pacer
     pacing: PacingMetrics
+    errands: ErrandMetrics
     traffic: Traffic
     in_flight: Callable[[], int]
     connections: ConnectionMetrics
@@ -76,7 +84,7 @@ class ProcessNow(NamedTuple):
 
 
 class CountersNow(NamedTuple):
-    """What is counted: by shop, of tokens, of connections, by code, by outcome, of the log.
+    """What is counted: by shop, of tokens, of connections, of errands, by code, by outcome, of the log.
 
     Numbers of shops may still grow.
     """
@@ -84,6 +92,7 @@ class CountersNow(NamedTuple):
     traffic: dict[str, ShopTraffic]
     tokens: TokenMetrics
     connections: ConnectionMetrics
+    errands: ErrandMetrics
     errors: dict[str, int]
     reloads: dict[str, int]
     log: LogMetrics
@@ -104,6 +113,7 @@ def counters_now(sources: Sources) -> CountersNow:
         dict(sources.traffic.shops),
         replace(tokens, requests=tokens.requests.copy(), unauthorized=tokens.unauthorized.copy()),
         replace(sources.connections),
+        replace(sources.errands, failed_batches=sources.errands.failed_batches.copy()),
         dict(sources.traffic.errors),
         dict(sources.process.reloads),
         replace(sources.log),

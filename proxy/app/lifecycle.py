@@ -29,6 +29,9 @@ from proxy.app.outside import Outside, StartError
 from proxy.app.site import client_limits, keep_places, pacing_policy, site_of, token_policy, who_may_call
 from proxy.certificate import CertificateFiles, UnusableCertificate
 from proxy.config import Config
+from proxy.forwarding.attempts import Attempts
+from proxy.forwarding.batching import Batching
+from proxy.forwarding.errands import Errands
 from proxy.forwarding.fields import answer_fields, request_fields
 from proxy.forwarding.forwarder import Forwarder
 from proxy.forwarding.site import Site
@@ -39,7 +42,7 @@ from proxy.guards.descriptors import room_for
 from proxy.guards.pacing import Pacer
 from proxy.platforms.addresses import is_loopback
 from proxy.tasks import BackgroundTasks
-from proxy.telemetry.metrics import ConnectionMetrics, PacingMetrics, ProcessMetrics, TokenMetrics
+from proxy.telemetry.metrics import ConnectionMetrics, ErrandMetrics, PacingMetrics, ProcessMetrics, TokenMetrics
 from proxy.telemetry.traffic import Traffic
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.endpoint import TokenEndpoint
@@ -69,6 +72,7 @@ class RunningProxy:
         self._started_with = self.config = config
         self.process, self.connections = ProcessMetrics(), ConnectionMetrics()
         self._token_metrics, self._pacing_metrics = TokenMetrics(), PacingMetrics()
+        self._errand_metrics = ErrandMetrics()
         self._traffic = Traffic(self._token_metrics.labels, time.monotonic)
         loop = asyncio.get_running_loop()
         self.tokens = TokenCache(
@@ -85,15 +89,16 @@ class RunningProxy:
             pacing_policy(config), self._pacing_metrics, clock=time.monotonic, call_later=loop.call_later
         )
         self._places = Budget("the places for requests", "server.max_requests")
+        new_request_id = _request_ids()
         self.forwarder = Forwarder(
             self._site(config, connections),
-            self.tokens,
+            self._errands(new_request_id),
             self.pacer,
             self._places,
             outside.log,
             self._traffic,
             clock=time.monotonic,
-            new_request_id=_request_ids(),
+            new_request_id=new_request_id,
         )
         self._guard = ConnectionGuard(outside.log, self.connections, clock=loop.time)
         self._server = ClientServer(
@@ -201,6 +206,19 @@ class RunningProxy:
         }
         return site_of(config, upstreams, self._pseudonym, clock=clock)
 
+    def _errands(self, new_request_id: Callable[[], bytes]) -> Errands:
+        attempts, log = Attempts(self.tokens, time.monotonic), self._outside.log
+        batching = Batching(
+            attempts,
+            log,
+            self._errand_metrics,
+            self._answer_fields,
+            clock=time.monotonic,
+            over=self.pacer.look_again,
+            new_request_id=new_request_id,
+        )
+        return Errands(attempts, batching, self._tasks, log, self._errand_metrics)
+
     def _token_endpoint(self, config: Config, connections: Connections) -> TokenEndpoint:
         endpoint = TokenEndpoint(
             connections.sessions,
@@ -238,6 +256,7 @@ class RunningProxy:
             token_metrics=self._token_metrics,
             pacer=self.pacer,
             pacing=self._pacing_metrics,
+            errands=self._errand_metrics,
             traffic=self._traffic,
             in_flight=lambda: self.forwarder.in_flight,
             connections=self.connections,

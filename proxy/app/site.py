@@ -34,6 +34,7 @@ def site_of(
         upstreams=upstreams,
         hop=Hop(pseudonym, server.trusted_proxies),
         max_body_size=config.upstream.max_body_size,
+        collapse=config.pacing.collapse,
         answers_in_xml=all(platform.answers_in_xml for platform in config.shops.all_platforms()),
     )
 
@@ -52,7 +53,7 @@ def token_policy(config: Config) -> TokenPolicy:
 
 def pacing_policy(config: Config) -> PacingPolicy:
     """Return the settings of `[pacing]` as the pacer wants them."""
-    return PacingPolicy(**msgspec.structs.asdict(config.pacing))
+    return PacingPolicy(config.pacing.max_wait, config.pacing.max_queue)
 
 
 def client_limits(config: Config) -> ClientLimits:

@@ -19,7 +19,7 @@ from proxy.certificate import Authorities, CertificateFiles
 from proxy.config.files import FileStamp
 from proxy.platforms.answers import AnswerRule
 from proxy.platforms.egress_proxy import EgressProxy
-from proxy.platforms.platform import Platform, RateLimit, TokenRequestForm
+from proxy.platforms.platform import Batch, Platform, RateLimit, TokenRequestForm
 from proxy.platforms.shop import Shops
 from proxy.secret import Secret
 
@@ -97,6 +97,10 @@ ProxyUrlOrFalse = Annotated[
 RateLimitRule = Annotated[
     RateLimit,
     Meta(description="{ requests = 3, per = 1.0 } (whole requests, in seconds above 0), or false for no limit"),
+]
+BatchRule = Annotated[
+    Batch,
+    Meta(description='{ path = "batch", form = "shoprenter", most = 200 } (most: 2 or more), or false for none'),
 ]
 TokenScheme = Annotated[
     str,
@@ -185,6 +189,7 @@ class PacingConfig(Struct, frozen=True, kw_only=True):
 
     max_wait: DurationOrZero = 30.0
     max_queue: Count = 1000
+    collapse: Flag = True
 
 
 class LoggingConfig(Struct, frozen=True, kw_only=True):
@@ -204,6 +209,7 @@ class ShopSettings(Struct, frozen=True, kw_only=True):
     client_id: Text
     client_secret: SecretSource
     shop_name: Text | None = None
+    batch: Flag = False
 
 
 class ClientConfig(Struct, frozen=True, kw_only=True):
@@ -239,6 +245,7 @@ class PlatformSettings(Struct, frozen=True, kw_only=True):
     answers_in_xml: Flag = False
     api_prefix: PathPrefix = ""
     batch_path: PathPrefix = ""
+    batch: BatchRule | None = None
     throttled_when: AnswerRules = (429,)
     unauthorized_when: AnswerRules = (401,)
     rate_limit: RateLimitRule | None = None

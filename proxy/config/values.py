@@ -8,6 +8,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from math import isfinite
 from pathlib import Path
@@ -31,6 +32,7 @@ from proxy.config.files import (
 from proxy.config.schema import (
     UNCLEAN,
     AnswerRules,
+    BatchRule,
     CertificateAndKey,
     CertificateFile,
     Networks,
@@ -43,16 +45,15 @@ from proxy.config.schema import (
 )
 from proxy.platforms.answers import AnswerRule, InBody
 from proxy.platforms.egress_proxy import EgressProxy, parse_proxy
-from proxy.platforms.platform import RateLimit
+from proxy.platforms.platform import Batch, RateLimit
 from proxy.platforms.url_prefix import parse_prefix
 from proxy.secret import Secret
 
 _T = TypeVar("_T")
 _UNCLEAN = re.compile(f"[{UNCLEAN}]")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# bool stands before int, which it is a kind of.
 _TYPE_NAMES: Final = (
-    (bool, "true or false"),
+    (bool, "true or false"),  # before int, which it is a kind of
     (int | float, "a number"),
     (str, "a string"),
     (list, "a list"),
@@ -106,7 +107,8 @@ class ValueReader:
             (Networks, _networks),
             (TokenParams, _token_params),
             (PublicUrl, _public_url),
-            (RateLimitRule, _rate_limit),
+            (RateLimitRule, partial(_or_false, RateLimit)),
+            (BatchRule, partial(_or_false, Batch)),
             (AnswerRules, lambda value, expected: _each(value, _answer_rule, expected)),
         )
         if not self.from_text and (why := _of_wrong_type(rule, value)):
@@ -214,11 +216,11 @@ def _public_url(value: object, expected: str) -> str:
         raise Unusable(expected) from None
 
 
-def _rate_limit(value: object, expected: str) -> RateLimit | None:
+def _or_false(kind: type[_T], value: object, expected: str) -> _T | None:
     if value is False:
         return None
     try:
-        return msgspec.convert(value, RateLimit, strict=True)
+        return msgspec.convert(value, kind, strict=True)
     except (msgspec.ValidationError, ValueError):
         raise Unusable(expected) from None
 
@@ -266,7 +268,7 @@ def not_clean(text: str) -> str:
 def _of_wrong_type(rule: Any, value: object) -> str:
     """Return what a value is instead, and how to write what was probably meant; empty if its type is right."""
     kinds = _kinds(rule)
-    if value is False and rule in (ProxyUrlOrFalse, RateLimitRule):
+    if value is False and rule in (ProxyUrlOrFalse, RateLimitRule, BatchRule):
         return ""
     if isinstance(value, kinds) and isinstance(value, bool) == (kinds == (bool,)):
         return ""
@@ -286,13 +288,13 @@ def _kinds(rule: Any) -> tuple[type, ...]:
     base = get_origin(base) or base
     by_base: dict[Any, tuple[type, ...]] = {
         bool: (bool,),
-        int: (int, float),
-        float: (int, float),
+        **dict.fromkeys((int, float), (int, float)),
         tuple: (list,),
         Secret: (str, dict),
         EgressProxy: (str, dict),
         CertificateFiles: (dict,),
         RateLimit: (dict,),
+        Batch: (dict,),
         Mapping: (dict,),
     }
     return by_base.get(base, (str,))

@@ -4,6 +4,8 @@ Rules:
 - A slot goes to who comes first only if nobody waits; else to whose turn it is.
 - Who waits in vain is refused as soon as that is known: on arrival, or when a 429 makes the wait too long; else when
   its time is up, because others came in between.
+- Those who can go together do so on the slot of the first of them (`errands.py`). While some wait who could go with
+  others of their kind, slots are spaced evenly, so that those who come first don't spend them singly.
 - One timer, and only while somebody waits: it rings when the next slot is due, or when somebody's time is up.
 
 When the next slot is due is decided in `pace.py`, and whose it is in `rotation.py`.
@@ -12,13 +14,17 @@ When the next slot is due is decided in `pace.py`, and whose it is in `rotation.
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from proxy.errors import PacedOut
+from proxy.guards.errands import Offer, Seat, company, slots_needed
 from proxy.guards.pace import Pace
 from proxy.guards.rotation import Rotation
 from proxy.platforms.platform import RateLimit
 from proxy.telemetry.metrics import PacingMetrics
+
+if TYPE_CHECKING:
+    from proxy.guards.pacing import Turn
 
 _TIMER_RESOLUTION: Final = 0.001  # seconds; uvloop's timers know no shorter ones, and may ring early by one
 _NEVER: Final = float("inf")
@@ -62,13 +68,15 @@ class Place(NamedTuple):
 class _Waiter(NamedTuple):
     place: Place
     deadline: float
-    granted: asyncio.Future[bool]
+    granted: asyncio.Future[bool | Seat]
+    offer: Offer | None
+    handing_over: "Callable[[], Turn]"
 
 
 class Slots:
     """Gives out the slots of one key. A slot is known by the place of its request."""
 
-    __slots__ = ("_next_deadline", "_office", "_pace", "_timer", "_timer_at", "_waiting")
+    __slots__ = ("_evenly_until", "_next_deadline", "_office", "_pace", "_taken_at", "_timer", "_timer_at", "_waiting")
 
     def __init__(self, office: Office, limit: RateLimit) -> None:
         self._office = office
@@ -77,6 +85,7 @@ class Slots:
         self._next_deadline = _NEVER  # of those who wait; or an earlier time
         self._timer: Timer | None = None
         self._timer_at = _NEVER
+        self._taken_at = self._evenly_until = -_NEVER  # when a slot was taken last; until when they are spaced
 
     def keep(self, limit: RateLimit) -> None:
         """Keep this limit from now on."""
@@ -95,16 +104,21 @@ class Slots:
     def take_at_once(self, place: Place, now: float) -> bool:
         """Take a slot if there is one for who comes now; tell whether there was."""
         self._pace.unanswered(place)  # it would not come again if it still waited for its answer
-        if self._waiting or self._pace.due(now) > now:
+        if self._waiting or self._due(now) > now:
             return False
-        self._pace.take(place, now)
+        self._take(place, now)
         return True
 
-    async def wait(self, place: Place, now: float, patience: float) -> None:
-        """Wait up to `patience` seconds for a slot. Raises `PacedOut`."""
-        self._check_wait(place, now, patience)
+    async def wait(
+        self, place: Place, now: float, patience: float, offer: Offer | None, handing_over: "Callable[[], Turn]"
+    ) -> Seat | None:
+        """Wait up to `patience` seconds for a slot; return a seat instead if others come along. Raises `PacedOut`.
+
+        The slot then belongs to the turn that `handing_over` returns.
+        """
+        self._check_wait(place, now, patience, offer)
         self._check_room(place, now)
-        waiter = _Waiter(place, now + patience, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(place, now + patience, asyncio.get_running_loop().create_future(), offer, handing_over)
         self._waiting.join(*place, waiter)
         self._next_deadline = min(self._next_deadline, waiter.deadline)
         self._set_timer(now)
@@ -115,8 +129,10 @@ class Slots:
         except asyncio.CancelledError:
             if self._waiting.leave(*place):
                 self._set_timer(self._office.clock())
-            else:  # the slot may have been granted just now
+            elif isinstance(seat := _result(waiter.granted), bool):  # the slot may have been granted just now
                 self.give_back(place)
+            else:
+                seat.leave()
             raise
         finally:
             metrics.waiting -= 1
@@ -124,6 +140,12 @@ class Slots:
             metrics.waited_seconds += self._office.clock() - now
         if not granted:
             raise self._paced_out(place, self._office.clock())
+        return None if granted is True else granted
+
+    def look_again(self) -> None:
+        """Take note that who waits for an errand's end need not wait any more."""
+        if self._waiting:
+            self._serve()
 
     def sent(self, place: Place) -> None:
         """Take note that the request is sent."""
@@ -157,10 +179,26 @@ class Slots:
         self._set_timer(now)
         return pause
 
-    def _check_wait(self, place: Place, now: float, patience: float) -> None:
+    def _check_wait(self, place: Place, now: float, patience: float, offer: Offer | None) -> None:
         """Refuse a request for which there will be no slot in time."""
-        if self._pace.earliest(self._waiting.ahead_of(*place), now) - now > patience:
-            raise self._paced_out(place, now)
+        ahead = self._waiting.ahead_of(*place)
+        if self._pace.earliest(ahead, now) - now > patience:
+            together = slots_needed([*(waiter.offer for waiter in self._waiting), offer]) - 1
+            if self._pace.earliest(min(ahead, together), now) - now > patience:
+                raise self._paced_out(place, now)
+
+    def _due(self, now: float) -> float:
+        """Return when the next slot may be taken, as `Pace.due` does."""
+        at = self._pace.due(now)
+        if now < self._evenly_until:
+            at = max(at, self._taken_at + self._pace.limit.per / self._pace.limit.requests)
+        if self._waiting and (offer := self._waiting.first().offer) is not None and offer.kind is not None:
+            at = max(at, offer.not_before())
+        return at
+
+    def _take(self, place: Place, now: float) -> None:
+        self._pace.take(place, now)
+        self._taken_at = now
 
     def _check_room(self, place: Place, now: float) -> None:
         """Make room in the line, or refuse this request."""
@@ -195,17 +233,33 @@ class Slots:
     def _serve(self) -> None:
         """Grant the slots that there are, and refuse those whose time is up."""
         now = self._office.clock()
-        while self._waiting and self._pace.due(now) <= now:
+        while self._waiting and self._due(now) <= now:
             waiter = self._waiting.first()
             if waiter.granted.done():  # cancelled, and about to leave
                 self._waiting.leave(*waiter.place)
                 continue
             self._waiting.advance()
-            self._pace.take(waiter.place, now)
-            waiter.granted.set_result(True)
+            self._take(waiter.place, now)
+            self._grant(waiter)
         if now >= self._next_deadline:
             self._refuse(waiter for waiter in self._waiting if waiter.deadline <= now)
         self._set_timer(now)
+
+    def _grant(self, first: _Waiter) -> None:
+        """Give the slot to `first` and who goes along."""
+        offer, along = first.offer, []
+        if offer is not None and offer.kind is not None:
+            self._evenly_until = self._taken_at + self._pace.limit.per
+        if offer is not None and self._waiting:
+            there = [waiter for waiter in self._waiting.in_turn() if not waiter.granted.done()]
+            along = company(offer, [(waiter, waiter.offer) for waiter in there])
+        if offer is None or not along:
+            first.granted.set_result(True)
+            return
+        self._waiting.served([waiter.place for waiter in along])
+        seats = offer.begin(first.handing_over(), [waiter.offer for waiter in along if waiter.offer is not None])
+        for waiter, seat in zip((first, *along), seats, strict=True):
+            waiter.granted.set_result(seat)
 
     def _refuse(self, waiters: Iterable[_Waiter]) -> None:
         for waiter in list(waiters):
@@ -216,7 +270,7 @@ class Slots:
 
     def _set_timer(self, now: float) -> None:
         """See that a timer rings in time if somebody waits; it may ring too early."""
-        at = min(self._pace.due(now), self._next_deadline) if self._waiting else _NEVER
+        at = min(self._due(now), self._next_deadline) if self._waiting else _NEVER
         if self._timer is not None:
             if self._timer_at <= at < _NEVER:
                 return
@@ -229,3 +283,7 @@ class Slots:
     def _ring(self) -> None:
         self._timer = None
         self._serve()
+
+
+def _result(granted: asyncio.Future[bool | Seat]) -> bool | Seat:
+    return granted.result() if granted.done() and not granted.cancelled() else False

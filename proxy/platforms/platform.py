@@ -87,6 +87,32 @@ class RateLimit:
             raise ValueError("rate_limit: per must be a number of seconds above 0")
 
 
+class BatchForm(StrEnum):
+    """How a batch is written, and its answer."""
+
+    # {"data":{"requests":[{"method","uri"}, …]}}, answered with
+    # {"requests":{"request":[{"method","uri","response":{"header":{"statusCode"},"body"}}, …]}}
+    SHOPRENTER = "shoprenter"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Where several calls can be sent as one: the path from `api_url` on, in which form, and how many at most.
+
+    Raises `ValueError` with a sentence for the operator.
+    """
+
+    path: str
+    form: BatchForm = BatchForm.SHOPRENTER
+    most: int = 200
+
+    def __post_init__(self) -> None:
+        if not self.path.strip("/") or not self.path.isascii() or not self.path.isprintable() or " " in self.path:
+            raise ValueError("batch: path must be a path from api_url on, such as batch")
+        if self.most < 2:
+            raise ValueError("batch: most must be 2 or more")
+
+
 class Origin(NamedTuple):
     """Where a connection goes."""
 
@@ -132,6 +158,8 @@ class Platform:
     api_prefix: str = ""
     # Where several calls are sent as one, as a path from `api_url` on; "" if nowhere. Its answers have statuses inside.
     batch_path: str = ""
+    # How the proxy may send calls together that wait in line; `None`: not.
+    batch: Batch | None = None
     # Which answers say 'too fast', and which 'not with this token'.
     throttled_when: tuple[AnswerRule, ...] = (429,)
     unauthorized_when: tuple[AnswerRule, ...] = (401,)
@@ -171,10 +199,11 @@ class Platform:
 
         In whatever spelling a server may take for that path: this decides what a client may do.
         """
-        if not self.batch_path:
+        batch_path = self.batch_path or (self.batch.path.strip("/") if self.batch else "")
+        if not batch_path:
             return False
         segments = [segment for segment in unquote_to_bytes(path.partition(b"?")[0]).lower().split(b"/") if segment]
-        wanted = self.batch_path.lower().encode().split(b"/")
+        wanted = batch_path.lower().encode().split(b"/")
         return [re.split(rb"[.;\s]", segment)[0] for segment in segments[: len(wanted)]] == wanted
 
     def token_url_for(self, shop_name: str) -> str:

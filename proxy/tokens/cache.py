@@ -109,6 +109,11 @@ class TokenCache:
         state = self._states.peek(request.key)
         return state is not None and state.error is not None
 
+    def permitted(self, request: TokenRequest, kind: CallKind) -> bool:
+        """Tell whether nothing is known that would forbid calls of this kind."""
+        state = self._states.peek(request.key)
+        return state is None or state.permitted(kind, self._clock())
+
     async def get(self, request: TokenRequest, caller: str = "") -> AccessToken:
         """Return a token that is good now; wait for it if there is none. Raises `TokenError` or `Overloaded`.
 

@@ -10,13 +10,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from proxy.admin.exposition import CONTENT_TYPE, exposition
 from proxy.admin.sources import CountersNow, Glimpse, ProcessNow
 from proxy.telemetry.labels import ShopLabels
-from proxy.telemetry.metrics import ConnectionMetrics, LogMetrics, TokenMetrics
+from proxy.telemetry.metrics import ConnectionMetrics, ErrandMetrics, LogMetrics, TokenMetrics
 from proxy.telemetry.traffic import Failure, FinishedRequest, Histogram, Traffic
 from proxy.tokens.status import NOTHING_KNOWN
 from tests.admin.asking import parsed
 from tests.admin.shops import GOOD, PROCESS, REFUSED
 
-NOTHING = CountersNow({}, TokenMetrics(), ConnectionMetrics(), {}, {}, LogMetrics())
+NOTHING = CountersNow({}, TokenMetrics(), ConnectionMetrics(), ErrandMetrics(), {}, {}, LogMetrics())
 # Name, type, labels (those of a histogram's buckets apart).
 NAMES = {
     ("requests", "counter", ("shop", "method", "status")),
@@ -33,6 +33,7 @@ NAMES = {
     ("pacing_wait_seconds", "histogram", ("shop",)),
     ("pacing_queue", "gauge", ("shop",)),
     ("throttled", "counter", ("shop",)),
+    ("collapsed_requests", "counter", ()),
     ("dropped_fields", "counter", ("shop",)),
     ("batch_parts_failed", "counter", ("shop", "status")),
     ("errors", "counter", ("code",)),
@@ -76,7 +77,10 @@ def counters() -> CountersNow:
     tokens.requests.update({("demo", "granted"): 2, ("*", "refused"): 1})
     tokens.unauthorized["demo", "replace"] = 4
     connections = ConnectionMetrics(open=5, refused=6, displaced=7, failed_handshakes=8)
-    return CountersNow(traffic.shops, tokens, connections, dict(traffic.errors), {"successful": 1}, LogMetrics(9, 10))
+    errands = ErrandMetrics(collapsed=11)
+    return CountersNow(
+        traffic.shops, tokens, connections, errands, dict(traffic.errors), {"successful": 1}, LogMetrics(9, 10)
+    )
 
 
 def text(process: ProcessNow, shops: list[Glimpse], counted: CountersNow) -> bytes:

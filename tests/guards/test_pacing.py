@@ -438,7 +438,8 @@ async def test_twelve_clients_use_the_limit_of_a_real_server_and_are_never_answe
 
         async def pull(client: str) -> None:
             while True:
-                async with pacer.turn(b"demo", client, SHOPRENTER.rate_limit) as turn:
+                turn = pacer.turn(b"demo", client, SHOPRENTER.rate_limit)
+                async with turn:
                     turn.sent()  # this client does not tell when it writes; so that is jitter too
                     times.append(time.monotonic())
                     async with session.get(url, headers=headers) as answer:
