@@ -66,12 +66,12 @@ def _of_process(process: ProcessNow, counters: CountersNow) -> Iterator[str]:
 def _of_errands(errands: ErrandMetrics) -> Iterator[str]:
     for name, words, count in (
         (
-            "collapsed_requests_total",
+            "collapsed_total",
             "Requests that were answered with another one that asked the same.",
             errands.collapsed,
         ),
         ("batches_total", "Batches of requests that waited in line, with an answer.", errands.batches),
-        ("batched_requests_total", "Requests that were answered out of these.", errands.batched),
+        ("batched_total", "Requests that were answered out of these.", errands.batched),
     ):
         yield _head(name, "counter", words) + _sample(name, count)
     yield _head("batches_failed_total", "counter", "Batches whose requests had to go on without an answer, by why.")

@@ -80,15 +80,15 @@ def company(first: Offer, line: Iterable[tuple[_W, Offer | None]]) -> list[_W]:
 def slots_needed(line: Iterable[Offer | None]) -> int:
     """Return how many slots those in line need, if they go together as they can."""
     singles = 0
-    kinds: dict[Hashable, tuple[int, set[Hashable]]] = {}
     questions: set[Hashable] = set()
+    kinds: dict[Hashable, tuple[int, set[Hashable]]] = {}
     for offer in line:
         if offer is None:
             singles += 1
         elif offer.kind is None:
             questions.add(offer.question)
         else:
-            _, of_kind = kinds.setdefault(offer.kind, (offer.at_best(), set()))
-            of_kind.add(offer.question)
-    batches = sum(math.ceil(len(of_kind) / max(most, 1)) for most, of_kind in kinds.values())
-    return singles + len(questions) + batches
+            if offer.kind not in kinds:
+                kinds[offer.kind] = (max(offer.at_best(), 1), set())
+            kinds[offer.kind][1].add(offer.question)
+    return singles + len(questions) + sum(math.ceil(len(of_kind) / most) for most, of_kind in kinds.values())

@@ -1,6 +1,7 @@
 """The numbers in Prometheus's text format, under names that dashboards are built on."""
 
 import platform
+from collections import Counter
 
 import pytest
 from hypothesis import assume, given
@@ -33,7 +34,10 @@ NAMES = {
     ("pacing_wait_seconds", "histogram", ("shop",)),
     ("pacing_queue", "gauge", ("shop",)),
     ("throttled", "counter", ("shop",)),
-    ("collapsed_requests", "counter", ()),
+    ("collapsed", "counter", ()),
+    ("batches", "counter", ()),
+    ("batched", "counter", ()),
+    ("batches_failed", "counter", ("why",)),
     ("dropped_fields", "counter", ("shop",)),
     ("batch_parts_failed", "counter", ("shop", "status")),
     ("errors", "counter", ("code",)),
@@ -77,7 +81,7 @@ def counters() -> CountersNow:
     tokens.requests.update({("demo", "granted"): 2, ("*", "refused"): 1})
     tokens.unauthorized["demo", "replace"] = 4
     connections = ConnectionMetrics(open=5, refused=6, displaced=7, failed_handshakes=8)
-    errands = ErrandMetrics(collapsed=11)
+    errands = ErrandMetrics(collapsed=11, batches=12, batched=13, failed_batches=Counter(too_much=14))
     return CountersNow(
         traffic.shops, tokens, connections, errands, dict(traffic.errors), {"successful": 1}, LogMetrics(9, 10)
     )
@@ -130,6 +134,12 @@ def test_the_numbers_are_those_that_were_counted() -> None:
     assert found["requests_in_flight"] == {(): 2.0}
     assert found["client_connections"] == {(): 5.0}
     assert found["client_connections_refused_total"] == {(): 6.0}
+    assert [found[f"{name}_total"] for name in ("collapsed", "batches", "batched")] == [
+        {(): 11.0},
+        {(): 12.0},
+        {(): 13.0},
+    ]
+    assert found["batches_failed_total"] == {("too_much",): 14.0}
     assert found["client_connections_displaced_total"] == {(): 7.0}
     assert found["failed_handshakes_total"] == {(): 8.0}
     assert found["unauthorized_total"] == {("demo", "replace"): 4.0}

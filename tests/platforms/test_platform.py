@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.platforms.answers import InBody
-from proxy.platforms.platform import Origin, Platform, RateLimit, is_shop_name
+from proxy.platforms.platform import Batch, Origin, Platform, RateLimit, is_shop_name
 
 NOT_ABSOLUTE = "must be an absolute URL, such as https://{shop}.example.com/api/"
 NO_FRAGMENT = "must not hold a fragment"
@@ -423,3 +423,23 @@ def test_another_path_is_none(path: bytes) -> None:
     assert not make(batch_path="batch").is_batch(path)
     assert not make(batch_path="v1/batch").is_batch(b"v1/" + path)
     assert not make(batch_path="v1/batch").is_batch(b"batch")
+
+
+def test_where_the_proxy_may_send_batches_clients_send_them_too() -> None:
+    assert make(batch=Batch("v1/batch")).is_batch(b"v1/batch")
+    assert not make(batch=Batch("v1/batch")).is_batch(b"batch")
+
+
+@pytest.mark.parametrize(
+    ("path", "most", "problem"),
+    [
+        ("", 200, "batch: path must be a path from api_url on, such as batch"),
+        ("/", 200, "batch: path must be a path from api_url on, such as batch"),
+        ("b atch", 200, "batch: path must be a path from api_url on, such as batch"),
+        ("b\r\n", 200, "batch: path must be a path from api_url on, such as batch"),
+        ("batch", 1, "batch: most must be 2 or more"),
+    ],
+)
+def test_a_batch_that_can_not_be_sent_is_refused(path: str, most: int, problem: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        Batch(path, most=most)
