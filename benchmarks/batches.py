@@ -36,7 +36,7 @@ batch = {batch}
 """
 _HEADERS = {"Accept": "application/json"}
 _FORBIDDEN = "orders?limit=1"  # out of the scopes of the client
-_SAME = "currencies"
+_SAME = "categories?full=1"
 _PAGE = 200
 _LEAVES_EACH = 10
 _LEAVES_WITHIN = 0.5  # seconds
@@ -98,7 +98,7 @@ class Reading:
 async def run(name: str, workers: int, products: int) -> None:
     """Run a scenario and print its figures."""
     scenario = SCENARIOS[name]
-    scopes = frozenset({"product:read", "currency:read"}) if scenario.forbidden else None
+    scopes = frozenset({"product:read"}) if scenario.forbidden else None
     clients = {"demo-id": SimulatedClient("demo-secret", scopes=scopes)}
     async with (
         ShoprenterSimulator(clients=clients, products=products) as simulator,
