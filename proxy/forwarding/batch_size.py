@@ -4,8 +4,8 @@ Rules:
 - The number starts small, doubles while full batches are answered quickly, and halves when one is slow, or its answer
   is large, or it was too much. Then it grows by an eighth at a time, and stays below what was too much for a while.
 - One batch at a time. Who could go in the next one waits for the end of this one, but not for long.
-- An answer that makes no sense ends all batches for a minute; "too fast" several times in a row for an hour, since this
-  platform seems to count each part.
+- An answer that makes no sense ends all batches for a minute. "Too fast" inside one, or several times in a row for the
+  whole, ends them for an hour: this platform seems to count each part.
 """
 
 from typing import Final
@@ -26,10 +26,10 @@ _NEVER: Final = float("-inf")
 class BatchSize:
     """What is known of one shop's batches; `most` is how many calls its platform takes. Times are on one clock."""
 
-    __slots__ = ("_given_up_until", "_most", "_size", "_throttlings", "_too_much", "_too_much_until", "begun_at")
+    __slots__ = ("_given_up_until", "_size", "_throttlings", "_too_much", "_too_much_until", "begun_at", "limit")
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.limit = most
         self._size = min(FIRST_SIZE, most)
         self._too_much: int | None = None
         self._too_much_until = _NEVER
@@ -59,7 +59,7 @@ class BatchSize:
             self._size = max(parts // 2, 2)
         elif seconds < QUICK and parts >= self._size:
             grown = self._size * 2 if self._too_much_until == _NEVER else self._size + max(self._size // 8, 1)
-            self._size = min(grown, self._most, (self._too_much or self._most + 1) - 1)
+            self._size = min(grown, self.limit, (self._too_much or self.limit + 1) - 1)
 
     def too_much(self, parts: int, now: float) -> None:
         """Take note that so many were too much: the next ones are half of that."""
@@ -67,10 +67,10 @@ class BatchSize:
         self._too_much = parts if self._too_much is None else min(self._too_much, parts)
         self._too_much_until = now + REMEMBERED
 
-    def throttled(self, now: float) -> bool:
-        """Take note of "too fast" for a batch; tell whether that is the end of them."""
+    def throttled(self, now: float, *, inside: bool) -> bool:
+        """Take note of "too fast" for a batch, or `inside` one; tell whether that is the end of them."""
         self._throttlings += 1
-        if self._throttlings < TOO_FAST_IN_A_ROW:
+        if self._throttlings < TOO_FAST_IN_A_ROW and not inside:
             return False
         self._throttlings = 0
         self._given_up_until = now + OFF

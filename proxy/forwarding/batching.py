@@ -47,10 +47,10 @@ MAX_ANSWER: Final = 8 << 20  # bytes, as it came and unpacked
 LONGEST: Final = 15.0  # seconds
 _MOST_FAILED: Final = 3  # batches that a request was in
 _MAX_SHOPS: Final = 1000  # whose sizes are remembered
-_TOO_LARGE, _TIMED_OUT = 413, 504
+_TOO_LARGE, _TOO_FAST, _TIMED_OUT = 413, 429, 504
 
 _COUNTS_EACH_PART: Final = (
-    "the platform answered again and again that they come too fast: it may count each call in a batch;"
+    "the platform answered that they come too fast: it may count each call in a batch;"
     " set batch = false for the shop if this comes again"
 )
 _HALVES: Final = "so many were too much, or took too long: they go on in halves"
@@ -96,11 +96,11 @@ class Batching:
 
     def size(self, route: Route) -> BatchSize:
         """Return what is known of a shop's batches."""
-        key = route.token_request.key
+        key, batch = route.token_request.key, route.shop.platform.batch
+        most = 1 if batch is None else batch.most
         size = self._sizes.get(key)
-        if size is None:
-            batch = route.shop.platform.batch
-            size = self._sizes[key] = BatchSize(1 if batch is None else batch.most)
+        if size is None or size.limit != most:
+            size = self._sizes[key] = BatchSize(most)
             if len(self._sizes) > _MAX_SHOPS:
                 self._sizes.popitem(last=False)
         self._sizes.move_to_end(key)
@@ -141,10 +141,10 @@ class Batching:
             self._failed(errand, "unreadable", Outcome.ALONE, why=str(error))
         else:
             self._metrics.batches += 1
-            throttled = answer.meaning.sense is Sense.THROTTLED or any(part.status == 429 for part in parts)
-            if throttled:
+            inside = any(part.status == _TOO_FAST for part in parts)
+            if inside or not parts:
                 errand.turn.throttled(answer.retry_after)
-                if size.throttled(self.clock()):
+                if size.throttled(self.clock(), inside=inside):
                     self._log.warning("batch.off", shop=route.shop.key, why=_COUNTS_EACH_PART)
             else:
                 size.answered(len(uris), self.clock() - begun_at, len(content))

@@ -135,11 +135,11 @@ class Running:
 
     def members(self) -> list["Member"]:
         """Return those who wait for its end."""
-        return list(self._seated)
+        return [member for member in self._seated if not member.result.done()]
 
     def answer(self, member: "Member", answer: UpstreamResponse, *, batch: bool = False) -> None:
         """Let a member have this answer, if it is still there."""
-        if member not in self._seated:
+        if member.result.done() or member not in self._seated:
             return
         call, exchange = self.call, member.exchange
         exchange.answer = answer

@@ -111,9 +111,12 @@ class UpstreamResponse:
         Raises `UpstreamError`.
         """
         if self.body is not None:
-            beginning = b""
-            while len(beginning) <= limit and not self.body.complete:
-                beginning += await self.body.read()
+            pieces: list[bytes] = []
+            size = 0
+            while size <= limit and not self.body.complete:
+                pieces.append(await self.body.read())
+                size += len(pieces[-1])
+            beginning = b"".join(pieces)
             if not self.body.complete:
                 self.body.unread(beginning)
                 return None

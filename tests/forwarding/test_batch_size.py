@@ -87,12 +87,19 @@ def test_an_answer_that_makes_no_sense_ends_them_for_a_minute() -> None:
 
 def test_too_fast_three_times_in_a_row_ends_them_for_an_hour() -> None:
     size = BatchSize(50)
-    assert [size.throttled(0.0) for _ in range(2)] == [False, False]
+    assert [size.throttled(0.0, inside=False) for _ in range(2)] == [False, False]
     size.answered(2, 0.1, 1000)
-    assert [size.throttled(0.0) for _ in range(3)] == [False, False, True]
+    assert [size.throttled(0.0, inside=False) for _ in range(3)] == [False, False, True]
 
     assert size.most(OFF - 0.1) == 1
     assert size.most(OFF) == FIRST_SIZE
+
+
+def test_too_fast_inside_one_ends_them_at_once() -> None:
+    size = BatchSize(50)
+
+    assert size.throttled(0.0, inside=True)
+    assert size.most(OFF - 0.1) == 1
 
 
 @given(

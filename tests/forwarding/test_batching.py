@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from proxy.config import ClientConfig, PacingConfig
-from proxy.forwarding import batching
+from proxy.forwarding import batch_size, batching
 from proxy.platforms.platform import Batch, RateLimit
 from proxy.secret import Secret
 from tests.peers import Answer, Connection, Received, Script, request, response, token_response
@@ -419,7 +419,7 @@ async def test_again_and_again_too_fast_ends_batches_for_the_shop_with_a_line_in
         shop = path.proxy.running.forwarder.site.routes.find("demo")
         assert shop is not None
         for _ in range(2):
-            assert not size.size(shop).throttled(size.clock())
+            assert not size.size(shop).throttled(size.clock(), inside=False)
         for number in range(3):
             await path.ask(get(f"taking {number}".replace(" ", "")))
         answers = await asyncio.gather(*(path.ask(get(name)) for name in "ab"))
@@ -430,7 +430,7 @@ async def test_again_and_again_too_fast_ends_batches_for_the_shop_with_a_line_in
     assert "batch = false" in off["why"]
 
 
-async def test_parts_that_came_too_fast_count_as_that_and_go_alone() -> None:
+async def test_parts_that_came_too_fast_go_alone_and_end_batches_for_the_shop() -> None:
     def counting(uris: list[str]) -> bytes:
         return response(parts(part(uris[0]), *(part(uri, status=429, body=b'"slow"') for uri in uris[1:])))
 
@@ -439,6 +439,7 @@ async def test_parts_that_came_too_fast_count_as_that_and_go_alone() -> None:
             await first(path)
         answers = await ask_all(path, *map(get, "abc"))
         throttled = path.proxy.running._pacing_metrics.throttled
+        [_] = path.proxy.logged("batch.off")
 
     assert [answer.body for answer in answers] == [single(f"/api/{name}".encode()) for name in "abc"]
     assert seen(path)[0] == ("/api/batch", 3)
@@ -473,6 +474,31 @@ async def test_batches_of_a_shop_go_one_after_the_other() -> None:
     assert [answer.body for answer in answers] == [single(f"/api/{name}".encode()) for name in "abcdef"]
     assert [size for _, size in seen(path)] == [2, 2, 2]
     assert most == 1
+
+
+async def test_while_a_batch_takes_long_others_go_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_size, "HOLD", 0.1)
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def api(connection: Connection) -> None:
+        while (received := await connection.read_request()) is not None:
+            if received.request_line.startswith(b"POST"):
+                asked.set()
+                await answer.wait()
+                await connection.send(good(uris_of(received)))
+            else:
+                await connection.send(response(single(received.request_line.split(b" ")[1])))
+
+    async with with_a_line(api, {"rate_limit": RateLimit(2, per=0.2)}) as path:
+        await first(path)
+        slow = asyncio.gather(ask_all(path, get("a"), get("b")))
+        await asked.wait()
+        alone = await asyncio.gather(*(path.ask(get(name)) for name in "cd"))
+        answer.set()
+        [together] = await slow
+
+    assert [each.body for each in [*together, *alone]] == [single(f"/api/{name}".encode()) for name in "abcd"]
+    assert sorted(seen(path)) == [("/api/batch", 2), ("/api/c", 1), ("/api/d", 1)]
 
 
 async def test_who_leaves_does_not_disturb_the_others_and_with_the_last_one_the_batch_ends() -> None:

@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 
 from proxy.config import ClientConfig, PacingConfig
+from proxy.forwarding.errands import Member, Running
+from proxy.guards.errands import Outcome
+from proxy.guards.pacing import UNPACED
 from proxy.platforms.platform import RateLimit
 from proxy.secret import Secret
 from tests.forwarding.linking import JSON, page
+from tests.forwarding.test_exchange import Parts
 from tests.peers import Answer, Connection, Script, answering, request, response, token_response
 from tests.proxies import WholePath, whole_path
 
@@ -225,6 +229,22 @@ async def test_who_leaves_does_not_disturb_the_others_and_with_the_last_one_the_
 
     assert targets(path) == [b"/api/x", b"/api/hangs"]
     assert sum(line["attempts"] for line in abandoned[2:]) == 1
+
+
+async def test_who_is_gone_at_the_very_moment_of_the_answer_is_no_trouble_for_the_others() -> None:
+    nothing: Any = None
+    members = [Member(nothing, Parts().exchange(), nothing, nothing, "the same", None) for _ in range(2)]
+    errand = Running(UNPACED, members)
+    waiting = [asyncio.ensure_future(member.outcome()) for member in members]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    assert errand.members() == members[1:]
+    errand.settle(Outcome.ALONE)
+    members[0].leave()
+
+    errand.answer(members[0], nothing)
+    assert await waiting[1] is Outcome.ALONE
+    assert (await asyncio.gather(waiting[0], return_exceptions=True))[0].__class__ is asyncio.CancelledError
 
 
 async def test_a_401_has_one_cycle_for_all() -> None:
