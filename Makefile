@@ -21,7 +21,7 @@ INSTALL_PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
 COMPILE := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help install demo test check bench lock clean FORCE
+.PHONY: help install demo test check bench soak lock clean FORCE
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -54,10 +54,13 @@ check: .venv/.installed-dev ## what CI runs: lint, format, types, Dockerfile, kn
 bench: .venv/.installed-dev ## compare the speed with that of other proxies (ARGS="--only calls --rounds 2": a first look)
 	@$(BIN)/python -m benchmarks.compare $(ARGS)
 
+soak: .venv/.installed-dev ## all faults at once beside a healthy shop, for ten minutes (ARGS="--seconds 100": shorter)
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
+
 lock: .venv/.made ## renew the locks: the newest versions that pyproject.toml allows
 	@$(PIP) --upgrade uv
 	@$(COMPILE) --upgrade --group dev pyproject.toml -o requirements-dev.lock
-	@$(COMPILE) --upgrade --constraints requirements-dev.lock --extra fast pyproject.toml -o requirements.lock
+	@$(COMPILE) --upgrade --constraints requirements-dev.lock --extra fast --extra shared pyproject.toml -o requirements.lock
 	@$(COMPILE) --upgrade --constraints requirements-dev.lock --group build -o requirements-build.lock
 	@# A lock that names a place works only where that place can be reached.
 	@! grep -nE '://|^ *-[^-]|--(index|extra|find|trusted|no-index)| @ ' requirements.lock requirements-build.lock requirements-dev.lock

@@ -90,11 +90,12 @@ async def proxy_process(configuration: str) -> AsyncIterator[ProxyProcess]:
         file.write(f"[server]\nport = {port}\n[admin]\nenabled = false\n{configuration}")
         file.flush()
         with program([sys.executable, "-m", "proxy", "serve", "--config", file.name]) as process:
-            await _started(process, port)
+            await started(process, port)
             yield ProxyProcess(process.pid, port)
 
 
-async def _started(process: subprocess.Popen[bytes], port: int) -> None:
+async def started(process: subprocess.Popen[bytes], port: int) -> None:
+    """Wait until a proxy listens on its port."""
     for _ in range(200):
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -121,7 +121,7 @@ def test_the_example_with_every_setting_switched_on_is_a_configuration(example: 
     (example.parent / "erp").write_text("s3cret-of-the-client\n", encoding="utf-8")
     example.write_text(text, encoding="utf-8")
 
-    config = load_config(example, {"APP_SECRET": "s3cret"})
+    config = load_config(example, {"APP_SECRET": "s3cret", "REDIS_PASSWORD": "s3cret", "SHARED_KEY": "0f" * 32})
 
     assert config.shops.wildcard is not None
     assert "mine" in config.platforms

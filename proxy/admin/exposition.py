@@ -11,8 +11,8 @@ from itertools import accumulate
 from typing import Final
 
 from proxy.admin.own_process import usage
-from proxy.admin.sources import CountersNow, Glimpse, ProcessNow
-from proxy.telemetry.metrics import ErrandMetrics
+from proxy.admin.sources import BudgetNow, CountersNow, Glimpse, ProcessNow
+from proxy.telemetry.metrics import ErrandMetrics, SharedMetrics
 from proxy.telemetry.traffic import Histogram
 from proxy.tokens.status import Condition
 
@@ -23,8 +23,11 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 def exposition(process: ProcessNow, shops: Iterable[Glimpse], counters: CountersNow) -> Iterator[str]:
     """Yield the text in pieces."""
     yield from _of_process(process, counters)
+    yield from _of_budgets(counters.budgets)
     yield from _of_requests(counters)
     yield from _of_tokens(shops, counters)
+    if process.shared is not None:
+        yield from _of_sharing(process.shared)
     yield from _of_usage()
 
 
@@ -79,6 +82,21 @@ def _of_errands(errands: ErrandMetrics) -> Iterator[str]:
         yield _sample("batches_failed_total", number, why=why)
 
 
+def _of_budgets(budgets: Iterable[BudgetNow]) -> Iterator[str]:
+    yield _head("budget_used", "gauge", "What requests hold of what all share; of memory and spool in bytes.")
+    for each in budgets:
+        yield _sample("budget_used", each.used, budget=each.name)
+    yield _head("budget_limit", "gauge", "How much of it there is.")
+    for each in budgets:
+        yield _sample("budget_limit", each.limit, budget=each.name)
+    yield _head(
+        "budget_refused_total", "counter", "How often there was none left: at all, or of one client's or shop's share."
+    )
+    for each in budgets:
+        for whose, count in each.refused.items():
+            yield _sample("budget_refused_total", count, budget=each.name, whose=whose)
+
+
 def _of_requests(counters: CountersNow) -> Iterator[str]:
     traffic = counters.traffic.items()
     yield _head(
@@ -122,7 +140,7 @@ def _of_requests(counters: CountersNow) -> Iterator[str]:
     ):
         yield _head(name, "histogram", words)
         for shop, numbers in traffic:
-            yield _histogram(name, getattr(numbers, measured), _escaped(shop))
+            yield _histogram(name, getattr(numbers, measured), f'shop="{_escaped(shop)}"')
 
 
 def _of_tokens(shops: Iterable[Glimpse], counters: CountersNow) -> Iterator[str]:
@@ -164,6 +182,23 @@ def _of_tokens(shops: Iterable[Glimpse], counters: CountersNow) -> Iterator[str]
         yield from texts
 
 
+def _of_sharing(shared: SharedMetrics) -> Iterator[str]:
+    yield _head("shared_commands_total", "counter", "Commands to the Redis that replicas share.")
+    for outcome in ("ok", "timeout", "error", "skipped"):
+        yield _sample("shared_commands_total", shared.commands[outcome], outcome=outcome)
+    name = "shared_command_duration_seconds"
+    yield _head(name, "histogram", "How long these commands took, but for those that were skipped while it was away.")
+    yield _histogram(name, shared.seconds)
+    for name, kind, words, value in (
+        ("shared_away", "gauge", "1 while this replica does without Redis.", shared.away),
+        ("replicas", "gauge", "Replicas that share tokens and rate limits, as last seen.", shared.replicas),
+        ("shared_tokens_taken_total", "counter", "Tokens that another replica had fetched.", shared.tokens_taken),
+        ("shared_slots_booked_total", "counter", "Slots of rate limits that were booked.", shared.slots_booked),
+        ("shared_slots_given_back_total", "counter", "Booked slots that were not used.", shared.slots_given_back),
+    ):
+        yield _head(name, kind, words) + _sample(name, value)
+
+
 def _of_usage() -> Iterator[str]:
     used = usage()
     if used is None:
@@ -188,13 +223,14 @@ def _sample(name: str, value: float, **labels: str) -> str:
     return f"{PREFIX}{name}{f'{{{pairs}}}' if pairs else ''} {_number(value)}\n"
 
 
-def _histogram(name: str, histogram: Histogram, shop: str) -> str:
-    bucket = f'{PREFIX}{name}_bucket{{shop="{shop}",le="'
+def _histogram(name: str, histogram: Histogram, label: str = "") -> str:
+    bucket = f'{PREFIX}{name}_bucket{{{label}{label and ","}le="'
+    labels = label and f"{{{label}}}"
     counts = list(accumulate(histogram.counts))  # each bucket holds what is in those below it too
     lines = [f'{bucket}{bound}"}} {count}\n' for bound, count in zip(histogram.bounds, counts, strict=False)]
     return (
         f'{"".join(lines)}{bucket}+Inf"}} {counts[-1]}\n'
-        f'{PREFIX}{name}_sum{{shop="{shop}"}} {histogram.sum!r}\n{PREFIX}{name}_count{{shop="{shop}"}} {counts[-1]}\n'
+        f"{PREFIX}{name}_sum{labels} {histogram.sum!r}\n{PREFIX}{name}_count{labels} {counts[-1]}\n"
     )
 
 

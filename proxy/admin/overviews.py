@@ -60,7 +60,7 @@ class Overviews:
             request = sources.find(name)
             if request is None:
                 continue  # another configuration has come
-            sums, queue = self._sums_of(name, traffic, now), sources.pacer.waiting(request.key)
+            sums, queue = self._sums_of(name, traffic, now), sources.pacer.waiting(request.application)
             token = sources.tokens.status(request) if sources.tokens.has_failed(request) else None
             trouble = trouble_of(token, sums, queue)
             if trouble == QUIET:

@@ -100,6 +100,10 @@ def _summary(report: Report) -> str:
         ("In flight", f"{process.in_flight:,}", ""),
         ("Connections", f"{process.connections:,}", ""),
     ]
+    if process.shared is not None:
+        number = f"{process.shared.replicas:,}"
+        alone = process.shared.away  # each goes on with what it holds, and keeps to its share of the limits
+        tiles.append(("Replicas", f"{number}, each alone: no Redis" if alone else number, "warn" if alone else ""))
     if not process.last_reload_successful:
         tiles.append(("Configuration", "Has problems", "bad"))
     items = "".join(f'<div class="{kind}"><dt>{name}</dt><dd>{value}</dd></div>' for name, value, kind in tiles)

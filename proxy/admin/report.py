@@ -158,6 +158,7 @@ def summed(minutes: Iterable[Minute]) -> Minute:
 
 def as_json(process: ProcessNow, shops: Iterable[ShopNow], *, now: float) -> Iterator[str]:
     """Yield a JSON object with all these shops, in pieces. Times are in seconds; `now` is the traffic's clock."""
+    shared = process.shared
     head = json.dumps(
         {
             "version": process.version,
@@ -165,6 +166,7 @@ def as_json(process: ProcessNow, shops: Iterable[ShopNow], *, now: float) -> Ite
             "requests_in_flight": process.in_flight,
             "client_connections": process.connections,
             "config_last_reload_successful": process.last_reload_successful,
+            **({} if shared is None else {"shared": {"replicas": shared.replicas, "away": shared.away}}),
             "shops": [],
         }
     )

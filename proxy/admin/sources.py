@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from proxy.guards.budgets import Budgets
+from proxy.guards.descriptors import Descriptors
 from proxy.guards.pacing import Pacer
 from proxy.platforms.shop import WILDCARD, Shop, Shops
 from proxy.telemetry.metrics import (
@@ -16,6 +18,7 @@ from proxy.telemetry.metrics import (
     LogMetrics,
     PacingMetrics,
     ProcessMetrics,
+    SharedMetrics,
     TokenMetrics,
 )
 from proxy.telemetry.recent import Minute
@@ -45,9 +48,12 @@ class Sources:
     traffic: Traffic
     in_flight: Callable[[], int]
     connections: ConnectionMetrics
+    budgets: Budgets
+    descriptors: Descriptors
     log: LogMetrics
     redact: Callable[[str], str]
     clock: Callable[[], float]
+    shared: Callable[[], SharedMetrics | None] = lambda: None
 
 
 class Glimpse(NamedTuple):
@@ -81,10 +87,20 @@ class ProcessNow(NamedTuple):
     in_flight: int
     connections: int
     last_reload_successful: bool
+    shared: SharedMetrics | None = None  # what replicas share, if they do
+
+
+class BudgetNow(NamedTuple):
+    """What all requests share, at one moment; `refused` counts by who had none left: all, the client, or the shop."""
+
+    name: str
+    used: int
+    limit: float
+    refused: dict[str, int]
 
 
 class CountersNow(NamedTuple):
-    """What is counted: by shop, of tokens, of connections, of errands, by code, by outcome, of the log.
+    """What is counted: by shop, of tokens, connections and errands, by code, by outcome, of the log, of what is shared.
 
     Numbers of shops may still grow.
     """
@@ -96,13 +112,19 @@ class CountersNow(NamedTuple):
     errors: dict[str, int]
     reloads: dict[str, int]
     log: LogMetrics
+    budgets: tuple[BudgetNow, ...] = ()
 
 
 def process_now(sources: Sources) -> ProcessNow:
     """Return how the process is."""
-    process = sources.process
+    process, shared = sources.process, sources.shared()
     return ProcessNow(
-        sources.version, process.phase, sources.in_flight(), sources.connections.open, process.last_reload_successful
+        sources.version,
+        process.phase,
+        sources.in_flight(),
+        sources.connections.open,
+        process.last_reload_successful,
+        None if shared is None else shared.copy(),
     )
 
 
@@ -117,6 +139,16 @@ def counters_now(sources: Sources) -> CountersNow:
         dict(sources.traffic.errors),
         dict(sources.process.reloads),
         replace(sources.log),
+        _budgets_now(sources),
+    )
+
+
+def _budgets_now(sources: Sources) -> tuple[BudgetNow, ...]:
+    budgets, descriptors = sources.budgets, sources.descriptors
+    of_requests = (("places", budgets.places), ("memory", budgets.memory), ("spool", budgets.spool))
+    return (
+        *(BudgetNow(name, each.taken, each.total, dict(each.refused)) for name, each in of_requests),
+        BudgetNow("descriptors", descriptors.taken, descriptors.limit, {"all": descriptors.refused}),
     )
 
 
@@ -157,7 +189,7 @@ def shop_now(sources: Sources, name: str, *, others_waiting: int) -> ShopNow | N
         return ShopNow(name, named.platform.name, NOTHING_KNOWN, named.mend, 0, (), None)
     request = None if name == WILDCARD else sources.find(name)
     if request is not None:
-        shop, token, queue = request.shop, sources.tokens.status(request), sources.pacer.waiting(request.key)
+        shop, token, queue = request.shop, sources.tokens.status(request), sources.pacer.waiting(request.application)
         if token.reason:
             token = token._replace(reason=sources.redact(token.reason))
     elif name == WILDCARD and wildcard is not None:
@@ -180,4 +212,4 @@ def _glimpse(sources: Sources, shops: Shops, name: str) -> Glimpse | None:
     request = sources.find(name)
     if request is None:
         return None
-    return Glimpse(name, sources.tokens.status(request), sources.pacer.waiting(request.key))
+    return Glimpse(name, sources.tokens.status(request), sources.pacer.waiting(request.application))

@@ -5,6 +5,7 @@ import ssl
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Self, TypeVar
 
 import aiohttp
@@ -13,9 +14,12 @@ from aiohttp.abc import AbstractResolver
 from proxy import __version__
 from proxy.certificate import Authorities
 from proxy.config import UpstreamConfig
+from proxy.guards.descriptors import Descriptors
 from proxy.guards.egress import PublicResolver
 from proxy.guards.names import SystemNames
 from proxy.threads import in_thread
+from proxy.wire.answer_parsing import MAX_FIELDS, MAX_LINE
+from proxy.wire.lenient_client import LenientHandler
 from proxy.wire.pool import Pool
 from proxy.wire.transports import upstream_loop
 
@@ -30,7 +34,7 @@ class Connections:
     those that they began with.
     """
 
-    def __init__(self, tls: ssl.SSLContext | bool, resolver: AbstractResolver) -> None:
+    def __init__(self, tls: ssl.SSLContext | bool, resolver: AbstractResolver, descriptors: Descriptors) -> None:
         loop = asyncio.get_running_loop()
 
         def connector(on: asyncio.AbstractEventLoop, *, allow_private: bool) -> aiohttp.TCPConnector:
@@ -44,27 +48,38 @@ class Connections:
 
         self.connectors = {each: connector(upstream_loop(loop), allow_private=each) for each in (False, True)}
         self.pools = {each: Pool(loop.time) for each in (False, True)}
+
+        def lenient(connector: aiohttp.TCPConnector) -> aiohttp.TCPConnector:
+            connector._factory = partial(LenientHandler, loop=loop)  # type: ignore[assignment]
+            return connector
+
         self.sessions = {
             each: aiohttp.ClientSession(
-                connector=connector(loop, allow_private=each),
+                connector=lenient(connector(loop, allow_private=each)),
+                max_line_size=MAX_LINE,
+                max_field_size=MAX_LINE,
+                max_headers=MAX_FIELDS,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 headers={"User-Agent": f"shop-auth-proxy/{__version__}"},
+                trace_configs=[_counted(descriptors)],
             )
             for each in (False, True)
         }
+        self._descriptors = descriptors
+        descriptors.make_room += [pool.make_room for pool in self.pools.values()]
         self._users = 0
         self._one_left = asyncio.Event()
         self._loop = loop
 
     @classmethod
-    async def open(cls, config: UpstreamConfig, resolver: AbstractResolver) -> Self:
-        """Return connections that are made as `config` says."""
+    async def open(cls, config: UpstreamConfig, resolver: AbstractResolver, descriptors: Descriptors) -> Self:
+        """Return connections that are made as `config` says; each takes one of the `descriptors`."""
         if config.ca_file is None:
-            return cls(True, resolver)  # as aiohttp has it
+            return cls(True, resolver, descriptors)  # as aiohttp has it
         authorities = config.ca_file
         # Hundreds of certificates are read, which takes as long as some hundred requests.
-        return cls(await in_thread(lambda: _trusting(authorities), name="certificates"), resolver)
+        return cls(await in_thread(lambda: _trusting(authorities), name="certificates"), resolver, descriptors)
 
     def used_by(self, user: _User) -> _User:
         """Take note that these connections are needed as long as anybody holds `user`; return it."""
@@ -84,6 +99,7 @@ class Connections:
     async def close(self) -> None:
         """Close them now."""
         for allow_private in (False, True):
+            self._descriptors.make_room.remove(self.pools[allow_private].make_room)
             self.pools[allow_private].close()
             await self.connectors[allow_private].close()
             await self.sessions[allow_private].close()
@@ -97,6 +113,22 @@ class Connections:
         self._one_left.set()
 
 
+def _counted(descriptors: Descriptors) -> aiohttp.TraceConfig:
+    """Have the requests of a session count, each of which has a connection of its own."""
+
+    async def begin(*_: object) -> None:
+        descriptors.note()
+
+    async def end(*_: object) -> None:
+        descriptors.give()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(begin)
+    trace.on_request_end.append(end)
+    trace.on_request_exception.append(end)
+    return trace
+
+
 def _trusting(authorities: Authorities) -> ssl.SSLContext:
     tls = ssl.create_default_context()
     authorities.add_to(tls)
@@ -108,7 +140,7 @@ async def open_connections(
     config: UpstreamConfig, resolver: AbstractResolver | None = None
 ) -> AsyncIterator[Connections]:
     """Provide the connections to the platforms, and close them at the end; `resolver` is the system's own if `None`."""
-    connections = await Connections.open(config, resolver or SystemNames())
+    connections = await Connections.open(config, resolver or SystemNames(), Descriptors())
     try:
         yield connections
     finally:

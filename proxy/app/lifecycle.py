@@ -10,11 +10,10 @@ seconds to finish.
 """
 
 import asyncio
-import itertools
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -26,19 +25,28 @@ from proxy.admin.sources import Sources
 from proxy.app.connections import Connections
 from proxy.app.listening import cannot_listen
 from proxy.app.outside import Outside, StartError
-from proxy.app.site import client_limits, keep_places, pacing_policy, site_of, token_policy, who_may_call
+from proxy.app.replicas import Replicas
+from proxy.app.room import Room, find_room
+from proxy.app.site import (
+    client_limits,
+    errands_of,
+    for_the_next_start,
+    keep_budgets,
+    pacing_policy,
+    request_ids,
+    site_of,
+    token_policy,
+    upstreams_of,
+    who_may_call,
+)
 from proxy.certificate import CertificateFiles, UnusableCertificate
 from proxy.config import Config
-from proxy.forwarding.attempts import Attempts
-from proxy.forwarding.batching import Batching
-from proxy.forwarding.errands import Errands
 from proxy.forwarding.fields import answer_fields, request_fields
 from proxy.forwarding.forwarder import Forwarder
 from proxy.forwarding.site import Site
-from proxy.forwarding.upstream import Upstream
-from proxy.guards.budgets import Budget
+from proxy.guards.budgets import Budgets
 from proxy.guards.connections import ConnectionGuard
-from proxy.guards.descriptors import room_for
+from proxy.guards.descriptors import Descriptors
 from proxy.guards.pacing import Pacer
 from proxy.platforms.addresses import is_loopback
 from proxy.tasks import BackgroundTasks
@@ -47,9 +55,9 @@ from proxy.telemetry.traffic import Traffic
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.endpoint import TokenEndpoint
 from proxy.wire.date import DateLine
-from proxy.wire.dialing import Dialer
 from proxy.wire.listener import ClientServer, close_listener
 from proxy.wire.listener_tls import ListenerTls
+from proxy.wire.spool import Spool
 
 _BACKLOG: Final = 1024  # connections that wait to be accepted
 
@@ -60,11 +68,22 @@ class RunningProxy:
     `admin` is the address of the admin port, `None` if that is switched off; `process` is what it tells of itself.
     """
 
-    def __init__(self, config: Config, outside: Outside, connections: Connections, stack: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        config: Config,
+        outside: Outside,
+        connections: Connections,
+        descriptors: Descriptors,
+        room: Room,
+        stack: AsyncExitStack,
+    ) -> None:
         self._outside = outside
         self._stack = stack
         self._upstream_connections = connections
         stack.push_async_callback(self._close_connections)
+        self._descriptors = descriptors
+        self._spool = Spool(descriptors)
+        stack.callback(self._spool.end)
         self._tasks = BackgroundTasks()
         stack.push_async_callback(self._tasks.close)
         self._answer_fields = answer_fields()
@@ -88,19 +107,29 @@ class RunningProxy:
         self.pacer = Pacer(
             pacing_policy(config), self._pacing_metrics, clock=time.monotonic, call_later=loop.call_later
         )
-        self._places = Budget("the places for requests", "server.max_requests")
-        new_request_id = _request_ids()
+        self._room, self.budgets = room, Budgets()
+        new_request_id = request_ids()
+        errands = errands_of(
+            self.tokens,
+            self.pacer,
+            outside.log,
+            self._errand_metrics,
+            self._answer_fields,
+            self._tasks,
+            clock=time.monotonic,
+            new_request_id=new_request_id,
+        )
         self.forwarder = Forwarder(
             self._site(config, connections),
-            self._errands(new_request_id),
+            errands,
             self.pacer,
-            self._places,
+            self.budgets,
             outside.log,
             self._traffic,
             clock=time.monotonic,
             new_request_id=new_request_id,
         )
-        self._guard = ConnectionGuard(outside.log, self.connections, clock=loop.time)
+        self._guard = ConnectionGuard(outside.log, self.connections, descriptors, clock=loop.time)
         self._server = ClientServer(
             self.forwarder.handle,
             self.forwarder.refuse,
@@ -111,6 +140,8 @@ class RunningProxy:
             tasks=self._tasks,
         )
         self._limit_clients(config)
+        self.replicas = Replicas(outside, self._tasks, self.tokens, self.pacer, lambda: self.config.tokens)
+        stack.push_async_callback(self.replicas.close)
         self._certificate: asyncio.Task[None] | None = None
         self._use_certificate(config.server.tls, self._listener_tls(config.server.tls))
         self.host, self.port = "", 0
@@ -119,11 +150,16 @@ class RunningProxy:
     async def start(self) -> None:
         """Begin to listen. Raises `StartError`."""
         config, log = self.config, self._outside.log
+        await self.replicas.start(config.shared)
         if config.admin.enabled:
             self.admin = await self._open_admin(config)
         try:
             self._listener = await asyncio.get_running_loop().create_server(
-                self._server.door, config.server.host, config.server.port, backlog=_BACKLOG
+                self._server.door,
+                config.server.host,
+                config.server.port,
+                backlog=_BACKLOG,
+                reuse_port=config.server.reuse_port,
             )
         except OSError as error:
             why = cannot_listen(config.server.host, config.server.port, error)
@@ -157,11 +193,12 @@ class RunningProxy:
         tls = self._server.tls if same_files else self._listener_tls(config.server.tls)
         connections = before = self._upstream_connections
         if config.upstream.ca_file != self.config.upstream.ca_file:
-            connections = await Connections.open(config.upstream, self._outside.resolver)
+            connections = await Connections.open(config.upstream, self._outside.resolver, self._descriptors)
         # From here on nothing waits and nothing fails.
         self.config, self._upstream_connections = config, connections
         self.tokens.keep_to(token_policy(config), self._token_endpoint(config, connections))
         self.pacer.keep_to(pacing_policy(config))
+        self.replicas.follow(config.shared)
         self.forwarder.site = self._site(config, connections)
         self._server.limits = client_limits(config)
         self._limit_clients(config)
@@ -169,13 +206,7 @@ class RunningProxy:
             self._use_certificate(config.server.tls, tls)
         if connections is not before:
             self._tasks.start(before.close_when_unused(), name="connections of before")
-        fixed = {
-            "server.host": (config.server.host, started.server.host),
-            "server.port": (config.server.port, started.server.port),
-            "admin": (config.admin, started.admin),
-            "logging": (config.logging, started.logging),
-        }
-        return tuple(name for name, (wanted, is_so) in fixed.items() if wanted != is_so)
+        return for_the_next_start(config, started)
 
     async def stop(self) -> None:
         """Let nobody in any more, and those who are in finish."""
@@ -192,32 +223,8 @@ class RunningProxy:
         await self._upstream_connections.close()  # those of then, whichever it began with
 
     def _site(self, config: Config, connections: Connections) -> Site:
-        clock = asyncio.get_running_loop().time
-        upstreams = {
-            any_address: connections.used_by(
-                Upstream(
-                    Dialer(connector, self._answer_fields, timeout=config.upstream.connect_timeout),
-                    connections.pools[any_address],
-                    self._tasks,
-                    read_timeout=config.upstream.read_timeout,
-                )
-            )
-            for any_address, connector in connections.connectors.items()
-        }
-        return site_of(config, upstreams, self._pseudonym, clock=clock)
-
-    def _errands(self, new_request_id: Callable[[], bytes]) -> Errands:
-        attempts, log = Attempts(self.tokens, time.monotonic), self._outside.log
-        batching = Batching(
-            attempts,
-            log,
-            self._errand_metrics,
-            self._answer_fields,
-            clock=time.monotonic,
-            over=self.pacer.look_again,
-            new_request_id=new_request_id,
-        )
-        return Errands(attempts, batching, self._tasks, log, self._errand_metrics)
+        upstreams = upstreams_of(config, connections, self._descriptors, self._answer_fields, self._tasks)
+        return site_of(config, upstreams, self._spool, self._pseudonym, clock=asyncio.get_running_loop().time)
 
     def _token_endpoint(self, config: Config, connections: Connections) -> TokenEndpoint:
         endpoint = TokenEndpoint(
@@ -230,9 +237,9 @@ class RunningProxy:
 
     def _limit_clients(self, config: Config) -> None:
         server = config.server
-        room = room_for(server.max_connections, self._outside.log)
-        self._guard.keep_to(room, server.max_connections_per_address, server.trusted_proxies)
-        keep_places(self._places, config, room=room)
+        connections = self._descriptors.keep_to(server.max_connections, self._outside.log)
+        self._guard.keep_to(connections, server.max_connections_per_address, server.trusted_proxies)
+        keep_budgets(self.budgets, config, self._room, connections=connections)
 
     def _listener_tls(self, files: CertificateFiles | None) -> ListenerTls | None:
         try:
@@ -260,9 +267,12 @@ class RunningProxy:
             traffic=self._traffic,
             in_flight=lambda: self.forwarder.in_flight,
             connections=self.connections,
+            budgets=self.budgets,
+            descriptors=self._descriptors,
             log=self._outside.log_metrics,
             redact=self._outside.redact,
             clock=time.monotonic,
+            shared=lambda: self.replicas.metrics,
         )
         host, port = config.admin.host, config.admin.port
         try:
@@ -280,15 +290,11 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
     if HttpRequestParser is HttpRequestParserPy:
         raise StartError("aiohttp runs without its C parser, which is less strict: install a wheel of aiohttp.")
     async with AsyncExitStack() as stack:
-        proxy = RunningProxy(config, outside, await Connections.open(config.upstream, outside.resolver), stack)
+        room, descriptors = await find_room(), Descriptors()
+        opened = Connections.open(config.upstream, outside.resolver, descriptors)
+        proxy = RunningProxy(config, outside, await opened, descriptors, room, stack)
         await proxy.start()
         try:
             yield proxy
         finally:
             await proxy.stop()
-
-
-def _request_ids() -> Callable[[], bytes]:
-    """Return what makes ids of requests: a random beginning for the process, and a number."""
-    beginning, numbers = secrets.token_hex(8).encode(), itertools.count(int.from_bytes(secrets.token_bytes(4)))
-    return lambda: b"%b%016x" % (beginning, next(numbers))

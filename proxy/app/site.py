@@ -1,28 +1,43 @@
 """From a configuration to the parts that keep to it."""
 
 import dataclasses
+import itertools
+import secrets
 from collections.abc import Callable, Mapping
 
 import msgspec
+from structlog.typing import FilteringBoundLogger
 
+from proxy.app.connections import Connections
+from proxy.app.room import Room
 from proxy.config import ClientConfig, Config
 from proxy.forwarding.addressing import Addressing
+from proxy.forwarding.attempts import Attempts
+from proxy.forwarding.batching import Batching
+from proxy.forwarding.errands import Errands
 from proxy.forwarding.fields import Hop
 from proxy.forwarding.route import Routes
 from proxy.forwarding.site import Site
 from proxy.forwarding.upstream import Upstream
 from proxy.guards.access import Access, Client
-from proxy.guards.budgets import Budget
-from proxy.guards.slots import PacingPolicy
+from proxy.guards.budgets import Budgets
+from proxy.guards.descriptors import Descriptors
+from proxy.guards.office import PacingPolicy
+from proxy.guards.pacing import Pacer
 from proxy.links.shop_links import LinksOfShops
 from proxy.platforms.addresses import is_loopback
 from proxy.platforms.shop_hosts import ShopHosts
-from proxy.tokens.cache import TokenPolicy
+from proxy.tasks import BackgroundTasks
+from proxy.telemetry.metrics import ErrandMetrics
+from proxy.tokens.cache import TokenCache, TokenPolicy
 from proxy.wire.client_watch import ClientLimits
+from proxy.wire.dialing import Dialer
+from proxy.wire.head import FieldTable
+from proxy.wire.spool import Spool
 
 
 def site_of(
-    config: Config, upstreams: Mapping[bool, Upstream], pseudonym: bytes, *, clock: Callable[[], float]
+    config: Config, upstreams: Mapping[bool, Upstream], spool: Spool, pseudonym: bytes, *, clock: Callable[[], float]
 ) -> Site:
     """Return what the configuration says of requests; `pseudonym` is this process's name in `Via`."""
     server = config.server
@@ -33,17 +48,66 @@ def site_of(
         links=LinksOfShops(),
         upstreams=upstreams,
         hop=Hop(pseudonym, server.trusted_proxies),
+        spool=spool,
         max_body_size=config.upstream.max_body_size,
         collapse=config.pacing.collapse,
         answers_in_xml=all(platform.answers_in_xml for platform in config.shops.all_platforms()),
     )
 
 
-def keep_places(places: Budget, config: Config, *, room: int) -> None:
-    """Divide the places for requests as `[server]` says; there is `room` for so many connections."""
+def upstreams_of(
+    config: Config, connections: Connections, descriptors: Descriptors, answers: FieldTable, tasks: BackgroundTasks
+) -> Mapping[bool, Upstream]:
+    """Return what sends requests to the platforms, by whether it may lead into the own network."""
+    upstream = config.upstream
+    return {
+        any_address: connections.used_by(
+            Upstream(
+                Dialer(connector, descriptors, answers, timeout=upstream.connect_timeout),
+                connections.pools[any_address],
+                tasks,
+                read_timeout=upstream.read_timeout,
+            )
+        )
+        for any_address, connector in connections.connectors.items()
+    }
+
+
+def errands_of(
+    tokens: TokenCache,
+    pacer: Pacer,
+    log: FilteringBoundLogger,
+    metrics: ErrandMetrics,
+    answers: FieldTable,
+    tasks: BackgroundTasks,
+    *,
+    clock: Callable[[], float],
+    new_request_id: Callable[[], bytes],
+) -> Errands:
+    """Return what sends requests, alone and together; `answers` are the fields of answers that are looked at."""
+    attempts = Attempts(tokens, clock)
+    batching = Batching(
+        attempts, log, metrics, answers, clock=clock, over=pacer.look_again, new_request_id=new_request_id
+    )
+    return Errands(attempts, batching, tasks, log, metrics)
+
+
+def request_ids() -> Callable[[], bytes]:
+    """Return what makes ids of requests: a random beginning for the process, and a number."""
+    beginning, numbers = secrets.token_hex(8).encode(), itertools.count(int.from_bytes(secrets.token_bytes(4)))
+    return lambda: b"%b%016x" % (beginning, next(numbers))
+
+
+def keep_budgets(budgets: Budgets, config: Config, room: Room, *, connections: int) -> None:
+    """Divide what requests share as `[server]` says; there is `room` here, and for so many connections."""
     server = config.server
-    enough = room >= server.max_connections
-    places.keep_to(server.max_requests if enough else min(server.max_requests, room), server.max_share)
+    enough = connections >= server.max_connections
+    budgets.keep_to(
+        places=server.max_requests if enough else min(server.max_requests, connections),
+        memory=room.memory if server.memory_budget is None else server.memory_budget,
+        spool=room.spool if server.spool_budget is None else server.spool_budget,
+        share=server.max_share,
+    )
 
 
 def token_policy(config: Config) -> TokenPolicy:
@@ -75,3 +139,15 @@ def who_may_call(config: Config) -> str:
 def _client(name: str, config: ClientConfig) -> Client:
     shops, methods = (None if "*" in names else frozenset(names) for names in (config.shops, config.methods))
     return Client(name, config.digest, shops, methods)
+
+
+def for_the_next_start(config: Config, started: Config) -> tuple[str, ...]:
+    """Return the names of settings that are not as they were at the start, and can't be changed while it serves."""
+    fixed = {
+        "server.host": (config.server.host, started.server.host),
+        "server.port": (config.server.port, started.server.port),
+        "server.reuse_port": (config.server.reuse_port, started.server.reuse_port),
+        "admin": (config.admin, started.admin),
+        "logging": (config.logging, started.logging),
+    }
+    return tuple(name for name, (wanted, is_so) in fixed.items() if wanted != is_so)

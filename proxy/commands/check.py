@@ -16,7 +16,7 @@ from proxy.commands.addresses import for_applications
 from proxy.commands.common import complain, read_config, redactor_for
 from proxy.commands.findings import Lines
 from proxy.commands.way import Way
-from proxy.config import Config
+from proxy.config import Config, SharedConfig
 from proxy.config.clients import LONG_ENOUGH, short_secrets
 from proxy.config.doubts import doubts
 from proxy.platforms.shop import Shops
@@ -37,15 +37,17 @@ async def check(config_file: Path | None, *, offline: bool = False, call: str | 
     calls = _calls(call, config.shops)
     if calls is None:
         return 2
+    shares = config.shared.url is None or await _try_shared(config.shared)
     leading_here = await hosts_leading_here(config, within=_LOOKUPS)
     for sentence in leading_here:
         complain(sentence)
     lines = Lines(list(config.shops.named.values()), sys.stdout)
     async with open_connections(config.upstream) as connections:
         well = await Way(config, connections.sessions, redactor_for(config), calls, lines.show).try_all()
-    if well and not leading_here:
+    well = well and shares and not leading_here
+    if well:
         _tell_what_to_give(config, list(config.shops.named))
-    return 1 if leading_here or not well else 0
+    return 0 if well else 1
 
 
 def _warn(config: Config) -> None:
@@ -57,6 +59,24 @@ def _warn(config: Config) -> None:
         context, certificate = server_context(config.server.tls), read(config.server.tls)[0]
         if why := not_in_use(context, certificate):
             complain(f"warning: server.tls: the certificate {why}, so that clients will refuse it")
+
+
+async def _try_shared(shared: SharedConfig) -> bool:
+    """Try what replicas share, and say what is to be said of it; tell whether it can be used."""
+    from proxy.app.sharing import client_of  # noqa: PLC0415 - most do without Redis, and its libraries are large
+    from proxy.shared.trial import try_store  # noqa: PLC0415
+
+    client = client_of(shared)
+    try:
+        outcome = await try_store(client, prefix=shared.prefix, deadline=shared.command_timeout)
+    finally:
+        await client.close()
+    for sentence in outcome.sentences:
+        if outcome.well and not sentence.startswith("warning"):
+            print(f"shared: {sentence}.", flush=True)
+        else:
+            complain(f"shared: {sentence}")
+    return outcome.well
 
 
 def _tell_what_to_give(config: Config, shops: list[str]) -> None:

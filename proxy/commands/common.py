@@ -11,6 +11,7 @@ from proxy.config import Config, ConfigError, load_config, locate
 from proxy.config.environment import CONFIG, SHOP
 from proxy.config.files import shown
 from proxy.config.location import DEFAULT
+from proxy.config.sharing import secrets_of
 from proxy.telemetry.redaction import SHORTEST_TOKEN, Redactor
 
 _TOO_SHORT = (
@@ -69,6 +70,8 @@ def learn_secrets(redactor: Redactor, config: Config) -> None:
     for proxy in (config.upstream.proxy, *(platform.proxy for platform in config.platforms.values())):
         if proxy is not None and proxy.password is not None:
             redactor.add(proxy.password.reveal())
+    for text in secrets_of(config.shared):
+        redactor.add(text)
 
 
 def concealer(redactor: Redactor, log: FilteringBoundLogger) -> Conceal:

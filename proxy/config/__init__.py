@@ -3,10 +3,12 @@
     problems.py     gathers what is wrong, with its place
     schema.py       every setting: its name, what it may hold, its default
     values.py       one value of the file -> what the setting holds; secrets, networks
+    kinds.py        of which type of TOML a value may be, and what is said of another one
     files.py        reads files, and tells whether one was changed since
     environment.py  the form without a file: one shop from `SHOP_AUTH_PROXY_…` variables
     clients.py      what is to be checked about `[clients.NAME]`
     listeners.py    the same, about where the proxy listens
+    sharing.py      the same, about `[shared]`
     location.py     which file it is, if it is in one
     loading.py      puts it together
     misplaced.py    a name that is not known where it stands: what was meant, where it belongs
@@ -30,6 +32,7 @@ from proxy.config.schema import (
     LoggingConfig,
     PacingConfig,
     ServerConfig,
+    SharedConfig,
     TokensConfig,
     UpstreamConfig,
 )
@@ -43,6 +46,7 @@ __all__ = [
     "LoggingConfig",
     "PacingConfig",
     "ServerConfig",
+    "SharedConfig",
     "TokensConfig",
     "UpstreamConfig",
     "load_config",

@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from msgspec import Struct, structs
-from msgspec.structs import fields
 
 from proxy.config.clients import check_client, check_digests
 from proxy.config.environment import read_environment, refuse_beside_file
 from proxy.config.files import MAX_FILE, FileStamp, Unusable, closest, read_text
+from proxy.config.kinds import type_name
 from proxy.config.lines import line_of, lines_of
 from proxy.config.listeners import check_exposure, check_ports, check_share
 from proxy.config.misplaced import about_shop_name, unknown_section, unknown_setting, without_name
@@ -28,11 +28,13 @@ from proxy.config.schema import (
     Config,
     PlatformSettings,
     ServerConfig,
+    SharedConfig,
     ShopSettings,
     UpstreamConfig,
 )
+from proxy.config.sharing import check_shared
 from proxy.config.shops import check_batches, shops_of
-from proxy.config.values import ValueReader, expectation, type_name
+from proxy.config.values import ValueReader, expectation
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import SHOP_PLACEHOLDER, Platform, TokenRequestForm, is_shop_name
 from proxy.platforms.shop import WILDCARD
@@ -145,6 +147,8 @@ class Loader:
             check_exposure(section, self._problems, has_clients=self._has_clients)
             # Only as it is written: whoever lowers max_connections alone need not know of the other.
             check_share(settings.get("max_connections_per_address", 0), section.max_connections, self._problems)
+        if isinstance(section, SharedConfig):
+            check_shared(section, self._problems)
         return section
 
     def _proxy_for_all(self, upstream: UpstreamConfig) -> EgressProxy | None:
@@ -262,7 +266,7 @@ class Loader:
         if not isinstance(table, dict):
             self._problems.add(place, f"must be a table, [{self._problems.name(place)}], not {type_name(table)}")
             return {}
-        known = {field.name: field for field in fields(schema)}
+        known = {field.name: field for field in structs.fields(schema)}
         misspelt = {closest(key, known) for key in table if key not in known}
         settings = {}
         for key, value in table.items():

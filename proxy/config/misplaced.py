@@ -54,7 +54,7 @@ def unknown_setting(table: Place, key: str, value: object, known: Iterable[str])
     parts = [each for each in known if key.lower() in each.split("_")]
     if len(parts) == 1:
         return unknown("setting", parts[0], known)
-    if homes := _homes(key):
+    if key.lower() not in _OF_BASIC and (homes := _homes(key)):
         meant = closest(key, known, cutoff=_SIMILAR)
         return f"unknown setting here: it belongs in {homes}" + (f"; or did you mean {meant}?" if meant else "")
     return unknown("setting", key, known)

@@ -1,13 +1,12 @@
 """Every setting: its name, what it may hold, its default.
 
-A section of the file is a struct here and a setting is a field of it. The field's annotation is its rule, checked by
-msgspec for each value alone; the rule's `description` ends the sentence "must be …". Nothing else lists the settings:
-`setting_names` takes them from here, and the tests hold the example file and docs/settings.md to that.
+A section of the file is a struct here and a setting is a field of it. The field's annotation is its rule (`rules`).
+Nothing else lists the settings: `setting_names` takes them from here, and the tests hold the example file and
+docs/settings.md to that.
 """
 
 from collections.abc import Mapping
 from hashlib import sha256
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Final, Literal
@@ -15,108 +14,43 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct, field
 from msgspec.structs import fields
 
-from proxy.certificate import Authorities, CertificateFiles
 from proxy.config.files import FileStamp
-from proxy.platforms.answers import AnswerRule
-from proxy.platforms.egress_proxy import EgressProxy
-from proxy.platforms.platform import Batch, Platform, RateLimit, TokenRequestForm
+from proxy.config.rules import (
+    AnswerRules,
+    BatchRule,
+    Budget,
+    CertificateAndKey,
+    CertificateFile,
+    Count,
+    Digest,
+    Duration,
+    DurationOrZero,
+    EncryptionKeys,
+    Flag,
+    HeadSize,
+    Host,
+    MethodNames,
+    Networks,
+    Part,
+    PathPrefix,
+    Port,
+    PortSource,
+    ProxyUrl,
+    ProxyUrlOrFalse,
+    PublicUrl,
+    Rate,
+    RateLimitRule,
+    SecretSource,
+    ShopNames,
+    Size,
+    StoreUrl,
+    Text,
+    Texts,
+    TokenParams,
+    TokenScheme,
+)
+from proxy.platforms.platform import Platform, TokenRequestForm
 from proxy.platforms.shop import Shops
-from proxy.secret import Secret
-
-# Control characters, halves of surrogate pairs (bytes in the environment that are not UTF-8), the byte order mark.
-UNCLEAN: Final = r"\x00-\x1f\x7f-\x9f\ud800-\udfff\ufeff"
-
-Flag = Annotated[bool, Meta(description="true or false")]
-Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535 (0: any free port)")]
-Size = Annotated[int, Meta(ge=0, description="a whole number of bytes, 0 or more")]
-HeadSize = Annotated[int, Meta(ge=1024, description="a whole number of bytes, 1024 or more")]
-Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
-Rate = Annotated[float, Meta(gt=0, description="a number above 0")]
-Part = Annotated[float, Meta(gt=0, le=1, description="a number above 0, up to 1")]
-Duration = Annotated[float, Meta(gt=0, description="a number of seconds above 0")]
-DurationOrZero = Annotated[float, Meta(ge=0, description="a number of seconds, 0 or more")]
-Text = Annotated[
-    str,
-    Meta(min_length=1, pattern=rf"\A[^{UNCLEAN}]*\Z", description="a string, not empty and without control characters"),
-]
-# Looks like an IP address or a DNS name; "" is every address. Whether it exists shows itself when listening.
-Host = Annotated[
-    str,
-    Meta(
-        pattern=r"\A(?:|[0-9A-Za-z](?:[0-9A-Za-z._-]*[0-9A-Za-z])?|(?=.*:.*:)[0-9A-Fa-f:.]+(?:%[0-9A-Za-z._-]+)?)\Z",
-        description='an IP address or a host name, without a port, such as "127.0.0.1", or "" for every address',
-    ),
-]
-PathPrefix = Annotated[
-    str,
-    Meta(
-        pattern=r"\A(?:[!-.0-~](?:[!-~]*[!-.0-~])?)?\Z",
-        description='a string in printable ASCII without "/" at its ends, such as "api/v1"',
-    ),
-]
-Texts = Annotated[tuple[Text, ...], Meta(description="a list of strings, none of them empty")]
-PublicUrl = Annotated[
-    str, Meta(description='a URL with https:// or http://, such as "https://example.com/shops", without a query')
-]
-Networks = Annotated[
-    tuple[IPv4Network | IPv6Network, ...],
-    Meta(description='a list of IP addresses and networks (without host bits), each a string such as "10.0.0.0/8"'),
-]
-CertificateFile = Annotated[Authorities, Meta(description="the name of a file, a string that is not empty")]
-CertificateAndKey = Annotated[
-    CertificateFiles, Meta(description='{ certificate = "cert.pem", private_key = "key.pem" }, the names of two files')
-]
-SecretSource = Annotated[
-    Secret, Meta(description='a string, { file = "…" } or { env = "NAME" }, and exactly one of them')
-]
-Digest = Annotated[
-    str,
-    Meta(pattern=r"\A[0-9A-Fa-f]{64}\Z", description="the SHA-256 digest of a secret, 64 hexadecimal digits in quotes"),
-]
-# Which strings these lists may hold is checked in clients.py, which has better words for it.
-ShopNames = Annotated[
-    tuple[str, ...],
-    Meta(min_length=1, description='a list of shops, such as ["demo"], or ["*"] for all; not empty'),
-]
-MethodNames = Annotated[
-    tuple[str, ...],
-    Meta(min_length=1, description='a list of methods, such as ["GET"], or ["*"] for all; not empty'),
-]
-# As a secret, since it may hold a password.
-ProxyUrl = Annotated[
-    EgressProxy,
-    Meta(description='the URL of an HTTP proxy, "http://proxy.internal:3128", { file = "…" } or { env = "NAME" }'),
-]
-ProxyUrlOrFalse = Annotated[
-    EgressProxy,
-    Meta(
-        description='the URL of an HTTP proxy, "http://proxy.internal:3128", { file = "…" } or { env = "NAME" },'
-        " or false for none"
-    ),
-]
-RateLimitRule = Annotated[
-    RateLimit,
-    Meta(description="{ requests = 3, per = 1.0 } (whole requests, in seconds above 0), or false for no limit"),
-]
-BatchRule = Annotated[
-    Batch,
-    Meta(description='{ path = "batch", form = "shoprenter", most = 200 } (most: 2 or more), or false for none'),
-]
-TokenScheme = Annotated[
-    str,
-    Meta(
-        pattern=r"\A[!-~]*\Z",
-        description='a string in printable ASCII without spaces, such as "Bearer", or "" for the token alone',
-    ),
-]
-AnswerRules = Annotated[
-    tuple[AnswerRule, ...],
-    Meta(
-        description="a list of statuses from 400 to 599, and of values in JSON such as"
-        ' { status = 200, path = "error.code", equals = "TOO_FAST" }'
-    ),
-]
-TokenParams = Annotated[Mapping[str, str], Meta(description="a table of strings, none of them with control characters")]
 
 
 class ServerConfig(Struct, frozen=True, kw_only=True):
@@ -124,11 +58,12 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
 
     `min_body_rate` in bytes a second, measured over `rate_window`. `max_request_line` is that of the target in it,
     `max_header_size` that of all header fields of a request together. `max_share` is the part of what all share that
-    one client or shop alone may have.
+    one client or shop alone may have. Without the budgets, they are what the machine has room for.
     """
 
     host: Host = "127.0.0.1"
     port: Port = 8080
+    reuse_port: Flag = False
     trusted_proxies: Networks = ()
     public_url: PublicUrl | None = None
     route_by_host: Flag = True
@@ -147,6 +82,8 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     max_connections_per_address: Count = 200
     max_requests: Count = 1000
     max_requests_per_connection: Count = 1000
+    memory_budget: Budget | None = None
+    spool_budget: Budget | None = None
     max_share: Part = 0.5
 
 
@@ -155,7 +92,7 @@ class AdminConfig(Struct, frozen=True, kw_only=True):
 
     enabled: Flag = True
     host: Host = "127.0.0.1"
-    port: Port = 9090
+    port: PortSource = 9090
 
 
 class UpstreamConfig(Struct, frozen=True, kw_only=True):
@@ -192,13 +129,24 @@ class PacingConfig(Struct, frozen=True, kw_only=True):
     collapse: Flag = True
 
 
+class SharedConfig(Struct, frozen=True, kw_only=True):
+    """`[shared]`: what replicas know in common, with `url`. Time in seconds, `fallback_share` in requests a second."""
+
+    url: StoreUrl | None = None
+    password: SecretSource | None = None
+    prefix: Text = "shop-auth-proxy:"
+    encryption_key: EncryptionKeys | None = None
+    plaintext: Flag = False
+    command_timeout: Duration = 0.1
+    fallback_share: Rate | None = None
+
+
 class LoggingConfig(Struct, frozen=True, kw_only=True):
     """`[logging]`. As `format`, "auto" means "console" where the log goes to a terminal, else "json"."""
 
     format: Annotated[Literal["auto", "json", "console"], Meta(description='"auto", "json" or "console"')] = "auto"
     level: Annotated[
-        Literal["debug", "info", "warning", "error"],
-        Meta(description='"debug", "info", "warning" or "error"'),
+        Literal["debug", "info", "warning", "error"], Meta(description='"debug", "info", "warning" or "error"')
     ] = "info"
 
 
@@ -255,10 +203,7 @@ class PlatformSettings(Struct, frozen=True, kw_only=True):
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """The whole configuration, checked. `platforms` has the built-in ones too, each as the file changed it.
-
-    Each has its proxy, wherever that was set. `files` are those that it was read from, as they were then.
-    """
+    """The whole configuration, checked; `platforms` with the built-in ones and each its proxy, `files` as when read."""
 
     server: ServerConfig
     admin: AdminConfig
@@ -266,6 +211,7 @@ class Config(Struct, frozen=True, kw_only=True):
     tokens: TokensConfig
     pacing: PacingConfig
     logging: LoggingConfig
+    shared: SharedConfig = field(default_factory=SharedConfig)
     shops: Shops
     platforms: Mapping[str, Platform]
     clients: Mapping[str, ClientConfig] = field(default_factory=dict)
@@ -279,6 +225,7 @@ SECTIONS: Final[Mapping[str, type[Struct]]] = MappingProxyType(
         "upstream": UpstreamConfig,
         "tokens": TokensConfig,
         "pacing": PacingConfig,
+        "shared": SharedConfig,
         "logging": LoggingConfig,
     }
 )

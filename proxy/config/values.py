@@ -13,7 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType, NoneType
-from typing import Any, Final, TypeVar, get_args, get_origin
+from typing import Any, Final, TypeVar, get_args
 
 import msgspec
 
@@ -29,45 +29,38 @@ from proxy.config.files import (
     shown,
     stamp,
 )
-from proxy.config.schema import (
+from proxy.config.kinds import of_wrong_type
+from proxy.config.rules import (
     UNCLEAN,
     AnswerRules,
     BatchRule,
     CertificateAndKey,
     CertificateFile,
+    EncryptionKeys,
     Networks,
+    Port,
+    PortSource,
     ProxyUrl,
     ProxyUrlOrFalse,
     PublicUrl,
     RateLimitRule,
     SecretSource,
+    StoreUrl,
     TokenParams,
 )
+from proxy.config.sharing import read_key, read_store_url
 from proxy.platforms.answers import AnswerRule, InBody
+from proxy.platforms.batch import Batch
 from proxy.platforms.egress_proxy import EgressProxy, parse_proxy
-from proxy.platforms.platform import Batch, RateLimit
+from proxy.platforms.platform import RateLimit
 from proxy.platforms.url_prefix import parse_prefix
 from proxy.secret import Secret
 
 _T = TypeVar("_T")
 _UNCLEAN = re.compile(f"[{UNCLEAN}]")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_TYPE_NAMES: Final = (
-    (bool, "true or false"),  # before int, which it is a kind of
-    (int | float, "a number"),
-    (str, "a string"),
-    (list, "a list"),
-    (dict, "a table"),
-)
-# What stands in quotes although it is no string.
-_PLAIN = re.compile(r"true|false|[0-9]+(?:\.[0-9]+)?")
 # The token request has these from elsewhere.
 _OWN_TOKEN_PARAMS: Final = ("grant_type", "client_id", "client_secret", "scope")
-
-
-def type_name(value: object) -> str:
-    """Return what a TOML value is, in plain words."""
-    return next((name for kind, name in _TYPE_NAMES if isinstance(value, kind)), "a date or time")
 
 
 def expectation(annotation: Any) -> str:
@@ -100,6 +93,9 @@ class ValueReader:
         expected = expectation(rule)
         readers: tuple[tuple[Any, Callable[[object, str], object]], ...] = (
             (SecretSource, self._secret),
+            (StoreUrl, self._store_url),
+            (PortSource, self._port),
+            (EncryptionKeys, self._encryption_keys),
             (ProxyUrl, self._proxy),
             (ProxyUrlOrFalse, self._proxy_or_false),
             (CertificateFile, self._certificate_file),
@@ -111,7 +107,7 @@ class ValueReader:
             (BatchRule, partial(_or_false, Batch)),
             (AnswerRules, lambda value, expected: _each(value, _answer_rule, expected)),
         )
-        if not self.from_text and (why := _of_wrong_type(rule, value)):
+        if not self.from_text and (why := of_wrong_type(rule, value)):
             raise Unusable(f"{expected}, {why}")
         for own_rule, reader in readers:
             if rule == own_rule:
@@ -148,6 +144,29 @@ class ValueReader:
         if why := not_clean(text):
             raise Unusable(f"{source} {why}")
         return Secret(text)
+
+    def _port(self, value: object, expected: str) -> int:
+        text = self._secret(value, expected).reveal() if isinstance(value, dict) and "env" in value else value
+        try:
+            return msgspec.convert(text, Port, strict=text is value and not self.from_text)
+        except msgspec.ValidationError:
+            raise Unusable(expected) from None
+
+    def _store_url(self, value: object, expected: str) -> Secret:
+        return self._checked(value, expected, read_store_url)
+
+    def _encryption_keys(self, value: object, expected: str) -> tuple[Secret, ...]:
+        if isinstance(value, list):
+            return tuple(self._checked(entry, expected, read_key) for entry in value)
+        return (self._checked(value, expected, read_key),)
+
+    def _checked(self, value: object, expected: str, check: Callable[[str], object]) -> Secret:
+        secret = self._secret(value, expected)
+        try:
+            check(secret.reveal())
+        except ValueError as error:
+            raise Unusable(str(error)) from None
+        return secret
 
     def _proxy(self, value: object, expected: str) -> EgressProxy:
         try:
@@ -263,38 +282,3 @@ def not_clean(text: str) -> str:
     if _UNCLEAN.search(text):
         return "has characters in it that can't be seen (control characters): write it again"
     return ""
-
-
-def _of_wrong_type(rule: Any, value: object) -> str:
-    """Return what a value is instead, and how to write what was probably meant; empty if its type is right."""
-    kinds = _kinds(rule)
-    if value is False and rule in (ProxyUrlOrFalse, RateLimitRule, BatchRule):
-        return ""
-    if isinstance(value, kinds) and isinstance(value, bool) == (kinds == (bool,)):
-        return ""
-    sentence = f"not {type_name(value)}"
-    if isinstance(value, str) and kinds == (list,):
-        return f'{sentence}: write it in brackets, ["…"]'
-    if isinstance(value, str) and _PLAIN.fullmatch(value) and not {str, dict}.intersection(kinds):
-        return f"{sentence}: write it without quotes"
-    if str in kinds and not isinstance(value, bool | list | dict):
-        return f"{sentence}: write it in quotes"
-    return sentence
-
-
-def _kinds(rule: Any) -> tuple[type, ...]:
-    """Return which types of TOML a value for this rule may have."""
-    base = get_args(rule)[0]
-    base = get_origin(base) or base
-    by_base: dict[Any, tuple[type, ...]] = {
-        bool: (bool,),
-        **dict.fromkeys((int, float), (int, float)),
-        tuple: (list,),
-        Secret: (str, dict),
-        EgressProxy: (str, dict),
-        CertificateFiles: (dict,),
-        RateLimit: (dict,),
-        Batch: (dict,),
-        Mapping: (dict,),
-    }
-    return by_base.get(base, (str,))

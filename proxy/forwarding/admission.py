@@ -51,7 +51,7 @@ def begin(exchange: Exchange, holding: Holding, route: Route, pacer: Pacer) -> N
 
     Raises `ShopOverloaded`. In the line for the rate limit, a client with few waiting takes the place of one with many.
     """
-    limit, key = route.shop.platform.rate_limit, route.token_request.key
+    limit, key = route.shop.platform.rate_limit, route.token_request.application
     try:
         holding.begin()
     except ShopOverloaded:

@@ -45,7 +45,7 @@ class Attempts:
         """
         tokens, turn = self._tokens, exchange.turn
         while True:
-            token = tokens.current(route.token_request) or await tokens.get(route.token_request, exchange.caller)
+            token = tokens.current(route.token_request) or await self._token(exchange, route)
             if turn is UNPACED:
                 return await self._send(exchange, route, request, token)
             turn.offers = offers
@@ -60,6 +60,14 @@ class Attempts:
                 still_good = tokens.current(route.token_request)
                 if still_good is not None:
                     return await self._send(exchange, route, request, still_good)
+
+    async def _token(self, exchange: Exchange, route: Route) -> AccessToken:
+        """Return a token that has to be waited for."""
+        begun_at = self._clock()
+        try:
+            return await self._tokens.get(route.token_request, exchange.caller)
+        finally:
+            exchange.token_seconds += self._clock() - begun_at
 
     async def _send(
         self, exchange: Exchange, route: Route, request: UpstreamRequest, token: AccessToken
@@ -108,7 +116,9 @@ class Attempts:
             sense, not_carried_out = exchange.answer.meaning
             if sense is not Sense.UNAUTHORIZED or not (not_carried_out or request.method in _SAFE):
                 return
+            begun_at = self._clock()
             another = await self._tokens.after_unauthorized(route.token_request, exchange.token, kind)
+            exchange.token_seconds += self._clock() - begun_at
             if another is None:
                 return
             try:

@@ -96,7 +96,7 @@ class Batching:
 
     def size(self, route: Route) -> BatchSize:
         """Return what is known of a shop's batches."""
-        key, batch = route.token_request.key, route.shop.platform.batch
+        key, batch = route.token_request.application, route.shop.platform.batch
         most = 1 if batch is None else batch.most
         size = self._sizes.get(key)
         if size is None or size.limit != most:
@@ -113,7 +113,7 @@ class Batching:
 
         def ended(_: asyncio.Task[None]) -> None:
             size.begun_at = None
-            self._over(route.token_request.key)
+            self._over(route.token_request.application)
 
         task.add_done_callback(ended)
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from proxy.errors import AccessError, ProxyError
+from proxy.errors import AccessError, BadTarget, ProxyError
 from proxy.forwarding.batches import BatchAnswer
 from proxy.forwarding.route import Route
 from proxy.forwarding.site import Site
@@ -28,6 +28,8 @@ from proxy.wire.request import ClientRequest
 # Platforms put a code of their own into the body of a 401 (Shoprenter: 40101), in JSON or XML; how is not documented.
 _INNER_CODE: Final = re.compile(rb"(?<![0-9A-Za-z])401[0-9]{2}(?![0-9A-Za-z])")
 INNER_CODE_WITHIN: Final = 4096  # bytes
+_LONGEST_TARGET: Final = 200  # bytes
+_USER_INFO: Final = re.compile(rb"//[^/]*@")
 _NOT_PERMITTED: Final = (
     "the platform refuses this call although the token is fresh: the API client probably lacks the scope for it"
 )
@@ -74,7 +76,8 @@ class Exchange:
     beginning: bytes = b""
     # Where the request is a batch: what its answer says of the calls in it.
     batch: BatchAnswer | None = None
-    # What was spent waiting for the platform, in seconds, and when its answer went on to the client.
+    # What was spent waiting for tokens and for the platform, in seconds, and when its answer went on to the client.
+    token_seconds: float = 0.0
     upstream_seconds: float = 0.0
     answered_at: float | None = None
     error: ProxyError | None = None
@@ -99,9 +102,13 @@ class Exchange:
             fields["client"] = self.client.name
         elif isinstance(error, AccessError):
             fields |= {"client": None, "client_tried": error.tried, "address": request.connection.remote}
+        else:
+            fields["address"] = request.connection.remote
         fields["shop"] = None if target is None else target.shop
         fields["method"] = request.method
         fields["path"] = None if target is None else target.path.decode()
+        if isinstance(error, BadTarget):
+            fields["target"] = _shown(request.target)
         fields["status"] = self.response.status
         fields["upstream_status"] = None if answer is None else answer.status
         fields["attempts"] = self.attempts
@@ -109,6 +116,13 @@ class Exchange:
             name = "batch" if self.errand.batch else "collapsed"
             fields |= {name: self.errand.sent_as.decode(), f"{name}_size": self.errand.calls}
         fields["duration_ms"] = round((now - self.started_at) * 1000, 1)
+        # Where the time went, but for the proxy's own work and for bodies on their way.
+        if self.turn is not UNPACED and (waited := self.turn.waited):
+            fields["waited_ms"] = round(waited * 1000, 1)
+        if self.token_seconds:
+            fields["token_ms"] = round(self.token_seconds * 1000, 1)
+        if self.attempts:
+            fields["upstream_ms"] = round(self.upstream_seconds * 1000, 1)
         fields["bytes_in"] = self.bytes_in
         fields["bytes_out"] = self.response.bytes_sent
         if self.batch is not None and self.batch.counted:
@@ -151,9 +165,12 @@ class Exchange:
         )
 
     async def until_taken(self) -> None:
-        """Wait until the client has taken enough of the answer, or is gone."""
-        with suppress(ConnectionError):
-            await self.request.connection.drain()
+        """Wait until the client has taken enough of the answer. Raises `ConnectionResetError` if it is gone."""
+        connection, holding = self.request.connection, self.holding
+        if holding is None or connection.transport is None:
+            return  # nobody was let in: there is no answer of a platform
+        with holding.waiting_for_client(connection.transport.get_write_buffer_size()):
+            await connection.drain()
 
     def note_body(self, chunk: bytes) -> None:
         """Take note of a piece of the answer's body, if the log needs to know something of it."""
@@ -171,6 +188,11 @@ class Exchange:
             "inner_code": inner_code(self.beginning),
             "why": _NOT_PERMITTED,
         }
+
+
+def _shown(target: bytes) -> str:
+    """Return what was asked for, as the log may have it: without user name, password and query, and not long."""
+    return _USER_INFO.sub(b"//", target).partition(b"?")[0][:_LONGEST_TARGET].decode("utf-8", "replace")
 
 
 def inner_code(body: bytes) -> int | None:

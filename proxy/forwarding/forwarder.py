@@ -8,6 +8,7 @@ to be kept, the connection is kept, the body is here.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from structlog.typing import FilteringBoundLogger
 
@@ -28,7 +29,7 @@ from proxy.forwarding.preparing import is_last_recipient, prepare
 from proxy.forwarding.relay import relay
 from proxy.forwarding.restricting import check_target
 from proxy.forwarding.site import Site
-from proxy.guards.budgets import Budget, Holding
+from proxy.guards.budgets import Budgets, Holding
 from proxy.guards.pacing import UNPACED, Pacer
 from proxy.platforms.answers import ORDINARY
 from proxy.telemetry.traffic import Traffic
@@ -44,7 +45,7 @@ class Forwarder:
         site: Site,
         errands: Errands,
         pacer: Pacer,
-        places: Budget,
+        budgets: Budgets,
         log: FilteringBoundLogger,
         traffic: Traffic,
         *,
@@ -59,7 +60,7 @@ class Forwarder:
         self._traffic = traffic
         self._clock = clock
         self._new_request_id = new_request_id
-        self._places = places
+        self._budgets = budgets
 
     async def handle(self, request: ClientRequest) -> bool:
         """Serve one request, to the last byte of its answer; return whether its connection can be kept."""
@@ -85,7 +86,8 @@ class Forwarder:
                     exchange.body.close()
                 self._traffic.finished(exchange.finished(self._clock()))
             if request.connection.can_write is not None:
-                await exchange.until_taken()
+                with suppress(ConnectionError):
+                    await exchange.until_taken()
         finally:
             if exchange.holding is not None:
                 exchange.holding.give_back()
@@ -94,7 +96,7 @@ class Forwarder:
     @property
     def in_flight(self) -> int:
         """How many requests have a place."""
-        return self._places.taken
+        return self._budgets.places.taken
 
     async def refuse(self, request: ClientRequest, error: ProxyError) -> bool:
         """Answer what could not be read as a request, or is none to be served."""
@@ -112,7 +114,7 @@ class Forwarder:
             check_for_loop(head, site.hop)
         _, _, client, holder = let_in(site, request)
         exchange.client = client
-        holding = exchange.holding = Holding(self._places, holder)
+        holding = exchange.holding = Holding(self._budgets, holder)
         target = exchange.target = site.addressing.read(request, site.hop, client)
         # 2. admit; only then is the shop looked up
         if client is not None:
@@ -125,8 +127,9 @@ class Forwarder:
         if client is not None and client.methods is not None:
             check_target(target.rest, route.shop.platform)
         if route.api_urls:
-            base = site.addressing.base(request, site.hop, target)
-            exchange.links = site.links.find(route.shop.key, route.api_urls, route.base_path, base)
+            exchange.links = site.links.find(
+                route.shop.key, route.api_urls, route.base_path, site.addressing.base(request, site.hop, target)
+            )
         # 3. prepare
         if request.method == "OPTIONS" and is_last_recipient(head):
             answer_options(exchange)
@@ -142,6 +145,7 @@ class Forwarder:
             if answer.meaning is not ORDINARY and exchange.errand is None:
                 answer = await self._attempts.retry(exchange, route, prepared)
             # 8. relay
+            del prepared  # no attempt needs its content any more
             exchange.answered_at = self._clock()
             await relay(exchange, answer, exchange.links)
         finally:

@@ -2,6 +2,7 @@
 
 Rules: a body that fits in memory is read whole before anything is asked of the upstream, so that no connection waits
 for a client that is slow to send it. Where links are rewritten, the platform gets its own ones, and the right length.
+Where the bodies of answers tell what the platform means, it is offered codings alone that can be unpacked here.
 """
 
 from typing import Final
@@ -20,6 +21,8 @@ from proxy.wire.head import Head
 
 # An empty body of theirs is announced too (RFC 9110 §8.6).
 _WITH_BODY: Final = frozenset(("POST", "PUT", "PATCH"))
+_LIGHT: Final = 1 << 13  # bytes that a request may hold for its place alone
+_UNPACKABLE: Final = (b"gzip", b"x-gzip", b"identity")
 
 
 def is_last_recipient(head: Head) -> bool:
@@ -32,6 +35,10 @@ async def prepare(exchange: Exchange, route: Route, target: Target) -> UpstreamR
     request, head = exchange.request, exchange.request.head
     waits = b"expect" in head.first and expects_continue(head)
     content = request.content
+    weight = request.weight + len(content or b"")
+    if weight > _LIGHT:
+        assert exchange.holding is not None  # noqa: S101 - for the type checker: the request has its place
+        exchange.holding.memory(weight)
     body: RequestBody | RewrittenBody | None = None
     announced = b"content-length" in head.first
     if content is None:
@@ -44,9 +51,8 @@ async def prepare(exchange: Exchange, route: Route, target: Target) -> UpstreamR
     if exchange.client is not None and exchange.client.methods is not None:
         head = head.copy()
         await check_message(head, content, exchange.body)
-    if route.token_field is not None:
-        head = head.copy()
-        head.stop([route.token_field])
+    if route.token_field is not None or route.shop.platform.answers.look_into_bodies:
+        head = _for_platform(head, route)
     if exchange.links is not None:
         head = _offering_gzip(head)
         links = None if content == b"" else links_in_request(head.values, exchange.links)
@@ -79,10 +85,13 @@ async def prepare(exchange: Exchange, route: Route, target: Target) -> UpstreamR
 def _arriving(exchange: Exchange) -> RequestBody:
     """Return the body of a request that has not come yet."""
     request, head = exchange.request, exchange.request.head
-    assert request.body is not None  # noqa: S101 - for the type checker: the content did not come with the head
+    # For the type checker: the content did not come with the head, and the request has its place.
+    assert request.body is not None and exchange.holding is not None  # noqa: S101, PT018
     announced = head.first.get(b"content-length")
     return RequestBody(
         request.body,
+        exchange.site.spool,
+        exchange.holding,
         announced=None if announced is None else int(announced),
         max_size=exchange.site.max_body_size,
     )
@@ -96,6 +105,23 @@ def _forwarded(exchange: Exchange) -> bytes:
         scheme=b"https" if connection.secure else b"http",
         trusted=exchange.site.hop.trusts(connection.remote),
     )
+
+
+def _for_platform(head: Head, route: Route) -> Head:
+    """Return the head without what stands where the token will, and so that answers can be looked into."""
+    head = head.copy()
+    if route.token_field is not None:
+        head.stop([route.token_field])
+    if route.shop.platform.answers.look_into_bodies:
+        head.change((b"accept-encoding", b"accept_encoding"), _unpackable)
+    return head
+
+
+def _unpackable(_: bytes, accepted: bytes) -> bytes:
+    """Return a value of Accept-Encoding with gzip alone, if that is accepted at all."""
+    members = [member.strip(b" \t") for member in accepted.split(b",")]
+    kept = [member for member in members if member.partition(b";")[0].rstrip(b" \t").lower() in _UNPACKABLE]
+    return b", ".join(kept) or b"identity"
 
 
 def _offering_gzip(head: Head) -> Head:

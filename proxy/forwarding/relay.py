@@ -33,12 +33,16 @@ async def relay(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks |
 
     Raises `UpstreamError`, and `ConnectionError` if the client is gone.
     """
-    if exchange.body is not None and not exchange.body.complete:
-        exchange.response.refuse_rest()  # answered early
+    if exchange.body is not None:
+        if not exchange.body.complete:
+            exchange.response.refuse_rest()  # answered early
+        answer.when_sent(exchange.body.close)  # no attempt needs it any more
+    assert exchange.route is not None and exchange.target is not None  # noqa: S101, PT018 - for the type checker
     if answer.status == 401 or b"www-authenticate" in answer.head.first:
-        assert exchange.route is not None  # noqa: S101 - for the type checker
         ask_as_this_proxy(answer.head, answer.status, exchange.route.shop.key)
-    edit = UNTOUCHED if links is None else edit_of(answer.status, answer.head.values, exchange.request.head.values)
+    edit = UNTOUCHED
+    if links is not None:
+        edit = edit_of(answer.status, answer.head.values, exchange.request.head.values, exchange.target.rest)
     if exchange.request.method == "POST" and _is_batch(exchange):
         exchange.batch = BatchAnswer(b"" if edit.unpack else b", ".join(answer.head.values(b"content-encoding")))
     if links is not None:
@@ -56,6 +60,7 @@ async def relay(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks |
     first = body.read_nowait()
     complete = body.complete
     _start(exchange, answer, first, length=length, complete=complete)
+    del first  # nobody needs it while the client is slow
     if not complete:
         await _pass_rest(exchange, body)
 
@@ -74,6 +79,7 @@ async def _pass_edited(exchange: Exchange, answer: UpstreamResponse, links: Shop
         first, complete = (await body.begin(), body.complete) if whole is None else (whole, True)
         _edit_head(answer.head, links, edit, changed=editor.changed or (edit.rewrite and not complete))
         _start(exchange, answer, first, length=b"%d" % len(first) if complete else None, complete=complete)
+        del first, whole
         if not complete:
             await _pass_rest(exchange, body)
     except BrokenEncoding as error:
@@ -98,11 +104,18 @@ def _start(exchange: Exchange, answer: UpstreamResponse, first: bytes, *, length
 
 
 async def _pass_rest(exchange: Exchange, body: "Incoming | EditedBody") -> None:
-    """Send what is left of the body, as it comes."""
-    response = exchange.response
-    while piece := await body.read():
+    """Send what is left of the body as it comes, and as fast as the client takes it."""
+    response, connection = exchange.response, exchange.request.connection
+    while True:
+        if connection.can_write is not None:
+            body.pause()
+            await exchange.until_taken()
+        piece = await body.read()
+        if not piece:
+            break
         exchange.note_body(piece)
-        await response.write(piece)
+        response.write(piece)
+        del piece  # nobody needs it while the client is slow
     response.finish()
 
 
@@ -125,6 +138,11 @@ class EditedBody:
                     pieces.append(await self.read())
                     size += len(pieces[-1])
         return b"".join(pieces)
+
+    def pause(self) -> None:
+        """Have no more come before it is read."""
+        if self._answer.body is not None:
+            self._answer.body.pause()
 
     async def read(self) -> bytes:
         """Return the next piece, empty at the end. Raises `UpstreamError` and `BrokenEncoding`."""

@@ -12,7 +12,7 @@ from proxy.guards.overrides import OVERRIDE_FIELDS, OverrideSearch, names_method
 from proxy.links.unpacking import is_packed
 from proxy.platforms.platform import Platform
 from proxy.wire.body import RequestBody
-from proxy.wire.head import Head
+from proxy.wire.head import Head, as_variable
 
 NO_BATCH = "This client may not send batches: what is in one may use any method."
 NO_OTHER_METHOD = "This client may not name another method in '_method'."
@@ -33,10 +33,10 @@ async def check_message(head: Head, content: bytes | None, body: RequestBody | N
     `content` is the whole body where it is in memory, else `body` has it, and is taken whole.
     """
     head.stop(OVERRIDE_FIELDS)
-    search = OverrideSearch(head.values(b"content-type"))
+    search = OverrideSearch(_values(head, b"content-type"))
     if content == b"" or not search.needed:
         return
-    if is_packed(b", ".join(head.values(b"content-encoding"))):
+    if is_packed(b", ".join(_values(head, b"content-encoding"))):
         raise ClientForbidden(NOT_PACKED)
     if content is not None:
         found = search.found(content)
@@ -48,3 +48,8 @@ async def check_message(head: Head, content: bytes | None, body: RequestBody | N
                 found = found or search.found(chunk)
     if found or search.found(b"&"):
         raise ClientForbidden(NO_OTHER_METHOD)
+
+
+def _values(head: Head, name: bytes) -> list[bytes]:
+    """Return the values of the fields of this name, and of its twin with underscores."""
+    return [*head.values(name), *head.values(as_variable(name))]

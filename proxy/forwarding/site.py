@@ -13,6 +13,7 @@ from proxy.forwarding.route import Routes
 from proxy.forwarding.upstream import Upstream
 from proxy.guards.access import Access
 from proxy.links.shop_links import LinksOfShops
+from proxy.wire.spool import Spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Site:
     links: LinksOfShops
     upstreams: Mapping[bool, Upstream]
     hop: Hop
+    spool: Spool
     max_body_size: int
     collapse: bool
     answers_in_xml: bool

@@ -7,6 +7,7 @@ kept only after a whole answer to a whole request.
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
 from typing import Final, NamedTuple
@@ -25,6 +26,7 @@ from proxy.wire.upstream_connection import Answer, ConnectionLostError, Upstream
 
 _IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))  # RFC 9110 §9.2.2
 _FRESH_ENOUGH: Final = 1.0  # seconds
+_COPIED: Final = 1 << 14  # bytes of a body that are copied behind the head, so as to go out with it
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
@@ -80,6 +82,13 @@ class UpstreamResponse:
         if connection is not None and connection.reusable:
             self._connection = None
             pool.keep(destination, connection)
+
+    def when_sent(self, do: Callable[[], object]) -> None:
+        """Call `do` when nothing more of the request is sent, which may go on beside its answer."""
+        if self._pump is None or self._pump.done():
+            do()
+        else:
+            self._pump.add_done_callback(lambda _: do())
 
     @property
     def open(self) -> bool:
@@ -150,6 +159,8 @@ class Upstream:
         it is out, for the platform's rate limit. Raises `UpstreamError`, and what the body raises.
         """
         pool, destination = self._pool, request.destination
+        while turn.may_lapse and turn.lapsed:  # this process was kept busy: the slot is another's by now
+            await turn.again()
         idempotent = request.method in _IDEMPOTENT
         kept = pool.take(destination) if idempotent else pool.take(destination, idle_for=_FRESH_ENOUGH)
         if kept is not None:
@@ -160,6 +171,9 @@ class Upstream:
                     raise
             await turn.again()
         new = await self._dialer.dial(destination, partial(pool.lost, destination))
+        if turn.may_lapse and turn.lapsed:  # while it was made
+            pool.keep(destination, new)
+            return await self.send(request, token_line, turn)
         return await self._exchange(new, request, token_line, turn)
 
     async def _exchange(
@@ -174,8 +188,10 @@ class Upstream:
         pump = None
         try:
             turn.begun()
+            apart = content is not None and len(content) > _COPIED
             answer_to_come = connection.ask(
-                b"%b%b%b\r\n%b" % (start, framing, token_line, content or b""),
+                b"%b%b%b\r\n%b" % (start, framing, token_line, b"" if apart else content or b""),
+                content if apart else None,
                 bodiless=method == "HEAD",
                 read_timeout=self._read_timeout,
                 whole=content is not None,

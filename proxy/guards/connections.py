@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
+from proxy.guards.descriptors import Descriptors
 from proxy.platforms.addresses import IpAddress, ip_of, source_of
 from proxy.telemetry.metrics import ConnectionMetrics
 
@@ -59,11 +60,13 @@ class ConnectionGuard:
         self,
         log: FilteringBoundLogger,
         metrics: ConnectionMetrics,
+        descriptors: Descriptors,
         *,
         clock: Callable[[], float],
     ) -> None:
         self._log = log
         self._metrics = metrics
+        self._descriptors = descriptors
         self._all = _Places(0)
         self._max_per_address = 0
         self._by_source: dict[IpAddress | None, _Places] = {}
@@ -95,6 +98,7 @@ class ConnectionGuard:
             self.leave(displaced)
             displaced.drop()
         self._held[connection] = counted
+        self._descriptors.note()
         for places in counted:
             places.strangers[connection] = None
             if places is not self._all:
@@ -118,10 +122,13 @@ class ConnectionGuard:
 
     def leave(self, connection: Held) -> None:
         """Take the place back, if the connection has one."""
-        for places in self._held.pop(connection, ()):
+        counted = self._held.pop(connection, ())
+        for places in counted:
             places.remove(connection)
             if places is not self._all and not len(places):
                 del self._by_source[places.source]
+        if counted:
+            self._descriptors.give()
         self._metrics.open = len(self)
 
     def handshake_failed(self, address: str, reason: str) -> None:

@@ -32,9 +32,9 @@ FIRST_BELIEF: Final = 30.0  # seconds
 LONGEST_PAUSE: Final = 300.0  # seconds; of both, and what is known of a row is kept for so long after its last pause
 LONGEST_TRY: Final = 10.0  # seconds; after that the next one tries: who is too fast is told so sooner
 # Each 429 takes the pace down by three steps, to half of what it was; after each 10 s it comes up by one.
-_STEPS_DOWN: Final = 3
-_MOST_STEPS: Final = 9  # an eighth of the rate
-_STEP_TIME: Final = 10.0  # seconds
+STEPS_DOWN: Final = 3
+MOST_STEPS: Final = 9  # an eighth of the rate
+STEP_TIME: Final = 10.0  # seconds
 _ROUNDING: Final = 1e-6  # of a step: sums of floats are not exact
 
 
@@ -116,6 +116,13 @@ class Pace:
             at = max(at, self._try_until)
         return at
 
+    def want(self, waiting: int, patience: float, now: float) -> None:
+        """Take note that so many wait, the first of them for `patience` seconds: nothing has to be done for it."""
+
+    def lapsed(self, holder: object, now: float) -> bool:
+        """Tell whether the slot is not good any more: it is, until it is lent to others."""
+        return False
+
     def take(self, holder: object, now: float) -> None:
         """Take the slot that is due."""
         self._held[holder] = now
@@ -144,12 +151,12 @@ class Pace:
             self._lowered_at = now
             self._in_a_row += 1
             self._trying = None
-            steps = min(steps + _STEPS_DOWN, _MOST_STEPS)
+            steps = min(steps + STEPS_DOWN, MOST_STEPS)
         in_a_row = max(self._in_a_row, 1)
         pause = pause_after_429(in_a_row, retry_after)
         believed = max(_doubled(FIRST_BELIEF, in_a_row), max_wait)
         self._hold_until = max(self._hold_until, now + min(pause, believed))
-        self._normal_from = self._hold_until + steps * _STEP_TIME
+        self._normal_from = self._hold_until + steps * STEP_TIME
         return max(pause, self._hold_until - now)
 
     def answered(self, taken_at: float) -> bool:
@@ -209,7 +216,7 @@ class Pace:
 
     def _steps(self, now: float) -> int:
         left = self._normal_from - max(now, self._hold_until)
-        return math.ceil(left / _STEP_TIME - _ROUNDING) if left > 0 else 0
+        return math.ceil(left / STEP_TIME - _ROUNDING) if left > 0 else 0
 
     def _spacing(self, now: float) -> float:
-        return self._window / self.limit.requests * math.exp2(self._steps(now) / _STEPS_DOWN)
+        return self._window / self.limit.requests * math.exp2(self._steps(now) / STEPS_DOWN)

@@ -28,7 +28,9 @@ from collections.abc import Callable
 from typing import Final
 
 from proxy.guards.errands import Offers, Seat
-from proxy.guards.slots import Office, PacingPolicy, Place, Slots, Timer
+from proxy.guards.office import Office, PacingPolicy, Sharing, Timer
+from proxy.guards.rotation import Place
+from proxy.guards.slots import Slots
 from proxy.platforms.platform import RateLimit
 from proxy.telemetry.metrics import PacingMetrics
 
@@ -41,6 +43,7 @@ class Turn:
 
     __slots__ = ("offers",)
 
+    may_lapse: bool = False  # whether `lapsed` is worth asking
     # What the request can do together with others; taken when the turn is entered. Not to be set without a limit.
     offers: Offers | None
 
@@ -53,6 +56,11 @@ class Turn:
 
     async def again(self) -> None:
         """Settle the slot and wait for another one, inside the block. Raises `PacedOut`."""
+
+    @property
+    def lapsed(self) -> bool:
+        """Whether the slot was not used in time, and another one is to be waited for with `again`."""
+        return False
 
     def begun(self) -> None:
         """Take note that the first byte is about to be written: the slot can't be given back any more."""
@@ -111,10 +119,14 @@ class Pacer:
         """Follow another policy from now on."""
         self._office.policy = policy
 
+    def share_by(self, sharing: Sharing | None) -> None:
+        """Keep the limits together with other replicas from now on, or alone."""
+        self._office.sharing = sharing
+
     def turn(self, key: bytes, client: str, limit: RateLimit | None) -> Turn:
         """Return the turn of a request that came in just now.
 
-        `key` stands for a set of credentials and a shop, which share one limit; `client` for who shares it fairly.
+        `key` stands for an application and a shop, which have one limit; `client` for who shares it fairly.
         """
         if limit is None:
             return UNPACED
@@ -127,7 +139,7 @@ class Pacer:
         if slots is None:
             if len(self._slots) >= self._keys_kept:
                 self._drop_idle()
-            slots = self._slots[key] = Slots(self._office, limit)
+            slots = self._slots[key] = Slots(self._office, key, limit)
         else:
             slots.keep(limit)
         return slots
@@ -175,6 +187,7 @@ class _PacedTurn(Turn):
         "_sent",
         "_taken_at",
         "_tries",
+        "may_lapse",
     )
 
     def __init__(self, pacer: Pacer, office: Office, key: bytes, limit: RateLimit, place: Place) -> None:
@@ -183,6 +196,7 @@ class _PacedTurn(Turn):
         self._key = key
         self._limit = limit
         self._place = place
+        self.may_lapse = office.sharing is not None
         self._inside = False  # or on the way in
         self._patience = office.policy.max_wait  # seconds that are left to wait
         self._tries = 0
@@ -230,6 +244,10 @@ class _PacedTurn(Turn):
     async def again(self) -> None:
         await self.__aexit__()
         await self.__aenter__()
+
+    @property
+    def lapsed(self) -> bool:
+        return self._pacer.slots(self._key, self._limit).lapsed(self._place)
 
     def begun(self) -> None:
         self._begun = True

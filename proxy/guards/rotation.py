@@ -7,10 +7,17 @@ many those have waiting.
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 _W = TypeVar("_W")
 _number = itemgetter(0)
+
+
+class Place(NamedTuple):
+    """A place in line: of which client, and its number; the lower the earlier the request came in."""
+
+    client: str
+    number: int
 
 
 class Rotation(Generic[_W]):

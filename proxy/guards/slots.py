@@ -13,15 +13,14 @@ When the next slot is due is decided in `pace.py`, and whose it is in `rotation.
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.errors import PacedOut
 from proxy.guards.errands import Offer, Seat, company, slots_needed
+from proxy.guards.office import Office, Pacing, Sharing, Timer
 from proxy.guards.pace import Pace
-from proxy.guards.rotation import Rotation
+from proxy.guards.rotation import Place, Rotation
 from proxy.platforms.platform import RateLimit
-from proxy.telemetry.metrics import PacingMetrics
 
 if TYPE_CHECKING:
     from proxy.guards.pacing import Turn
@@ -32,37 +31,6 @@ _BLOCKED: Final = (
     "The platform answered that this shop's requests come too fast. Until it lets one through, only one tries now and"
     " then, after longer and longer pauses; this request would have to wait for too long (pacing.max_wait)."
 )
-
-
-class Timer(Protocol):
-    """What `call_later` returns."""
-
-    def cancel(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class PacingPolicy:
-    """The settings of `[pacing]`: seconds that a request may wait, and how many may wait for one key."""
-
-    max_wait: float = 30.0
-    max_queue: int = 1000
-
-
-@dataclass(slots=True)
-class Office:
-    """What the slots of all keys share. `clock` is monotonic, in seconds; `call_later` takes seconds and a function."""
-
-    policy: PacingPolicy
-    metrics: PacingMetrics
-    clock: Callable[[], float]
-    call_later: Callable[[float, Callable[[], None]], Timer]
-
-
-class Place(NamedTuple):
-    """A place in line: of which client, and its number; the lower the earlier the request came in."""
-
-    client: str
-    number: int
 
 
 class _Waiter(NamedTuple):
@@ -76,11 +44,27 @@ class _Waiter(NamedTuple):
 class Slots:
     """Gives out the slots of one key. A slot is known by the place of its request."""
 
-    __slots__ = ("_evenly_until", "_next_deadline", "_office", "_pace", "_taken_at", "_timer", "_timer_at", "_waiting")
+    __slots__ = (
+        "_evenly_until",
+        "_key",
+        "_next_deadline",
+        "_office",
+        "_own",
+        "_pace",
+        "_sharing",
+        "_taken_at",
+        "_timer",
+        "_timer_at",
+        "_waiting",
+    )
 
-    def __init__(self, office: Office, limit: RateLimit) -> None:
+    def __init__(self, office: Office, key: bytes, limit: RateLimit) -> None:
         self._office = office
-        self._pace = Pace(limit)
+        self._key = key
+        self._own = Pace(limit)
+        self._pace: Pacing = self._own
+        self._sharing: Sharing | None = None
+        self._share()
         self._waiting: Rotation[_Waiter] = Rotation()
         self._next_deadline = _NEVER  # of those who wait; or an earlier time
         self._timer: Timer | None = None
@@ -91,6 +75,8 @@ class Slots:
         """Keep this limit from now on."""
         if self._pace.limit is not limit:
             self._pace.change(limit)
+        if self._office.sharing is not self._sharing:
+            self._share()
 
     def idle(self, now: float) -> bool:
         """Tell whether all of this can be forgotten."""
@@ -147,6 +133,10 @@ class Slots:
         if self._waiting:
             self._serve()
 
+    def lapsed(self, place: Place) -> bool:
+        """Tell whether the slot is not good any more."""
+        return self._pace.lapsed(place, self._office.clock())
+
     def sent(self, place: Place) -> None:
         """Take note that the request is sent."""
         self._pace.sent(place, self._office.clock())
@@ -179,6 +169,13 @@ class Slots:
         self._set_timer(now)
         return pause
 
+    def _share(self) -> None:
+        """Agree with other replicas from now on, or with none."""
+        self._sharing = sharing = self._office.sharing
+        limit = self._pace.limit
+        self._own.change(limit)
+        self._pace = self._own if sharing is None else sharing(self._key, self._own, self._serve)
+
     def _check_wait(self, place: Place, now: float, patience: float, offer: Offer | None) -> None:
         """Refuse a request for which there will be no slot in time."""
         ahead = self._waiting.ahead_of(*place)
@@ -186,6 +183,11 @@ class Slots:
             together = slots_needed([*(waiter.offer for waiter in self._waiting), offer]) - 1
             if self._pace.earliest(min(ahead, together), now) - now > patience:
                 raise self._paced_out(place, now)
+
+    def _wanted(self) -> int:
+        """Return how many slots those in line are worth to other replicas; alone, nobody asks how many."""
+        waiting = self._waiting
+        return len(waiting) if self._sharing is None else slots_needed(waiter.offer for waiter in waiting)
 
     def _due(self, now: float) -> float:
         """Return when the next slot may be taken, as `Pace.due` does."""
@@ -270,7 +272,9 @@ class Slots:
 
     def _set_timer(self, now: float) -> None:
         """See that a timer rings in time if somebody waits; it may ring too early."""
-        at = min(self._due(now), self._next_deadline) if self._waiting else _NEVER
+        waiting = self._waiting
+        self._pace.want(self._wanted(), waiting.first().deadline - now if waiting else 0.0, now)
+        at = min(self._due(now), self._next_deadline) if waiting else _NEVER
         if self._timer is not None:
             if self._timer_at <= at < _NEVER:
                 return

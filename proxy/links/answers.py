@@ -43,8 +43,8 @@ UNTOUCHED: Final = Edit(unpack=False, rewrite=False, packed=False)
 _REWRITTEN: Final = Edit(unpack=False, rewrite=True, packed=False)
 
 
-def edit_of(status: int, answer: Values, asked: Values) -> Edit:
-    """Return what is to be done to the body of an answer, by its head and the head of the client's request."""
+def edit_of(status: int, answer: Values, asked: Values, target: bytes = b"") -> Edit:
+    """Return what is to be done to the body of an answer, by its head, and by head and target of the request for it."""
     if status == _NOT_MODIFIED:
         # What it says must be so of the answer that the client has stored (RFC 9111 §4.3.4), which was plain.
         return Edit(unpack=True, rewrite=_has_weakened(answer, asked), packed=False)
@@ -57,7 +57,7 @@ def edit_of(status: int, answer: Values, asked: Values) -> Edit:
         return _REWRITTEN if rewrite else UNTOUCHED
     accepted = asked(b"accept-encoding")
     # A client that names none may be sent any, but old ones can't unpack what was packed for this proxy alone.
-    passes = _accepts(accepted, coding) if accepted else is_packed_file(types, answer(b"content-disposition"))
+    passes = _accepts(accepted, coding) if accepted else is_packed_file(types, answer(b"content-disposition"), target)
     return Edit(unpack=rewrite or not passes, rewrite=rewrite, packed=True)
 
 

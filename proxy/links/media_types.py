@@ -39,6 +39,7 @@ def is_rewritable(content_type: bytes, *, request: bool = False) -> bool:
     return bool(known) and _WIDE_CHARSET.search(content_type) is None
 
 
-def is_packed_file(content_types: list[bytes], content_dispositions: list[bytes]) -> bool:
-    """Tell whether what came packed is likely a packed file (`.csv.gz`), and not packed on its way."""
-    return all(map(_PACKED_FILE.fullmatch, content_types)) or any(map(_PACKED_NAME.search, content_dispositions))
+def is_packed_file(content_types: list[bytes], content_dispositions: list[bytes], target: bytes = b"") -> bool:
+    """Tell whether what came packed, from there, is likely a packed file (`.csv.gz`), and not packed on its way."""
+    names = (target.partition(b"?")[0], *content_dispositions)
+    return all(map(_PACKED_FILE.fullmatch, content_types)) or any(map(_PACKED_NAME.search, names))

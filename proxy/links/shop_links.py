@@ -15,11 +15,12 @@ _MAX_BASES: Final = 4  # of a shop; clients choose them, by Host
 
 # The header fields of an answer that hold links (RFC 9110 §8.7, §10.2.2; RFC 8288 §3; HTML Standard, "shared
 # declarative refresh steps"), in lower case, and what stands there before a URL.
+_REFRESH: Final = re.compile(rb"""(?i:\A[ \t]*[0-9.]*[ \t]*[;,][ \t]*(?:url[ \t]*=[ \t]*)?["']?)""")
 _BEFORE_URL: Final = {
     b"location": rb"\A",
     b"content-location": rb"\A",
     b"link": rb"<",
-    b"refresh": rb"""(?i:\A[ \t]*[0-9.]*[ \t]*[;,][ \t]*(?:url[ \t]*=[ \t]*)?["']?)""",
+    b"refresh": _REFRESH.pattern,
 }
 LINK_FIELDS: Final = frozenset(_BEFORE_URL)
 
@@ -49,7 +50,9 @@ class ShopLinks:
         """
         base = self._base.encode()
         value = self._relative[name].sub(lambda before: before[1] + base, value)
-        return self.to_client.rewrite(value)
+        begins = _REFRESH.match(value) if name == b"refresh" else None  # nothing but a `;` may stand before the URL
+        at = begins.end() if begins else 0
+        return value[:at] + self.to_client.rewrite(value[at:])
 
     @cached_property
     def _relative(self) -> dict[bytes, re.Pattern[bytes]]:

@@ -74,9 +74,12 @@ ORDINARY: Final = Meaning(Sense.ORDINARY)
 
 
 class Answers:
-    """What a platform means by its answers; the first rule that fits counts, and 'too fast' comes first."""
+    """What a platform means by its answers; the first rule that fits counts, and 'too fast' comes first.
 
-    __slots__ = ("_looked_into", "_rules", "_telling")
+    `look_into_bodies` tells whether the body of any may matter.
+    """
+
+    __slots__ = ("_looked_into", "_rules", "_telling", "look_into_bodies")
 
     def __init__(self, throttled_when: tuple[AnswerRule, ...], unauthorized_when: tuple[AnswerRule, ...]) -> None:
         self._rules = [
@@ -84,6 +87,7 @@ class Answers:
             *((Sense.UNAUTHORIZED, rule) for rule in unauthorized_when),
         ]
         self._looked_into = frozenset(rule.status for _, rule in self._rules if isinstance(rule, InBody))
+        self.look_into_bodies = bool(self._looked_into)
         self._telling = self._looked_into.union(rule for _, rule in self._rules if isinstance(rule, int))
 
     def tells_by(self, status: int) -> bool:

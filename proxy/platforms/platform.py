@@ -21,6 +21,7 @@ from yarl import URL
 
 from proxy.platforms.addresses import is_ip_address, is_public
 from proxy.platforms.answers import AnswerRule, Answers
+from proxy.platforms.batch import Batch
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.url_prefix import parse_prefix
 from proxy.secret import Secret
@@ -46,6 +47,10 @@ _OWN_FIELDS: Final = frozenset(
         *("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"),
     )
 )
+
+_SLASH: Final = re.compile(rb"[/\\]")
+_BLANKS: Final = bytes(range(0x21))  # with NUL, and what is no visible letter either
+_MORE_OF_A_NAME: Final = re.compile(rb"[\w-]")
 
 
 def is_shop_name(raw: bytes) -> bool:
@@ -85,32 +90,6 @@ class RateLimit:
             raise ValueError("rate_limit: requests must be 1 or more")
         if not 0 < self.per < math.inf:
             raise ValueError("rate_limit: per must be a number of seconds above 0")
-
-
-class BatchForm(StrEnum):
-    """How a batch is written, and its answer."""
-
-    # {"data":{"requests":[{"method","uri"}, …]}}, answered with
-    # {"requests":{"request":[{"method","uri","response":{"header":{"statusCode"},"body"}}, …]}}
-    SHOPRENTER = "shoprenter"
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Where several calls can be sent as one: the path from `api_url` on, in which form, and how many at most.
-
-    Raises `ValueError` with a sentence for the operator.
-    """
-
-    path: str
-    form: BatchForm = BatchForm.SHOPRENTER
-    most: int = 200
-
-    def __post_init__(self) -> None:
-        if not self.path.strip("/") or not self.path.isascii() or not self.path.isprintable() or " " in self.path:
-            raise ValueError("batch: path must be a path from api_url on, such as batch")
-        if self.most < 2:
-            raise ValueError("batch: most must be 2 or more")
 
 
 class Origin(NamedTuple):
@@ -199,12 +178,9 @@ class Platform:
 
         In whatever spelling a server may take for that path: this decides what a client may do.
         """
-        batch_path = self.batch_path or (self.batch.path.strip("/") if self.batch else "")
-        if not batch_path:
-            return False
-        segments = [segment for segment in unquote_to_bytes(path.partition(b"?")[0]).lower().split(b"/") if segment]
-        wanted = batch_path.lower().encode().split(b"/")
-        return [re.split(rb"[.;\s]", segment)[0] for segment in segments[: len(wanted)]] == wanted
+        wanted = _segments((self.batch_path or (self.batch.path if self.batch else "")).encode())
+        found = _segments(path.partition(b"?")[0])
+        return bool(wanted) and len(found) >= len(wanted) and all(map(_is_called, found, wanted))
 
     def token_url_for(self, shop_name: str) -> str:
         """Return the URL of the token endpoint for a shop."""
@@ -238,6 +214,20 @@ class Platform:
         _, base_path = self.api_base_for(shop_name)
         hosts = [host.replace(SHOP_PLACEHOLDER, shop_name) for host in self.hosts]
         return [canonical, *(f"https://{host}{path}" for host in hosts for path in (base_path.decode(), "/"))]
+
+
+def _segments(path: bytes) -> list[bytes]:
+    """Return the segments of a path as a server may see them that forgives much: without what means nothing to it.
+
+    Parameters (`;x=1`) and blanks may, an empty segment, and the name of the script that serves them all (PHP).
+    """
+    parts = [part.partition(b";")[0].strip(_BLANKS) for part in _SLASH.split(unquote_to_bytes(path).lower())]
+    return [part for part in parts if part and not part.endswith(b".php")]
+
+
+def _is_called(segment: bytes, name: bytes) -> bool:
+    """Tell whether a segment is this name, maybe with something behind it that may mean nothing (`.json`)."""
+    return segment.startswith(name) and _MORE_OF_A_NAME.match(segment, len(name)) is None
 
 
 def _origin(url: URL) -> Origin:

@@ -4,7 +4,8 @@ The token request is a JSON body to a URL that names the shop; each shop's API h
 calls are answered with a 308 since 2026-09-30, so nothing here is `http`.
 """
 
-from proxy.platforms.platform import Batch, Platform, RateLimit, TokenRequestForm
+from proxy.platforms.batch import Batch
+from proxy.platforms.platform import Platform, RateLimit, TokenRequestForm
 
 SHOPRENTER = Platform(
     name="shoprenter",

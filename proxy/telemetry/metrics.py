@@ -5,10 +5,11 @@ in `traffic.py`.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
 
 from proxy.telemetry.labels import ShopLabels
+from proxy.telemetry.traffic import Histogram
 
 
 @dataclass(slots=True)
@@ -39,6 +40,36 @@ class PacingMetrics:
     waiting: int = 0
     paced_out: int = 0
     throttled: int = 0
+
+
+# The upper bounds of the buckets for commands to what replicas share, in seconds.
+COMMAND_BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
+
+
+@dataclass(slots=True)
+class SharedMetrics:
+    """What replicas share, in Redis: commands by outcome (ok, timeout, error, skipped) and how long they took.
+
+    `away` while this replica does without it; `replicas` as last seen. Tokens that another replica had fetched, and
+    slots that were booked, and given back.
+    """
+
+    commands: Counter[str] = field(default_factory=Counter)
+    seconds: Histogram = field(default_factory=lambda: Histogram(COMMAND_BOUNDS))
+    away: bool = False
+    replicas: int = 0
+    tokens_taken: int = 0
+    slots_booked: int = 0
+    slots_given_back: int = 0
+
+    def ran(self, outcome: str, seconds: float) -> None:
+        """Count a command that was sent."""
+        self.commands[outcome] += 1
+        self.seconds.observe(seconds)
+
+    def copy(self) -> "SharedMetrics":
+        """Return the numbers as they are now."""
+        return replace(self, commands=self.commands.copy(), seconds=self.seconds.copy())
 
 
 @dataclass(slots=True)

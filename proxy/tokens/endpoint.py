@@ -51,13 +51,14 @@ _SILENT: Final = "The platform's token endpoint did not answer in time (tokens.f
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
     """A token request for a shop. `key` is a digest of all that goes into it, the secret included, and of where the
-    token is to stand.
+    token is to stand. `application` is one of what a platform counts requests by: the endpoint and the client id.
 
     What goes on the wire is made when it is sent: there may be thousands of these.
     """
 
     shop: Shop
     key: bytes
+    application: bytes
 
 
 class WireRequest(NamedTuple):
@@ -89,7 +90,12 @@ def token_request(shop: Shop) -> TokenRequest:
     way = [shop.platform.allow_private, proxy and proxy.url]
     place = [shop.platform.token_header, shop.platform.token_scheme]
     ingredients = json.dumps([url, way, place, headers, body.decode()])
-    return TokenRequest(shop, hashlib.sha256(ingredients.encode()).digest())
+    application = json.dumps([url, shop.credentials.client_id])
+    return TokenRequest(shop, _digest(ingredients), _digest(application))
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
 
 
 def wire_request(shop: Shop) -> WireRequest:

@@ -58,7 +58,10 @@ class TokenState:
     error: TokenError | None = None
     failures: int = 0
     refused: bool = False  # since the last token
-    # When the token was asked for that is under suspicion now; and that of the suspect which `token` has replaced.
+    # Which replica asks for a token, by the generation that this will have, and for how long it may; 0: none.
+    lease: int = 0
+    leased_until: float = float("-inf")
+    # The generation of the token that is under suspicion now; and that of the suspect which `token` has replaced.
     suspect: float | None = None
     replaced: float | None = None
     # GCRA's theoretical arrival time: one number is enough to keep a rate with a burst.
@@ -119,7 +122,7 @@ class TokenState:
             return Reaction.USE_CACHED
         if not self.permitted(kind, now):
             return Reaction.NOT_PERMITTED
-        if self.fetch is not None:
+        if self.fetch is not None or now < self.leased_until:
             return Reaction.REPLACE
         if self.repeated_until is not None and now < self.repeated_until.get(kind, now):
             return Reaction.NOT_PERMITTED  # it has overtaken the repeated call, and adds nothing to what that will tell
@@ -128,7 +131,7 @@ class TokenState:
         if self.suspected_until - now > (SUSPICIONS_AT_ONCE - 1) * SUSPICION_INTERVAL:
             return Reaction.LEAVE
         self.suspected_until = max(self.suspected_until, now) + SUSPICION_INTERVAL
-        self.suspect = rejected.requested_at
+        self.suspect = rejected.generation
         return Reaction.REPLACE
 
     def permitted(self, kind: CallKind, now: float) -> bool:
@@ -141,7 +144,7 @@ class TokenState:
         If so, and if it has not had the time to die too, a 401 for it says that the call is not permitted. A token that
         came for another reason may have been revoked together with the rejected one.
         """
-        return self.replaced == rejected.requested_at
+        return self.replaced == rejected.generation
 
     def repeats(self, kind: CallKind, now: float, pause: float) -> None:
         """Take note that a call is repeated with the token, which counts as fresh for `pause` seconds."""

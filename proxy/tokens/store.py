@@ -28,10 +28,13 @@ class StateStore:
         """Return the state for `key` without using it."""
         return self._with_token.get(key) or self._without.get(key)
 
-    def add(self, key: bytes) -> TokenState:
-        """Make a new state for `key`."""
+    def add(self, key: bytes, state: TokenState | None = None) -> TokenState:
+        """Take a state for `key`, a new one if there is none; return it."""
+        state = state or TokenState()
         self._make_room(self._without)
-        state = self._without[key] = TokenState()
+        self._without[key] = state
+        if state.token is not None:
+            self.granted(key, state)
         return state
 
     def granted(self, key: bytes, state: TokenState) -> None:

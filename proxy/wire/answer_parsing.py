@@ -17,8 +17,8 @@ from proxy.wire.head import BrokenFieldError, FieldTable, Head, is_text
 from proxy.wire.repair import broken_field, repaired_answer
 
 MAX_HEAD: Final = 1 << 16  # bytes
-_MAX_LINE: Final = 1 << 15  # bytes of a status line or field
-_MAX_FIELDS: Final = 256
+MAX_LINE: Final = 1 << 15  # bytes of a status line or field
+MAX_FIELDS: Final = 256
 _UNUSED: Final = 1 << 16  # the parser asks for a limit of its bodies
 
 
@@ -59,9 +59,9 @@ def _parsed(raw: bytes, table: FieldTable, loop: asyncio.AbstractEventLoop) -> P
         None,
         loop,
         _UNUSED,
-        max_line_size=_MAX_LINE,
-        max_field_size=_MAX_LINE,
-        max_headers=_MAX_FIELDS,
+        max_line_size=MAX_LINE,
+        max_field_size=MAX_LINE,
+        max_headers=MAX_FIELDS,
         response_with_body=False,
         read_until_eof=True,
     )

@@ -102,12 +102,16 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where to put what comes: one place for all connections, since it is taken from there at once."""
-        to_be_kept = self._reader.serving and self._reader.body is None and self._lingering is None
-        return self.server.small_read_buffer if to_be_kept else self.server.read_buffer
+        server, body = self.server, self._reader.body
+        if self._lingering is not None:
+            return server.read_buffer
+        if body is not None:
+            return server.wide_read_buffer if body.wide else server.read_buffer
+        return server.small_read_buffer if self._reader.serving else server.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what came."""
-        self._reader.feed(bytes(self.server.read_buffer[:nbytes]))
+        self._reader.feed(bytes(self.server.wide_read_buffer[:nbytes]))
         if self._lingering is not None:
             self._lingering.heard(nbytes)
 

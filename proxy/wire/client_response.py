@@ -84,12 +84,10 @@ class ClientResponse:
             first = _chunk(first) + (_LAST_CHUNK if complete else b"")
         self._connection.write(b"HTTP/1.1 %d %b\r\n%b%b\r\n%b" % (status, reason, lines, framing, first))
 
-    async def write(self, piece: bytes) -> None:
-        """Send a piece of the body, when the client has taken enough of what was sent before."""
+    def write(self, piece: bytes) -> None:
+        """Send a piece of the body; no other one before the client has taken enough of it (`can_write`)."""
         self.bytes_sent += len(piece)
         self._connection.write(_chunk(piece) if self._chunked else piece)
-        if self._connection.can_write is not None:
-            await self._connection.drain()
 
     def finish(self) -> None:
         """End the body."""

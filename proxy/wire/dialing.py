@@ -13,6 +13,7 @@ from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
 from yarl import URL
 
+from proxy.wire.descriptors import Descriptors, none_left
 from proxy.wire.head import FieldTable
 from proxy.wire.upstream_connection import UpstreamConnection
 from proxy.wire.upstream_errors import FOREIGN_ERRORS, Way, translate
@@ -28,32 +29,42 @@ class Destination(NamedTuple):
 
 
 class Dialer:
-    """Makes connections through a connector. Each has `timeout` seconds; answers are read by `table`."""
+    """Makes connections through a connector. Each has `timeout` seconds; answers are read by `table`.
 
-    def __init__(self, connector: TCPConnector, table: FieldTable, *, timeout: float) -> None:
+    Each takes one of the `descriptors`, until it has ended.
+    """
+
+    def __init__(self, connector: TCPConnector, descriptors: Descriptors, table: FieldTable, *, timeout: float) -> None:
         self._connector = connector
+        self._descriptors = descriptors
         self._table = table
         self._timeout = ClientTimeout(connect=timeout)
 
     async def dial(self, destination: Destination, lost: Callable[[UpstreamConnection], object]) -> UpstreamConnection:
-        """Return a new connection; `lost` is called when it has ended. Raises `UpstreamError`."""
+        """Return a new connection; `lost` is called when it has ended. Raises `UpstreamError` and `Overloaded`."""
+        await self._descriptors.take()
         try:
             made = await self._connector.connect(_Dialed(destination), [], self._timeout)
-        except FOREIGN_ERRORS as error:
-            raise translate(error, way=destination.way) from None
+        except BaseException as error:
+            self._descriptors.give()
+            if isinstance(error, FOREIGN_ERRORS):
+                raise none_left(error) or translate(error, way=destination.way) from None
+            raise
         transport = made.transport
         assert transport is not None  # noqa: S101 - for the type checker: it was made just now
-        connection = UpstreamConnection(transport, self._table, partial(_ended, made, lost))
+        connection = UpstreamConnection(transport, self._table, partial(self._ended, made, lost))
         transport.set_protocol(connection)
         return connection
 
-
-def _ended(made: Connection, lost: Callable[[UpstreamConnection], object], connection: UpstreamConnection) -> None:
-    """Tell the connector that a connection has ended, which its own protocol did not hear."""
-    if made.protocol is not None:
-        made.protocol.connection_lost(None)
-    made.close()
-    lost(connection)
+    def _ended(
+        self, made: Connection, lost: Callable[[UpstreamConnection], object], connection: UpstreamConnection
+    ) -> None:
+        """Tell the connector that a connection has ended, which its own protocol did not hear."""
+        if made.protocol is not None:
+            made.protocol.connection_lost(None)
+        made.close()
+        self._descriptors.give()
+        lost(connection)
 
 
 class _Dialed(ClientRequest):

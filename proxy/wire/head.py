@@ -22,6 +22,7 @@ STOPS: Final = False
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
 _CONTROLS: Final = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
+_VARIABLE: Final = bytes.maketrans(b"-.", b"__")  # as PHP names variables
 # Others choose the lines. So many are remembered before all are forgotten, and none that is longer, or may be secret.
 _MAX_LEARNED: Final = 1000
 _MAX_LEARNED_LENGTH: Final = 64  # bytes
@@ -94,7 +95,7 @@ class FieldTable:
             passes = self._twins.get(twin)
             if passes is not None:
                 return twin, passes
-            name = name.replace(b"_", b"-")
+            name = twin.replace(b"_", b"-")
         return None, not name.startswith(self._stops)
 
     def _rule_for(self, name: bytes) -> tuple[bytes | None, bool, bool]:
@@ -210,7 +211,7 @@ def _remember(memory: dict[bytes, _T], key: bytes, found: _T) -> None:
 
 def as_variable(name: bytes) -> bytes:
     """Return a field's name as programs see it whose fields become variables."""
-    return name.replace(b"-", b"_")
+    return name.translate(_VARIABLE)
 
 
 def is_field(line: bytes) -> bool:

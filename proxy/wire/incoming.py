@@ -1,8 +1,8 @@
 """A body on its way in, from a client or from an upstream: how it ends, what of it has come, and who waits for it.
 
 Rules: it has one reader at a time, and no byte is lost when the reader is cancelled. What comes faster than it is read
-is held up to `HIGH_WATER`, then whoever sends it is not listened to. Whatever goes wrong ends the wait of the reader at
-once, behind what came in order.
+is held up to `HIGH_WATER`, or `_NARROW`; then whoever sends it is not listened to, as after `pause`, until it is read.
+Whatever goes wrong ends the wait of the reader at once, behind what came in order.
 """
 
 import asyncio
@@ -12,14 +12,15 @@ from typing import Final
 from proxy.wire.chunked import BrokenFramingError, Chunked
 
 HIGH_WATER: Final = 1 << 17  # bytes
+_NARROW: Final = 1 << 16
 _PIECE_COST: Final = 64  # bytes of memory beside its content; somebody might send one byte at a time
 
 
 class Incoming:
     """A body of `length` bytes; of as many as come until its end is told, where that is `None`; or in a coding.
 
-    `listen` is called with False when enough is there, with True when more can come. `total` counts the content that
-    came so far.
+    `listen` is called with False when enough is there, with True when more can come. It is `wide` if more is taken at a
+    time; that may be set at any time. `total` counts the content that came so far.
     """
 
     __slots__ = (
@@ -34,9 +35,17 @@ class Incoming:
         "_waiter",
         "ended",
         "total",
+        "wide",
     )
 
-    def __init__(self, length: int | None, listen: Callable[[bool], object], *, chunked: Chunked | None = None) -> None:
+    def __init__(
+        self,
+        length: int | None,
+        listen: Callable[[bool], object],
+        *,
+        chunked: Chunked | None = None,
+        wide: bool = True,
+    ) -> None:
         self._left = length
         self._chunked = chunked
         self._listen = listen
@@ -47,6 +56,7 @@ class Incoming:
         self._waiter: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
         self.total = 0
+        self.wide = wide
         self.ended = length == 0 and chunked is None
 
     @property
@@ -75,10 +85,15 @@ class Incoming:
             self._take(piece)
             self.ended = self._left == 0
         self._wake()
-        if self._held > HIGH_WATER and self._listening and not self.ended:
+        if self._held > (HIGH_WATER if self.wide else _NARROW):
+            self.pause()
+        return rest
+
+    def pause(self) -> None:
+        """Have whoever sends it wait, until it is read again."""
+        if self._listening and not self.ended:
             self._listening = False
             self._listen(False)
-        return rest
 
     def end(self) -> None:
         """Take note that nothing more can come. Raises `BrokenFramingError` if something is missing."""
@@ -103,9 +118,7 @@ class Incoming:
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._pieces = []
         self._held = 0
-        if not self._listening:
-            self._listening = True
-            self._listen(True)
+        self._go_on()
         return data
 
     def unread(self, data: bytes) -> None:
@@ -117,6 +130,7 @@ class Incoming:
     async def read(self) -> bytes:
         """Return what has come since the last call, empty at the end; wait for it. Raises what `fail` was told."""
         while not (self._pieces or self.ended or self._error is not None):
+            self._go_on()
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
@@ -137,6 +151,11 @@ class Incoming:
         if not self._discards:
             self._pieces.append(piece)
             self._held += len(piece) + _PIECE_COST
+
+    def _go_on(self) -> None:
+        if not self._listening:
+            self._listening = True
+            self._listen(True)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

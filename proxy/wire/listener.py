@@ -20,6 +20,7 @@ from proxy.wire.request import ClientRequest
 
 _LAST_WORDS: Final = 1.0  # seconds; a client may just be sending a request over a connection that it has kept
 _READ_SIZE: Final = 1 << 16  # bytes taken from a client at a time
+_WIDE_READ_SIZE: Final = 1 << 17  # of a large body for which there is room
 _SMALL_READ_SIZE: Final = 1 << 14  # of what nobody waits for yet
 
 Handle = Callable[[ClientRequest], Awaitable[bool]]
@@ -83,7 +84,8 @@ class ClientServer:
         self.request_fields = request_fields
         self.date = date
         self.loop = asyncio.get_running_loop()
-        self.read_buffer = memoryview(bytearray(_READ_SIZE))
+        self.wide_read_buffer = memoryview(bytearray(_WIDE_READ_SIZE))
+        self.read_buffer = self.wide_read_buffer[:_READ_SIZE]
         self.small_read_buffer = self.read_buffer[:_SMALL_READ_SIZE]
         self.tls: ListenerTls | None = None
         self.stopping = False  # answers say that they are the last on their connection

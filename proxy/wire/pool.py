@@ -2,7 +2,8 @@
 
 Rules: those to different origins, or through different egress proxies, are never mixed up. The one that was used last
 is used first, so that those that are not needed grow old. None is idle for longer than `_MAX_IDLE`, and none is older
-than `_MAX_AGE`: a change in DNS is seen within minutes, however steady the traffic.
+than `_MAX_AGE`: a change in DNS is seen within minutes, however steady the traffic. Above `_MAX_KEPT` in all, and when
+others need what a connection takes, the one ends that was not used for longest.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from proxy.wire.upstream_connection import UpstreamConnection
 
 _MAX_IDLE: Final = 15.0  # seconds; most servers keep one for longer
 _MAX_AGE: Final = 180.0  # seconds
+_MAX_KEPT: Final = 500  # with TLS each takes some 50 kB
 _SWEEP: Final = 5.0  # seconds between two looks for those that are idle for too long
 
 
@@ -23,6 +25,7 @@ class Pool:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._idle: dict[Destination, list[UpstreamConnection]] = {}  # the one that was used last is the last
+        self._kept: dict[UpstreamConnection, Destination] = {}  # the same, over all
         self._sweeping: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -35,6 +38,7 @@ class Pool:
         while kept and (kept[-1].idle_since or 0.0) > latest:
             connection = kept.pop()
             connection.idle_since = None
+            del self._kept[connection]
             if not connection.transport.is_closing():  # it may have ended just now, and not told yet
                 return connection
         return None
@@ -45,14 +49,27 @@ class Pool:
         if self._closed or now - connection.made_at >= _MAX_AGE:
             connection.abort()
             return
+        if len(self._kept) >= _MAX_KEPT:
+            self.make_room()
         connection.idle_since = now
+        self._kept[connection] = destination
         self._idle.setdefault(destination, []).append(connection)
         if self._sweeping is None:
             self._sweeping = asyncio.get_running_loop().call_later(_SWEEP, self._sweep)
 
+    def make_room(self) -> bool:
+        """End the connection that was not used for longest; tell whether there was one."""
+        connection = next(iter(self._kept), None)
+        if connection is None:
+            return False
+        self._end(connection)
+        return True
+
     def lost(self, destination: Destination, connection: UpstreamConnection) -> None:
         """Take note that a connection has ended."""
         if connection.idle_since is not None:
+            connection.idle_since = None
+            del self._kept[connection]
             self._idle[destination].remove(connection)
 
     def close(self) -> None:
@@ -60,19 +77,21 @@ class Pool:
         self._closed = True
         if self._sweeping is not None:
             self._sweeping.cancel()
-        for kept in list(self._idle.values()):
-            for connection in list(kept):
-                connection.abort()
+        for connection in list(self._kept):
+            self._end(connection)
+
+    def _end(self, connection: UpstreamConnection) -> None:
+        self.lost(self._kept[connection], connection)
+        connection.abort()
 
     def _sweep(self) -> None:
         """End what was not needed for long."""
         self._sweeping = None
         now = self._clock()
-        for kept in list(self._idle.values()):
-            for connection in list(kept):
-                too_long = connection.idle_since is not None and now - connection.idle_since >= _MAX_IDLE
-                if too_long or now - connection.made_at >= _MAX_AGE:
-                    connection.abort()
+        for connection in list(self._kept):
+            too_long = connection.idle_since is not None and now - connection.idle_since >= _MAX_IDLE
+            if too_long or now - connection.made_at >= _MAX_AGE:
+                self._end(connection)
         self._idle = {destination: kept for destination, kept in self._idle.items() if kept}
         if self._idle:
             self._sweeping = asyncio.get_running_loop().call_later(_SWEEP, self._sweep)

@@ -10,11 +10,13 @@ from typing import Final, NamedTuple
 from proxy.errors import UpstreamProtocolError
 from proxy.wire.head import is_field, is_text
 
-_TARGET: Final = re.compile(rb"[\r\n]*[A-Z-]+ +(/[^ \r\n]*)")  # maybe only its beginning
+# Maybe only its beginning. In absolute-form (RFC 9112 §3.2.2), what is behind the host.
+_TARGET: Final = re.compile(rb"[\r\n]*[A-Z-]+ +(?:(?i:https?)://[!-.0->@-~]*(?=[/?])|(?=/))([^ \r\n]*)")
 _OUTSIDE_ASCII: Final = re.compile(rb"[\x80-\xff]")
 _SHOWN: Final = 64  # bytes of a name
 _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding", b"connection"))
 _NO_LETTERS: Final = re.compile(rb"[^a-z-]")
+_END_OF_LINE: Final = re.compile(rb"\r?\n")
 _UPGRADE: Final = re.compile(rb"\r\nupgrade:[^\r]*(?=\r\n)", re.IGNORECASE)
 
 
@@ -46,9 +48,16 @@ def repaired_answer(raw: bytes) -> Repaired | None:
     """Return the head of an answer without what is known to be wrong with platforms' heads; `None` if that is nothing.
 
     A blank before a colon goes (RFC 9112 §5.1), a field goes whose name is none, and a length that is told twice is
-    told once (§6.3). Raises `UpstreamProtocolError` where that would be a guess about the end of the message.
+    told once (§6.3). A field over several lines gets one (§5.2), and lines may end in LF alone. Raises
+    `UpstreamProtocolError` where that would be a guess about the end of the message.
     """
-    start, *lines = raw.rstrip(b"\r\n").split(b"\r\n")
+    start, *found = _END_OF_LINE.split(raw.rstrip(b"\r\n"))
+    lines: list[bytes] = []
+    for line in found:
+        if line[:1] in (b" ", b"\t") and lines and b":" in lines[-1]:
+            lines[-1] += b" " + line.lstrip(b" \t")
+        else:
+            lines.append(line)
     kept: list[bytes] = []
     lengths: list[bytes] = []
     coded = False
@@ -76,8 +85,7 @@ def repaired_answer(raw: bytes) -> Repaired | None:
     if lengths and not lengths[0].isdigit():
         raise _unclear(b"Content-Length", "no number")
     kept += [b"Content-Length: " + length for length in lengths[:1]]
-    repaired = b"\r\n".join([start, *kept, b"", b""])
-    return None if repaired == raw else Repaired(repaired, dropped)
+    return None if kept == lines else Repaired(b"\r\n".join([start, *kept, b"", b""]), dropped)
 
 
 def broken_field(raw: bytes) -> str:

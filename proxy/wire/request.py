@@ -14,6 +14,7 @@ class ClientRequest(NamedTuple):
 
     `target` is as it came. `modern` if it speaks HTTP/1.1. `keep_alive` tells whether the client wants the connection
     kept. `content` is the body where it came together with the head, maybe empty; where that is `None`, `body` has it.
+    `weight` is about how many bytes of memory it takes without its body, if that is much.
     """
 
     connection: "ClientConnection"
@@ -24,6 +25,7 @@ class ClientRequest(NamedTuple):
     keep_alive: bool
     content: bytes | None
     body: Incoming | None
+    weight: int = 0
 
 
 def no_request(connection: "ClientConnection") -> ClientRequest:

@@ -34,7 +34,7 @@ _UNUSED: Final = 1 << 16  # the parser asks for a limit of its bodies
 
 
 class ParsedHead(NamedTuple):
-    """A head, and what came behind it. `keep_alive` as the client wants it."""
+    """A head of `size` bytes, and what came behind it. `keep_alive` as the client wants it."""
 
     method: str
     target: bytes
@@ -42,6 +42,7 @@ class ParsedHead(NamedTuple):
     head: Head
     keep_alive: bool
     rest: bytes
+    size: int
 
 
 class RequestParser:
@@ -103,7 +104,8 @@ class RequestParser:
             raise unreadable(error, self._limits, repaired) from None
 
     def _parsed(self, message: RawRequestMessage, rest: bytes) -> ParsedHead:
-        too_large = len(self._raw) > self._limits.max_header_size and _size(message) > self._limits.max_header_size
+        size = len(self._raw)
+        too_large = size > self._limits.max_header_size and _size(message) > self._limits.max_header_size
         self._raw, self._seen = b"", 0
         if too_large:
             raise headers_too_large(self._limits)
@@ -114,6 +116,7 @@ class RequestParser:
             Head([name + b": " + value for name, value in message.raw_headers], self._table),
             not message.should_close,
             rest,
+            size,
         )
 
     def _fresh(self) -> HttpRequestParser:

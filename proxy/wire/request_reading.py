@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MAX_AHEAD: Final = 1 << 14  # bytes kept of what follows the request that is served
 _PIECE_COST: Final = 64  # bytes of memory beside its content; somebody might send one byte at a time
+_PARSED: Final = 4  # bytes of memory for each byte of a head that was parsed
 _MAX_EMPTY: Final = 1024  # bytes of empty lines that are not yet taken for the beginning of a request
 _MAX_REMEMBERED: Final = 2048  # bytes of a head that is remembered for the next one
 
@@ -133,7 +134,8 @@ class RequestReader:
         connection, head = self._connection, parsed.head
         self.last = None
         modern = parsed.version == HttpVersion11
-        request = ClientRequest(connection, parsed.method, parsed.target, modern, head, parsed.keep_alive, b"", None)
+        weight, keep_alive = _PARSED * parsed.size, parsed.keep_alive
+        request = ClientRequest(connection, parsed.method, parsed.target, modern, head, keep_alive, b"", None, weight)
         try:
             check_start_line(parsed.method, parsed.version)
             check_request(head, modern=modern)
@@ -160,7 +162,8 @@ class RequestReader:
         chunked = None
         if b"transfer-encoding" in head.first:
             chunked = Chunked(lenient=False, max_line=limits.max_header_size, max_trailers=limits.max_header_count)
-        return Incoming(int(head.first.get(b"content-length") or b"0"), self._connection.listen, chunked=chunked)
+        length = int(head.first.get(b"content-length") or b"0")
+        return Incoming(length, self._connection.listen, chunked=chunked, wide=False)
 
     def _body_came(self, body: Incoming, data: bytes) -> None:
         watch = self._connection.watch

@@ -74,10 +74,13 @@ class UpstreamConnection(asyncio.Protocol):
         busy = self._answer is not None or self._body is not None or not self.request_written
         return not (busy or self._close or self.transport.is_closing())
 
-    def ask(self, data: bytes, *, bodiless: bool, read_timeout: float, whole: bool) -> asyncio.Future[Answer]:
+    def ask(
+        self, data: bytes, content: bytes | None = None, *, bodiless: bool, read_timeout: float, whole: bool
+    ) -> asyncio.Future[Answer]:
         """Write a request, `whole` if nothing of it is missing; return the answer to come, or an `UpstreamError`.
 
-        The answer is `bodiless` if it has no body, whatever its head says (RFC 9112 §6.3). `read_timeout` in seconds.
+        `content` is a body that is too large to be copied behind the head. The answer is `bodiless` if it has no body,
+        whatever its head says (RFC 9112 §6.3). `read_timeout` in seconds.
         """
         self._exchanges += 1
         self._bodiless = bodiless
@@ -89,6 +92,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.request_written = False
         self._answer = answer = self._loop.create_future()
         self.transport.write(data)
+        if content is not None:
+            self.transport.write(content)
         if whole:
             self.request_written = True
             self._expect()

@@ -32,8 +32,13 @@ async def ask(proxy: TestedProxy, target: str, *, method: bytes = b"GET", fields
 
 async def status_of(proxy: TestedProxy) -> dict[str, dict[str, Any]]:
     """What the status says of each shop."""
-    document = json.loads((await ask(proxy, "/status.json")).body)
-    return {shop["shop"]: shop for shop in document["shops"]}
+    return {shop["shop"]: shop for shop in (await status_json(proxy))["shops"]}
+
+
+async def status_json(proxy: TestedProxy) -> dict[str, Any]:
+    """What the status says of the process."""
+    document: dict[str, Any] = json.loads((await ask(proxy, "/status.json")).body)
+    return document
 
 
 async def samples(proxy: TestedProxy) -> dict[str, Samples]:

@@ -9,15 +9,16 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.admin.exposition import CONTENT_TYPE, exposition
-from proxy.admin.sources import CountersNow, Glimpse, ProcessNow
+from proxy.admin.sources import BudgetNow, CountersNow, Glimpse, ProcessNow
 from proxy.telemetry.labels import ShopLabels
-from proxy.telemetry.metrics import ConnectionMetrics, ErrandMetrics, LogMetrics, TokenMetrics
+from proxy.telemetry.metrics import ConnectionMetrics, ErrandMetrics, LogMetrics, SharedMetrics, TokenMetrics
 from proxy.telemetry.traffic import Failure, FinishedRequest, Histogram, Traffic
 from proxy.tokens.status import NOTHING_KNOWN
 from tests.admin.asking import parsed
 from tests.admin.shops import GOOD, PROCESS, REFUSED
 
 NOTHING = CountersNow({}, TokenMetrics(), ConnectionMetrics(), ErrandMetrics(), {}, {}, LogMetrics())
+BUDGETS = (BudgetNow("memory", 9, 1000, {"client": 11}), BudgetNow("descriptors", 10, float("inf"), {}))
 # Name, type, labels (those of a histogram's buckets apart).
 NAMES = {
     ("requests", "counter", ("shop", "method", "status")),
@@ -53,6 +54,9 @@ NAMES = {
     ("config_last_reload_successful", "gauge", ()),
     ("build_info", "gauge", ("version", "python")),
     ("draining", "gauge", ()),
+    ("budget_used", "gauge", ("budget",)),
+    ("budget_limit", "gauge", ("budget",)),
+    ("budget_refused", "counter", ("budget", "whose")),
 }
 
 
@@ -83,7 +87,7 @@ def counters() -> CountersNow:
     connections = ConnectionMetrics(open=5, refused=6, displaced=7, failed_handshakes=8)
     errands = ErrandMetrics(collapsed=11, batches=12, batched=13, failed_batches=Counter(too_much=14))
     return CountersNow(
-        traffic.shops, tokens, connections, errands, dict(traffic.errors), {"successful": 1}, LogMetrics(9, 10)
+        traffic.shops, tokens, connections, errands, dict(traffic.errors), {"successful": 1}, LogMetrics(9, 10), BUDGETS
     )
 
 
@@ -142,6 +146,9 @@ def test_the_numbers_are_those_that_were_counted() -> None:
     assert found["batches_failed_total"] == {("too_much",): 14.0}
     assert found["client_connections_displaced_total"] == {(): 7.0}
     assert found["failed_handshakes_total"] == {(): 8.0}
+    assert found["budget_used"] == {("memory",): 9.0, ("descriptors",): 10.0}
+    assert found["budget_limit"] == {("memory",): 1000.0, ("descriptors",): float("inf")}
+    assert found["budget_refused_total"] == {("memory", "client"): 11.0}
     assert found["unauthorized_total"] == {("demo", "replace"): 4.0}
     assert (found["token_waits_total"], found["token_wait_seconds_total"]) == ({(): 3.0}, {(): 1.5})
     assert found["config_reloads_total"] == {("successful",): 1.0, ("failed",): 0.0}
@@ -179,6 +186,26 @@ def test_buckets_are_cumulative() -> None:
     assert found["pacing_wait_seconds_bucket"] == {("demo", "0.5"): 2.0, ("demo", "1.0"): 3.0, ("demo", "+Inf"): 4.0}
     assert found["pacing_wait_seconds_count"] == {("demo",): 4.0}
     assert found["pacing_wait_seconds_sum"] == {("demo",): 4.3}
+
+
+def test_what_replicas_share_is_there_while_they_share() -> None:
+    shared = SharedMetrics(replicas=3, away=True, tokens_taken=4, slots_booked=5, slots_given_back=1)
+    shared.ran("ok", 0.0004)
+    shared.ran("timeout", 0.1)
+    shared.commands["skipped"] += 7
+
+    alone = parsed(text(PROCESS, [], NOTHING))
+    found = parsed(text(PROCESS._replace(shared=shared), [], NOTHING))
+
+    assert found["shared_commands_total"] == {("ok",): 1.0, ("timeout",): 1.0, ("error",): 0.0, ("skipped",): 7.0}
+    assert found["shared_command_duration_seconds_bucket"]["0.0005",] == 1.0
+    assert found["shared_command_duration_seconds_count"] == {(): 2.0}
+    assert found["shared_away"] == {(): 1.0}
+    assert found["replicas"] == {(): 3.0}
+    assert found["shared_tokens_taken_total"] == {(): 4.0}
+    assert found["shared_slots_booked_total"] == {(): 5.0}
+    assert found["shared_slots_given_back_total"] == {(): 1.0}
+    assert not [name for name in alone if name.startswith(("shared", "replicas"))]
 
 
 @given(label=st.text(max_size=20))

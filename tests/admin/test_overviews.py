@@ -6,8 +6,10 @@ from proxy.admin.overviews import Overviews, good_for
 from proxy.admin.report import Overview
 from proxy.admin.sources import Sources
 from proxy.errors import TokenRefused
+from proxy.guards.budgets import Budgets
+from proxy.guards.descriptors import Descriptors
+from proxy.guards.office import PacingPolicy
 from proxy.guards.pacing import Pacer
-from proxy.guards.slots import PacingPolicy
 from proxy.platforms.shop import Shops
 from proxy.telemetry.metrics import ConnectionMetrics, ErrandMetrics, LogMetrics, PacingMetrics, ProcessMetrics
 from proxy.telemetry.traffic import FinishedRequest, Traffic
@@ -40,6 +42,8 @@ class Counted:
             traffic=self.traffic,
             in_flight=lambda: 0,
             connections=ConnectionMetrics(),
+            budgets=Budgets(),
+            descriptors=Descriptors(),
             log=LogMetrics(),
             redact=str,
             clock=lambda: self.now,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from proxy.admin.page import duration, page
 from proxy.admin.report import PAGE_SIZE
 from proxy.admin.sources import ProcessNow, ShopNow
+from proxy.telemetry.metrics import SharedMetrics
 from proxy.telemetry.traffic import Problem
 from tests.admin.shops import GOOD, NOW, PROBLEM, PROCESS, REFUSED, UNREACHABLE, minutes, shop
 from tests.admin.shops import shown as wanted
@@ -141,6 +142,8 @@ def test_the_title_tells_how_many_are_in_trouble() -> None:
         (PROCESS, "Serving"),
         (PROCESS._replace(phase="draining"), "Stopping"),
         (PROCESS._replace(last_reload_successful=False), "Configuration Has problems"),
+        (PROCESS._replace(shared=SharedMetrics(replicas=3)), "Replicas 3"),
+        (PROCESS._replace(shared=SharedMetrics(replicas=3, away=True)), "Replicas 3, each alone: no Redis"),
     ],
 )
 def test_it_says_how_the_process_is(process: ProcessNow, words: str) -> None:

@@ -164,7 +164,7 @@ async def test_who_waits_for_a_slot_at_the_end_is_told_so() -> None:
 def demo_key(proxy: Proxy) -> bytes:
     route = proxy.running.forwarder.site.routes.find("demo")
     assert route is not None
-    return route.token_request.key
+    return route.token_request.application
 
 
 async def test_a_fetch_beside_the_traffic_holds_up_nothing() -> None:

@@ -10,6 +10,7 @@ import trustme
 from tests.commands.configurations import SECRET, leading_here, written
 from tests.commands.processes import ran
 from tests.peers import Connection, answering, response, serving, token_response
+from tests.redis_servers import each_server, serving_redis
 
 
 def shop(name: str, platform: str = "mine") -> str:
@@ -264,3 +265,24 @@ async def test_a_certificate_that_has_expired_is_told_of(tmp_path: Path, ends: t
         if warned
         else ""
     )
+
+
+@pytest.mark.parametrize("program", each_server())
+async def test_what_replicas_share_is_tried_and_a_failure_has_its_mend(tmp_path: Path, program: str) -> None:
+    async with serving(answering(token_response())) as tokens, serving_redis(program) as server:
+        file = written(
+            tmp_path / "config.toml",
+            token_url=f"http://127.0.0.1:{tokens.port}/token",
+            api_url="http://127.0.0.1:9/",
+            shops=f'[shared]\nurl = "{server.url}"\nplaintext = true\n',
+        )
+        well = await ran("check", "--config", str(file))
+        server.kill()
+        gone = await ran("check", "--config", str(file))
+
+    assert (well.status, well.stderr) == (0, "")
+    assert well.stdout.splitlines()[1].startswith("shared: ")
+    assert "runs the scripts" in well.stdout
+    assert gone.status == 1
+    assert gone.stderr.startswith("shop-auth-proxy: shared: can't be reached: look at shared.url")
+    assert "demo" in gone.stdout  # the shops are asked for all the same

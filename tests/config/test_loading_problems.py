@@ -16,7 +16,7 @@ from tests.config.written import DEMO, EXPOSED, load, problems
 
 MINE = 'token_url = "https://a.example/token"\napi_url = "https://{shop}.a.example/api/"\n'
 NAME_RULE = "a shop name has 1 to 63 of the characters a-z, 0-9 and hyphen, and no hyphen at either end"
-KNOWN_SECTIONS = "known are admin, clients, logging, pacing, platforms, server, shops, tokens, upstream"
+KNOWN_SECTIONS = "known are admin, clients, logging, pacing, platforms, server, shared, shops, tokens, upstream"
 
 
 @pytest.mark.parametrize(

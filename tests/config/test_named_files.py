@@ -10,7 +10,7 @@ import trustme
 
 from proxy.certificate import Authorities, CertificateFiles
 from proxy.config.files import MAX_SECRET_FILE, Unusable
-from proxy.config.schema import CertificateAndKey, CertificateFile, SecretSource
+from proxy.config.rules import CertificateAndKey, CertificateFile, SecretSource
 from proxy.config.values import ValueReader
 from proxy.secret import Secret
 

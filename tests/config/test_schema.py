@@ -14,6 +14,7 @@ from proxy.config.schema import (
     LoggingConfig,
     PlatformSettings,
     ServerConfig,
+    SharedConfig,
     ShopSettings,
     TokensConfig,
     UpstreamConfig,
@@ -45,6 +46,7 @@ def test_the_defaults() -> None:
         max_connections_per_address=200,
         max_requests=1000,
         max_requests_per_connection=1000,
+        reuse_port=False,
     )
     assert AdminConfig() == AdminConfig(enabled=True, host="127.0.0.1", port=9090)
     assert UpstreamConfig() == UpstreamConfig(
@@ -57,6 +59,15 @@ def test_the_defaults() -> None:
         unauthorized_pause=30.0,
         max_entries=20_000,
         first_requests_per_second=50.0,
+    )
+    assert SharedConfig() == SharedConfig(
+        url=None,
+        password=None,
+        prefix="shop-auth-proxy:",
+        encryption_key=None,
+        plaintext=False,
+        command_timeout=0.1,
+        fallback_share=None,
     )
     assert LoggingConfig() == LoggingConfig(format="auto", level="info")
     assert ShopSettings(client_id="a", client_secret=Secret("b")) == ShopSettings(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from proxy.config import ConfigError, load_config
-from proxy.platforms.platform import Batch
+from proxy.platforms.batch import Batch
 
 DEMO = '[shops.demo]\nclient_id = "id"\nclient_secret = "secret"\n'
 OWN = '[platforms.own]\ntoken_url = "https://own.example/token"\napi_url = "https://own.example/api/"\n'

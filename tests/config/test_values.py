@@ -282,3 +282,18 @@ def test_numbers_and_flags_from_the_environment_are_read_from_text(setting: str,
 @pytest.mark.parametrize("text", ["", " 80", "80 ", "0x50", "eighty", "-1", "65536"])
 def test_a_number_from_the_environment_that_is_none_is_refused(text: str) -> None:
     assert refusal("server.port", text, from_text=True) == PORT
+
+
+def test_a_port_may_come_from_the_environment(tmp_path: Path) -> None:
+    values = ValueReader(tmp_path, {"ADMIN_PORT": "9091", "WRONG": "nine", "HIGH": "65536"}, from_text=False)
+
+    assert values.read(ANNOTATIONS["admin.port"], {"env": "ADMIN_PORT"}) == 9091
+    assert values.variables_used == {"ADMIN_PORT"}
+    for value in ({"env": "WRONG"}, {"env": "HIGH"}, {"file": "port"}, "9091", -1, 1.5, True):
+        with pytest.raises(Unusable) as caught:
+            values.read(ANNOTATIONS["admin.port"], value)
+        assert "from 0 to 65535" in str(caught.value)
+    with pytest.raises(Unusable, match="GONE is not set"):
+        values.read(ANNOTATIONS["admin.port"], {"env": "GONE"})
+    from_text = ValueReader(tmp_path, {}, from_text=True)
+    assert from_text.read(ANNOTATIONS["admin.port"], "9091") == 9091

@@ -40,6 +40,13 @@ METRICS: Final[Mapping[str, tuple[str, frozenset[str]]]] = MappingProxyType(
             ("config_last_reload_successful", "gauge", ()),
             ("build_info", "gauge", ("version", "python")),
             ("draining", "gauge", ()),
+            ("replicas", "gauge", ()),
+            ("shared_away", "gauge", ()),
+            ("shared_commands_total", "counter", ("outcome",)),
+            ("shared_command_duration_seconds", "histogram", ()),
+            ("shared_tokens_taken_total", "counter", ()),
+            ("shared_slots_booked_total", "counter", ()),
+            ("shared_slots_given_back_total", "counter", ()),
         )
     }
 )
@@ -48,7 +55,7 @@ VALUES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         "state": frozenset({"good", "refreshing", "refused", "unreachable", "none"}),
         "reaction": frozenset({"late", "replace", "not_permitted", "later", "leave"}),
-        "outcome": frozenset({"granted", "refused", "unreachable"}),
+        "outcome": frozenset({"granted", "refused", "unreachable", "ok", "timeout", "error", "skipped"}),
         "status": frozenset({"1xx", "2xx", "3xx", "4xx", "5xx"}),
     }
 )

@@ -41,7 +41,9 @@ def load(path: Path, made: set[str], directory: Path) -> None:
     secrets = directory / "secrets"
     secrets.mkdir()
     for name in made:
-        (secrets / name).write_text("0123456789abcdef0123456789abcdef\n", encoding="utf-8")
+        (secrets / name).write_text(
+            "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n", encoding="utf-8"
+        )
     file = directory / "config.toml"
     file.write_text(path.read_text(encoding="utf-8").replace(SECRETS, f"{secrets}/"), encoding="utf-8")
     load_config(file, {})

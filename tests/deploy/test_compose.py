@@ -26,8 +26,8 @@ def composed() -> dict[str, Any]:
 
 @pytest.fixture
 def service(composed: dict[str, Any]) -> dict[str, Any]:
-    [(name, service)] = composed["services"].items()
-    assert name == "shop-auth-proxy"
+    assert composed["services"].keys() == {"shop-auth-proxy", "redis"}
+    service = composed["services"]["shop-auth-proxy"]
     assert isinstance(service, dict)
     return service
 
@@ -62,6 +62,14 @@ def test_the_container_is_locked_in(service: dict[str, Any]) -> None:
     assert [mount.partition(":")[0] for mount in service["tmpfs"]] == ["/tmp"]  # noqa: S108
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
     assert all(volume["read_only"] for volume in service["volumes"])
+
+
+def test_large_bodies_stay_within_the_temporary_directory_and_the_memory(service: dict[str, Any]) -> None:
+    [size] = re.findall(r"size=(\d+)m", service["tmpfs"][0])
+    server = tomllib.loads(CONFIGURATION.read_text(encoding="utf-8"))["server"]
+
+    assert server["spool_budget"] < int(size) << 20
+    assert (int(size) << 20) + 4 * server["memory_budget"] <= int(service["mem_limit"].removesuffix("m")) << 20
 
 
 def test_the_proxy_takes_the_configuration_with_the_secret_that_the_commands_make(
@@ -103,3 +111,25 @@ async def test_the_health_check_tells_a_live_proxy_from_a_dead_one(
 
     assert (exit_status == 0) is healthy
     assert admin.received[0].request_line == b"GET /livez HTTP/1.1"
+
+
+def test_the_redis_of_the_profile_is_locked_in_and_what_the_configuration_offers(
+    composed: dict[str, Any], tmp_path: Path
+) -> None:
+    redis = composed["services"]["redis"]
+    text = CONFIGURATION.read_text(encoding="utf-8")
+    offered = re.sub(r"^#(?=[\[a-z])", "", text, flags=re.MULTILINE)
+    for name in ("demo", "redis-password", "shared-key"):
+        (tmp_path / name).write_text("0f" * 32 + "\n", encoding="utf-8")
+    file = tmp_path / "config.toml"
+    file.write_text(offered.replace("/run/secrets/", f"{tmp_path}/"), encoding="utf-8")
+
+    config = load_config(file, {})
+
+    assert config.shared.url is not None
+    assert config.shared.url.reveal() == "redis://redis:6379"
+    assert redis["profiles"] == ["shared"]
+    assert (redis["read_only"], redis["cap_drop"]) == (True, ["ALL"])
+    assert "ports" not in redis
+    assert "/run/secrets/redis-password" in redis["command"][2]
+    assert "noeviction" in redis["command"][2]

@@ -81,6 +81,21 @@ each_deployment = pytest.mark.parametrize("folder", WITH_DEPLOYMENT, ids=[folder
 # The files
 
 
+@each_folder
+def test_large_bodies_stay_within_the_temporary_directory(folder: Path) -> None:
+    """Above the size of an emptyDir, the pod is evicted."""
+    [tmp] = [
+        each
+        for each in of_kind("Deployment", base(folder))["spec"]["template"]["spec"]["volumes"]
+        if "emptyDir" in each
+    ]
+    size = re.fullmatch(r"(\d+)Gi", tmp["emptyDir"]["sizeLimit"])
+
+    assert size is not None
+    server = settings(folder)["server"]
+    assert server["spool_budget"] < int(size[1]) << 30
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 @each_folder
 def test_kubernetes_takes_every_manifest(folder: Path, version: str) -> None:
@@ -248,15 +263,13 @@ def test_only_old_hosts_are_aliased_and_the_proxy_listens_where_they_are_called(
     assert alias["ip"] == "127.0.0.1"
     assert set(alias["hostnames"]) == {f"{shop}.api.myshoprenter.hu", f"{shop}.api.shoprenter.hu"}
     assert not needed & set(alias["hostnames"])
-    assert settings(folder)["server"] == {"port": 80}
+    assert settings(folder)["server"] == {"port": 80, "spool_budget": 2_000_000_000}
     assert spec["securityContext"]["sysctls"] == [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "80"}]
 
 
-def test_the_shared_one_runs_once_and_lets_in_who_shows_credentials() -> None:
+def test_the_shared_one_lets_in_who_shows_credentials() -> None:
     folder = FOLDERS["shared"]
-    deployment = of_kind("Deployment", folder)["spec"]
 
-    assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
     assert settings(folder)["clients"]
     assert "allow_anonymous" not in settings(folder)["server"]
     assert settings(folder)["server"]["drain_delay"] == 5.0
@@ -281,6 +294,67 @@ def test_the_objects_of_the_shared_one_find_each_other() -> None:
     assert monitor["spec"].keys() == {"selector", "endpoints"}
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["spec"]["endpoints"] == [{"port": "admin", "path": "/metrics", "interval": "15s"}]
+
+
+def test_the_replicas_of_the_shared_one_share_and_are_never_all_gone() -> None:
+    folder = FOLDERS["shared"]
+    deployment = of_kind("Deployment", folder)["spec"]
+    labels = deployment["template"]["metadata"]["labels"]
+    affinity = deployment["template"]["spec"]["affinity"]["podAntiAffinity"]
+    [preferred] = affinity["preferredDuringSchedulingIgnoredDuringExecution"]
+    budget = of_kind("PodDisruptionBudget", folder)["spec"]
+
+    assert deployment["replicas"] > 1
+    assert deployment["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+    }
+    assert preferred["podAffinityTerm"]["labelSelector"]["matchLabels"] == labels
+    assert budget == {"maxUnavailable": 1, "selector": {"matchLabels": labels}}
+    assert settings(folder)["shared"].keys() == {"url", "password", "encryption_key"}
+
+
+REDIS = DEPLOY / "kubernetes" / "redis"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_kubernetes_takes_the_redis_of_the_example(version: str) -> None:
+    assert {each["kind"] for each in manifests(REDIS)} == {"Service", "StatefulSet", "NetworkPolicy"}
+    for manifest in manifests(REDIS):
+        kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_the_replicas_find_the_redis_of_the_example_and_nobody_else_does() -> None:
+    folder = FOLDERS["shared"]
+    proxies = of_kind("Deployment", folder)["spec"]["template"]["metadata"]["labels"]
+    service, redis = of_kind("Service", REDIS), of_kind("StatefulSet", REDIS)["spec"]
+    labels = redis["template"]["metadata"]["labels"]
+    [container] = redis["template"]["spec"]["containers"]
+    policy = of_kind("NetworkPolicy", REDIS)["spec"]
+    leaving = of_kind("NetworkPolicy", folder)["spec"]["egress"]
+    url = urlsplit(settings(folder)["shared"]["url"])
+
+    assert "../redis" in kustomization(folder)["resources"]
+    assert (url.hostname, url.port) == (service["metadata"]["name"], service["spec"]["ports"][0]["port"])
+    assert service["spec"]["selector"] == redis["selector"]["matchLabels"] == labels
+    assert redis["replicas"] == 1
+    assert policy == {
+        "podSelector": {"matchLabels": labels},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [
+            {
+                "from": [{"podSelector": {"matchLabels": proxies}}],
+                "ports": [{"protocol": "TCP", "port": container["ports"][0]["containerPort"]}],
+            }
+        ],
+    }
+    assert {"to": [{"podSelector": {"matchLabels": labels}}], "ports": policy["ingress"][0]["ports"]} in leaving
+    # The password is that of the proxies, and nothing is dropped that a limit depends on.
+    [password] = container["env"]
+    assert password["valueFrom"]["secretKeyRef"]["key"] in settings(folder)["shared"]["password"]["file"]
+    assert {"--requirepass $(PASSWORD)", "--maxmemory-policy noeviction", '--save ""'} <= set(container["args"])
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["runAsNonRoot"] is True
 
 
 def range_of(ports: dict[str, Any]) -> range:

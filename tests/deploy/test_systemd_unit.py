@@ -1,10 +1,12 @@
 """deploy/systemd: systemd itself checks the unit where it is there."""
 
 import configparser
+import re
 from pathlib import Path
 
 import pytest
 
+from proxy.config import load_config
 from tests.deploy.places import DEPLOY, run, seconds_to_stop, tool
 
 UNIT = DEPLOY / "systemd" / "shop-auth-proxy.service"
@@ -71,3 +73,53 @@ def test_the_unit_gives_the_proxy_what_it_needs(tmp_path: Path, *, uncommented: 
     assert service["CapabilityBoundingSet"] == ("CAP_NET_BIND_SERVICE" if uncommented else "")
     # In a user namespace of its own the service would not have the capability where ports are counted.
     assert service["PrivateUsers"] == ("no" if uncommented else "yes")
+
+
+# Several processes
+
+
+TEMPLATE = DEPLOY / "systemd" / "shop-auth-proxy@.service"
+INSTANCE = "shop-auth-proxy@1.service"
+
+
+def instance(tmp_path: Path) -> Path:
+    unit = tmp_path / INSTANCE
+    unit.write_text(TEMPLATE.read_text(encoding="utf-8").replace(PROGRAM, "/bin/true"), encoding="utf-8")
+    return unit
+
+
+def test_systemd_takes_the_template_and_its_processes_are_as_hardly_exposed(tmp_path: Path) -> None:
+    unit = instance(tmp_path)
+    analyze = tool("systemd-analyze", "systemd (Debian: the package of that name)")
+    checked = run(analyze, "verify", "--man=no", unit)
+    limit = f"--threshold={float(MOST_EXPOSED) * 10:.0f}"
+    analyzed = run(analyze, "security", "--offline=yes", "--no-pager", limit, unit)
+
+    assert [line for line in checked.stderr.splitlines() if INSTANCE in line] == []
+    assert analyzed.returncode == 0, analyzed.stdout + analyzed.stderr
+
+
+def test_the_template_differs_from_the_unit_only_where_several_processes_do() -> None:
+    one, each = (settings(path.read_text(encoding="utf-8")) for path in (UNIT, TEMPLATE))
+
+    assert {name for name in one.keys() | each.keys() if one.get(name) != each.get(name)} == {
+        "Environment",
+        "LoadCredential",
+        "SupplementaryGroups",
+    }
+
+
+def test_the_configuration_of_the_readme_gives_each_process_its_admin_port(tmp_path: Path) -> None:
+    text = (DEPLOY / "systemd" / "README.md").read_text(encoding="utf-8")
+    [block] = [each for each in re.findall(r"```toml\n(.*?)```", text, re.DOTALL) if "reuse_port" in each]
+    (tmp_path / "key").write_text("0f" * 32 + "\n", encoding="utf-8")
+    file = tmp_path / "config.toml"
+    shop = '[shops.demo]\nclient_id = "id"\nclient_secret = "s3cret"\n'
+    file.write_text(re.sub(r'"/etc/[^"]*', f'"{tmp_path}/key', block) + shop, encoding="utf-8")
+    ports = re.findall(r"^Environment=ADMIN_PORT=(.*)$", TEMPLATE.read_text(encoding="utf-8"), re.MULTILINE)
+
+    configs = [load_config(file, {"ADMIN_PORT": ports[0].replace("%i", number)}) for number in ("1", "4")]
+
+    assert [config.admin.port for config in configs] == [9091, 9094]
+    assert all(config.server.reuse_port for config in configs)
+    assert all(config.shared.url is not None for config in configs)

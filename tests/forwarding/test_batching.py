@@ -11,7 +11,8 @@ import pytest
 
 from proxy.config import ClientConfig, PacingConfig
 from proxy.forwarding import batch_size, batching
-from proxy.platforms.platform import Batch, RateLimit
+from proxy.platforms.batch import Batch
+from proxy.platforms.platform import RateLimit
 from proxy.secret import Secret
 from tests.peers import Answer, Connection, Received, Script, request, response, token_response
 from tests.proxies import WholePath, whole_path

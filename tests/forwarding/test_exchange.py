@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import ClientForbidden, TokenRefused
+from proxy.errors import BadTarget, ClientForbidden, TokenRefused
 from proxy.forwarding.batches import BatchAnswer
 from proxy.forwarding.exchange import INNER_CODE_WITHIN, Exchange, inner_code
 from proxy.forwarding.fields import request_fields
@@ -60,6 +60,7 @@ class AsRequest:
     """As much of a request as its log line says."""
 
     method: str = "GET"
+    target: bytes = b"/"
     lines: tuple[bytes, ...] = ()
     content: bytes | None = b""
     connection: Any = field(default_factory=lambda: SimpleNamespace(remote="192.0.2.7"))
@@ -107,8 +108,12 @@ def test_a_request_that_was_served_is_told_whole() -> None:
     exchange.body = body
     answer: Any = AsResponse(401)
     exchange.attempts, exchange.answer = 2, answer
+    exchange.token_seconds, exchange.upstream_seconds = 0.0302, 0.2
+    turn: Any = SimpleNamespace(waited=0.015)
+    exchange.turn = turn
 
     assert exchange.log_fields(1000.25) == {
+        "address": "192.0.2.7",
         "shop": "demo",
         "method": "GET",
         "path": "/orders/5",
@@ -116,10 +121,38 @@ def test_a_request_that_was_served_is_told_whole() -> None:
         "upstream_status": 401,
         "attempts": 2,
         "duration_ms": 250.0,
+        "waited_ms": 15.0,
+        "token_ms": 30.2,
+        "upstream_ms": 200.0,
         "bytes_in": 3,
         "bytes_out": 7,
         "request_id": "id-1",
     }
+
+
+def test_where_no_time_went_is_not_told() -> None:
+    exchange = Parts().exchange()
+    exchange.target = Target("demo", b"/orders/5", "/demo")
+    turn: Any = SimpleNamespace(waited=0.0)
+    exchange.turn = turn
+
+    assert not {"waited_ms", "token_ms", "upstream_ms", "target"} & exchange.log_fields(1000.25).keys()
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        (b"/products", "/products"),
+        (b"/../x?api_key=hidden", "/../x"),
+        (b"http://user:pa?ss@api.example.com/x?y", "http://api.example.com/x"),
+        (b"/" + b"x" * 300, "/" + "x" * 199),
+        (b"/caf\xe9", "/caf\ufffd"),
+    ],
+)
+def test_a_target_that_names_no_shop_is_told_without_what_may_be_secret(target: bytes, told: str) -> None:
+    exchange = Parts(AsRequest(target=target)).exchange()
+
+    assert exchange.log_fields(1000.0, BadTarget("No."))["target"] == told
 
 
 def test_what_an_answer_lost_and_what_was_in_a_batch_is_told_if_there_is_some() -> None:

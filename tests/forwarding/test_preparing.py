@@ -1,5 +1,6 @@
 """What goes to the platform: byte for byte the same, however a request came, and as often as it comes."""
 
+import gzip
 import json
 import re
 from typing import Any, Final
@@ -7,6 +8,8 @@ from typing import Any, Final
 import pytest
 
 from proxy.config import UpstreamConfig
+from proxy.platforms.answers import InBody
+from proxy.platforms.platform import RateLimit
 from tests.forwarding.linking import BASE, JSON
 from tests.peers import CHUNKED, Received, answering, chunked, request, response
 from tests.proxies import WholePath, whole_path
@@ -228,3 +231,39 @@ async def test_an_answer_from_here_before_the_whole_request_has_come_is_the_last
         assert await client.read_to_end() == (b"", True)
 
     assert path.api.connections == 0
+
+
+# Where the body of an answer may tell what the platform means
+
+
+TOO_FAST: Final = InBody(200, "error.code", "TOO_FAST", not_carried_out=True)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "offered"),
+    [
+        (b"br, gzip;q=0.5 , zstd", b"gzip;q=0.5"),
+        (b"GZIP, deflate, br", b"GZIP"),
+        (b"br", b"identity"),
+        (b"*", b"identity"),
+        (b"", b"identity"),
+        (b"identity", b"identity"),
+    ],
+)
+@pytest.mark.parametrize("name", [b"Accept-Encoding", b"accept_encoding"])
+async def test_it_is_offered_what_can_be_unpacked_here_and_no_other_coding(
+    name: bytes, accepted: bytes, offered: bytes
+) -> None:
+    too_fast = response(gzip.compress(b'{"error": {"code": "TOO_FAST"}}'), fields=b"Content-Encoding: gzip\r\n")
+    api = answering(too_fast.replace(b"\r\n", b"\r\nRetry-After: 0\r\n", 1), response(b"ok"))
+    async with whole_path(api, of={"throttled_when": (TOO_FAST,), "rate_limit": RateLimit(100)}) as path:
+        answer = await path.ask(request(fields=name + b": " + accepted + b"\r\n"))
+
+    assert answer.body == b"ok"
+    assert [each.values(name) for each in path.api.received] == [[offered]] * 2
+
+
+async def test_elsewhere_any_coding_may_be_asked_for() -> None:
+    received = await sent_on(request(fields=ID + b"Accept-Encoding: br\r\n"))
+
+    assert received.values(b"Accept-Encoding") == [b"br"]

@@ -105,6 +105,17 @@ async def test_a_file_that_is_stored_packed_stays_so_for_a_client_that_names_no_
     assert answer.values(b"ETag") == [b'"a"']
 
 
+@pytest.mark.parametrize(
+    ("target", "stays"), [(b"/demo/files/all.csv.gz", True), (b"/demo/ALL.TGZ?x=1", True), (b"/demo/all?f=a.gz", False)]
+)
+async def test_such_a_file_may_be_known_by_its_name_alone(target: bytes, stays: bool) -> None:
+    packed = gzip.compress(b"sku;url\n")
+    fields = b"Content-Type: application/vnd.ms-excel\r\nContent-Encoding: gzip\r\n"
+    answer = await through(page(packed, fields=fields), request(target=target))
+
+    assert answer.body == (packed if stays else b"sku;url\n")
+
+
 async def test_where_links_are_not_rewritten_nothing_is_asked_or_changed() -> None:
     packed = gzip.compress(LINKED)
     fields = b"Content-Encoding: gzip\r\n" + JSON
@@ -193,6 +204,8 @@ async def test_what_can_not_be_rewritten_passes_untouched(fields: bytes, status:
         (b"Location: https://demo.old.example/products/1?a=b", b"http://proxy/demo/products/1?a=b"),
         (b"Location: //demo.old.example/products/1", b"//proxy/demo/products/1"),
         (b"Refresh: 5; url=https://demo.old.example/x", b"5; url=http://proxy/demo/x"),
+        (b"Refresh: 0;//demo.old.example/x", b"0;//proxy/demo/x"),
+        (b"Refresh: 0.5,'//demo.old.example/x'", b"0.5,'//proxy/demo/x'"),
         (b"Refresh: 0;URL='/api/x'", b"0;URL='http://proxy/demo/x'"),
         (b"Link: <//demo.old.example/p>; rel=next", b"<//proxy/demo/p>; rel=next"),
         (b"Location: HTTP://DEMO.old.example:80/products/1", b"http://proxy/demo/products/1"),

@@ -47,6 +47,11 @@ FIELDS = [
     b"X-HTTP-Method",
     b"X-Method-Override",
     b"X-Method_Override",
+    b"X.HTTP.Method.Override",
+    b"X-Override-Method",
+    b"HTTP-Method-Override",
+    b"X-Original-URL",
+    b"X_Rewrite_Url",
 ]
 
 
@@ -66,7 +71,14 @@ async def test_a_field_that_names_a_method_stops_here_for_a_limited_client_alone
 
 
 @pytest.mark.parametrize(
-    "target", [b"/demo/x?_method=PUT", b"/demo/x?a=b&%5Fmethod=put", b"/demo?_method", b"/demo/x;_method=PUT"]
+    "target",
+    [
+        b"/demo/x?_method=PUT",
+        b"/demo/x?a=b&%5Fmethod=put",
+        b"/demo?_method",
+        b"/demo/x;_method=PUT",
+        b"/demo/x?X-HTTP-Method-Override=PUT",
+    ],
 )
 @pytest.mark.parametrize("method", [b"GET", b"POST"])
 async def test_a_parameter_that_names_a_method_is_refused(target: bytes, method: bytes) -> None:
@@ -80,9 +92,16 @@ BODIES: Mapping[str, tuple[bytes, bytes]] = {
     "form": (FORM, b"data[sku]=1&_method=DELETE"),
     "form, escaped": (FORM, b"data%5Bsku%5D=1&%5fm%65thod=DELETE"),
     "form without a type": (b"", b"_method=DELETE"),
+    "form, said to be JSON too": (b"Content-Type: application/x-www-form-urlencoded; a=json\r\n", b"_method=DELETE"),
+    "form, behind another type": (b"Content-Type: image/png, application/x-www-form-urlencoded\r\n", b"_method=DELETE"),
+    "form, by the twin of a field": (
+        b"Content-Type: text/xml\r\nContent_Type: application/x-www-form-urlencoded\r\n",
+        b"_method=DELETE",
+    ),
     "parts": (PARTS, b'--x\r\nContent-Disposition: form-data; name="_method"\r\n\r\nDELETE\r\n--x--\r\n'),
     "JSON": (JSON, b'{"data": {}, "_method": "DELETE"}'),
     "JSON, escaped": (JSON, rb'{"\u005fmethod": "DELETE"}'),
+    "packed, by the twin of a field": (FORM + b"Content_Encoding: gzip\r\n", gzip.compress(b"a=b", mtime=0)),
     "JSON, packed": (JSON + b"Content-Encoding: gzip\r\n", gzip.compress(b"{}", mtime=0)),
 }
 
@@ -138,6 +157,10 @@ async def test_what_names_none_passes_as_it_is(fields: bytes, body: bytes) -> No
         b"/demo/BATCH",
         b"/demo/b%61tch",
         b"/demo/batch.json",
+        b"/demo/batch%00",
+        b"/demo/;x/batch",
+        b"/demo/%5Cbatch",
+        b"/demo/index.php/batch",
     ],
 )
 @pytest.mark.parametrize("method", [b"GET", b"POST"])

@@ -11,6 +11,7 @@ import pytest
 from proxy.errors import UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
 from proxy.forwarding.fields import answer_fields
 from proxy.forwarding.upstream import Upstream, UpstreamRequest, UpstreamResponse
+from proxy.guards.descriptors import Descriptors
 from proxy.guards.pacing import UNPACED, Turn
 from proxy.tasks import BackgroundTasks
 from proxy.wire.body import RequestBody
@@ -20,13 +21,13 @@ from proxy.wire.pool import Pool
 from proxy.wire.transports import upstream_loop
 from tests.peers import CHUNKED, Connection, answering, chunked, request, response, serving
 from tests.proxies import whole_path
-from tests.streams import body_stream
+from tests.streams import body_stream, request_body
 
 BIG = bytes(range(256)) * 8192  # 2 MiB: streams
 
 
 def streaming(stream: Incoming, announced: int | None = None) -> RequestBody:
-    return RequestBody(stream, announced=announced, max_size=1 << 30)
+    return request_body(stream, announced=announced)
 
 
 async def content_of(answer: UpstreamResponse) -> bytes:
@@ -77,7 +78,7 @@ async def calling(port: int, *, read_timeout: float = 10.0) -> AsyncIterator[Cal
     connector = aiohttp.TCPConnector(limit=0, force_close=True, loop=loop)
     pool = Pool(lambda: caller.now)
     async with asyncio.timeout(20), connector:
-        dialer = Dialer(connector, answer_fields(), timeout=5.0)
+        dialer = Dialer(connector, Descriptors(), answer_fields(), timeout=5.0)
         caller.upstream = Upstream(dialer, pool, tasks, read_timeout=read_timeout)
         yield caller
         await tasks.close()

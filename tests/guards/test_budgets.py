@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ClientOverloaded, Overloaded, ShopOverloaded
-from proxy.guards.budgets import Budget, Holding
+from proxy.guards.budgets import Budget, Budgets, Holding
 
 
 def budget(total: int, share: float = 0.5) -> Budget:
@@ -152,8 +152,14 @@ def test_whatever_is_taken_and_given_the_sums_are_right(
 # What one request holds
 
 
+def budgets(places: int = 10, memory: int = 1000, spool: int = 1000) -> Budgets:
+    made = Budgets()
+    made.keep_to(places=places, memory=memory, spool=spool, share=0.5)
+    return made
+
+
 def test_a_place_counts_for_the_client_first_and_for_the_shop_from_when_it_is_waited_for() -> None:
-    tested = budget(8)
+    tested = budgets(places=8)
     arriving = [Holding(tested, "a") for _ in range(4)]
     with pytest.raises(ClientOverloaded):
         Holding(tested, "a")
@@ -170,5 +176,54 @@ def test_a_place_counts_for_the_client_first_and_for_the_shop_from_when_it_is_wa
 
     for holding in (*arriving, other):
         holding.give_back()
-    assert tested.taken == 0
-    assert (tested._of_clients, tested._of_shops) == ({}, {})
+    assert tested.places.taken == 0
+    assert (tested.places._of_clients, tested.places._of_shops) == ({}, {})
+
+
+def test_all_that_a_request_holds_is_given_back() -> None:
+    tested = budgets()
+    holding = Holding(tested, "a")
+    holding.shop = "demo"
+    holding.memory(300)
+    holding.memory(-100)
+    holding.spool(400)
+    with holding.waiting_for_client(50):
+        assert (tested.places.taken, tested.memory.taken, tested.spool.taken) == (1, 250, 400)
+    holding.give_back()
+
+    for each in (tested.places, tested.memory, tested.spool):
+        assert (each.taken, each._of_clients, each._of_shops) == (0, {}, {})
+
+
+def test_who_has_its_share_of_the_memory_by_what_it_does_not_read_gets_no_place_and_others_do() -> None:
+    tested = budgets(memory=1000)
+    slow = Holding(tested, "slow")
+    with slow.waiting_for_client(500):
+        Holding(tested, "slow").give_back()
+    with slow.waiting_for_client(502):
+        with pytest.raises(ClientOverloaded):
+            Holding(tested, "slow")
+        Holding(tested, "other").give_back()
+    with slow.waiting_for_client(1001), pytest.raises(Overloaded):
+        Holding(tested, "other")
+    Holding(tested, "slow").give_back()
+    assert (tested.places.taken, tested.memory.taken) == (1, 0)
+
+
+@pytest.mark.parametrize(("client", "room_for_others"), [("slow", 4), (None, 3)])
+def test_a_shop_is_not_waited_for_while_its_client_does_not_read(client: str | None, room_for_others: int) -> None:
+    """A client that is nobody's has no share, so that this would be bounded by nothing."""
+    tested = budgets(places=8)
+    slow = Holding(tested, client)
+    slow.shop = "demo"
+    slow.begin()
+    with slow.waiting_for_client(10):
+        others = [Holding(tested, None) for _ in range(room_for_others)]
+        for other in others:
+            other.shop = "demo"
+            other.begin()
+        assert tested.places._of_shops == {"demo": 4}
+    assert tested.places._of_shops == {"demo": room_for_others + 1}
+    for each in (*others, slow):
+        each.give_back()
+    assert (tested.places.taken, tested.places._of_shops) == (0, {})

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.guards.connections import ConnectionGuard
+from proxy.guards.descriptors import Descriptors
 from proxy.telemetry.metrics import ConnectionMetrics
 
 HERE = "192.0.2.1"
@@ -43,6 +44,7 @@ class Door:
         self.guard = ConnectionGuard(
             structlog.wrap_logger(None, processors=[keep], wrapper_class=structlog.make_filtering_bound_logger("info")),
             self.metrics,
+            Descriptors(),
             clock=lambda: self.now,
         )
         self.guard.keep_to(self.limit, self.per_address, [ip_network(each) for each in self.exempt])

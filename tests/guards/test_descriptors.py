@@ -1,4 +1,4 @@
-"""Idle connections take no more file descriptors than there are, whatever the system's limit is."""
+"""No more file descriptors are taken than there are, whatever the system's limit is, and who needs one gets it."""
 
 import asyncio
 import json
@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import structlog
 
-from proxy.guards.descriptors import room_for
+from proxy.errors import Overloaded
+from proxy.guards import descriptors as module
+from proxy.guards.descriptors import Descriptors, room_for
 from tests.commands.configurations import written
 from tests.peers import connected, request
 
@@ -43,6 +45,114 @@ def test_a_limit_that_is_high_enough_stays(limits: tuple[int, int]) -> None:
 
     assert room(200) == (200, [])
     assert resource.getrlimit(NOFILE) == (464, limits[1])
+
+
+def limited(to: int) -> Descriptors:
+    """Descriptors of which so many may be taken."""
+    made = Descriptors()
+    made._for_connections.limit = to
+    made._for_files.limit = to * module._FILES_UP_TO
+    return made
+
+
+def test_the_limit_is_what_the_system_lets_us_have_but_for_the_rest(limits: tuple[int, int]) -> None:
+    resource.setrlimit(NOFILE, (464, limits[1]))
+    tested = Descriptors()
+    with structlog.testing.capture_logs():
+        assert tested.keep_to(200, structlog.get_logger()) == 200
+
+    assert (tested._for_connections.limit, tested._for_files.limit) == (400, 350)
+
+
+async def test_who_finds_none_waits_until_one_is_given_back_and_the_first_is_first() -> None:
+    tested = limited(2)
+    await tested.take()
+    await tested.take()
+    came: list[int] = []
+
+    async def wait(number: int) -> None:
+        await tested.take()
+        came.append(number)
+
+    waiting = [asyncio.ensure_future(wait(number)) for number in range(3)]
+    await asyncio.sleep(0)
+    assert came == []
+    for _ in range(2):
+        tested.give()
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert (came, tested.taken) == ([0, 1], 2)
+    tested.give()
+    await waiting[2]
+    assert came == [0, 1, 2]
+
+
+async def test_who_waits_in_vain_is_told_when_to_come_again_and_has_taken_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.01)
+    tested = limited(1)
+    await tested.take()
+    with pytest.raises(Overloaded) as caught:
+        await tested.take()
+    assert (caught.value.retry_after, tested.taken) == (1.0, 1)
+    tested.give()
+    assert tested.taken == 0
+    await tested.take()
+
+
+async def test_who_leaves_just_as_it_is_given_one_gives_it_on() -> None:
+    tested = limited(1)
+    await tested.take()
+    first, second = (asyncio.ensure_future(tested.take()) for _ in range(2))
+    await asyncio.sleep(0)
+    tested.give()
+    first.cancel()
+    await second
+    assert tested.taken == 1
+
+
+async def test_what_is_only_kept_makes_room_first() -> None:
+    tested, kept = limited(2), [1]
+
+    def end_one() -> bool:
+        if not kept:
+            return False
+        kept.pop()
+        asyncio.get_running_loop().call_soon(tested.give)  # it takes a moment until it is closed
+        return True
+
+    tested.make_room += [lambda: False, end_one]
+    tested.note()
+    tested.note()
+    await tested.take()
+    assert (kept, tested.taken) == ([], 2)
+
+
+async def test_what_is_open_already_counts_whatever_the_limit_is_and_makes_room() -> None:
+    ended: list[int] = []
+    tested = limited(1)
+
+    def end_one() -> bool:
+        ended.append(1)
+        return True
+
+    tested.make_room.append(end_one)
+    tested.note()
+    assert ended == []
+    tested.note()
+    assert (tested.taken, ended) == (2, [1])
+
+
+async def test_files_leave_some_for_the_connections_that_their_bodies_go_over() -> None:
+    tested = limited(8)
+    for _ in range(7):
+        await tested.take_for_file()
+    file = asyncio.ensure_future(tested.take_for_file())
+    await asyncio.sleep(0)
+    await tested.take()
+    tested.give()
+    assert not file.done()
+    tested.give()
+    await file
 
 
 async def test_idle_connections_up_to_the_systems_limit_keep_nobody_from_being_served(tmp_path: Path) -> None:

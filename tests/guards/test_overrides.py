@@ -26,8 +26,21 @@ NAMES = [
     b"_method[]",
     b"_method%5B0%5D",
     b"_method%00x",
+    b"X-HTTP-Method-Override",
+    b"x_http_method_override",
+    b"x%2Dhttp-%6Dethod",
 ]
-OTHERS = [b"method", b"__method", b"x_method", b"_methods", b"_metho", b"a%5f_method", b"%255fmethod", b"_method.x"]
+OTHERS = [
+    b"method",
+    b"__method",
+    b"x_method",
+    b"_methods",
+    b"_metho",
+    b"a%5f_method",
+    b"%255fmethod",
+    b"_method.x",
+    b"x-http-methods",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,6 +83,9 @@ def parts(head: bytes) -> bytes:
         b"Content-Disposition: form-data; name*=\"utf-8'en'_method\"",
         b'Content-Disposition: form-data; name=".method"',
         b'Content-Disposition: form-data; name="_method\0x"',
+        b'Content-Disposition: form-data; name="\\_met\\hod"',
+        b'Content-Disposition: form-data; name="X-HTTP-Method-Override"',
+        b'Content-Disposition: form-data; name="=?utf-8?B?X21ldGhvZA==?="',
     ],
 )
 def test_a_part_that_names_a_method_is_found(head: bytes) -> None:
@@ -124,6 +140,16 @@ def test_a_key_of_json_that_names_a_method_is_found(body: bytes, expected: bool,
         ([b"application/atom+xml"], False),
         ([b"application/x-www-form-urlencoded; x=xml"], True),
         ([b"image/png", FORM], True),
+        ([FORM + b"; charset=json"], True),
+        ([FORM + b"; x=image/png"], True),
+        ([FORM + b", application/json"], True),
+        ([FORM + b", application/xml"], True),
+        ([FORM + b" xml"], True),
+        ([FORM + b"\tjson"], True),
+        ([b"image/png, " + FORM], True),
+        ([b"multipart/mixed," + FORM], True),
+        ([b'text/xml; a=",' + FORM], True),
+        ([b" Application/XML ;charset=utf-8"], False),
     ],
 )
 def test_what_is_no_form_is_not_searched(types: list[bytes], needed: bool) -> None:
@@ -131,6 +157,12 @@ def test_what_is_no_form_is_not_searched(types: list[bytes], needed: bool) -> No
 
     assert search.needed is needed
     assert search.found(b"_method=PUT&") is needed
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-be", "utf-32-le"])
+def test_json_of_wide_letters_is_searched_too(coding: str) -> None:
+    assert OverrideSearch([JSON]).found('{"a": 1, "_method": "PUT"}'.encode(coding))
+    assert not OverrideSearch([JSON]).found('{"a": 1, "method": "_method"}'.encode(coding))
 
 
 BODIES = [

@@ -8,9 +8,9 @@ import aiohttp
 import pytest
 
 from proxy.errors import PacedOut
+from proxy.guards.office import PacingPolicy
 from proxy.guards.pace import safety_margin
 from proxy.guards.pacing import UNPACED, Pacer
-from proxy.guards.slots import PacingPolicy
 from proxy.platforms.platform import RateLimit
 from proxy.platforms.shoprenter import SHOPRENTER
 from proxy.simulator import ShoprenterSimulator

@@ -1,6 +1,7 @@
 """The built-in platform is what Shoprenter documents."""
 
-from proxy.platforms.platform import Batch, BatchForm, Origin, Platform, RateLimit, TokenRequestForm
+from proxy.platforms.batch import Batch, BatchForm
+from proxy.platforms.platform import Origin, Platform, RateLimit, TokenRequestForm
 from proxy.platforms.shoprenter import SHOPRENTER
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
+from structlog.typing import FilteringBoundLogger
 
 from proxy.errors import TokenRefused, TokenUnavailable
 from proxy.platforms.platform import Credentials
@@ -88,6 +89,7 @@ class Office:
     tasks: BackgroundTasks
     metrics: TokenMetrics
     events: list[dict[str, Any]]
+    log: FilteringBoundLogger
     now: float = START
     chance: float = 1.0  # no pause is shortened, every margin by a tenth
     slept: list[float] = field(default_factory=list)
@@ -160,7 +162,7 @@ async def office(*outcomes: Outcome, desk: Desk | None = None, **policy: Any) ->
         chance=lambda: here.chance,
         sleep=sleep,
     )
-    here = Office(cache, desk, tasks, metrics, events)
+    here = Office(cache, desk, tasks, metrics, events, log)
     async with asyncio.timeout(20):
         try:
             yield here

@@ -213,6 +213,19 @@ def test_another_way_to_the_endpoint_makes_another_key() -> None:
     assert key(token_url=url, proxy=EgressProxy("a.internal", 1, no_proxy="*")) == key(token_url=url)
 
 
+def test_a_platform_counts_by_application_and_shop_whatever_the_secret() -> None:
+    """Else two secrets, as while a changed one is rolled out over replicas, would have twice the limit."""
+
+    def application(*args: Any, **changes: Any) -> bytes:
+        return token_request(shop(*args, **(BASE | changes))).application
+
+    same = {application("id", "secret"), application("id", "other"), application("id", "secret", scope="b")}
+    others = {application("other", "secret"), application("id", "secret", token_url="http://127.0.0.1:1/{shop}")}
+
+    assert len(same) == 1
+    assert len(same | others) == 3
+
+
 @pytest.mark.parametrize("form", TokenRequestForm)
 def test_other_credentials_make_another_key_in_every_form(form: TokenRequestForm) -> None:
     pairs = [

@@ -246,6 +246,26 @@ def test_an_error_in_a_200_is_that_error_also_beside_a_token_which_is_not_shown(
     assert caught.value.reason == "status 200"
 
 
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({"error": {"code": "AUTH_1", "text": "kulcs hibás"}}, '{"error": {"code": "AUTH_1", "text": "kulcs hibás"}}'),
+        ({"error": True, "message": "no such key", "token": "live"}, '{"error": true, "message": "no such key"}'),
+        ({"error": ["a", {"b": 1}], "id_token": "live"}, '{"error": ["a", {"b": 1}]}'),
+        ({"error": {"echo": "S3cr3t-of-the-shop-0123456789"}}, '{"error": {"echo": "[hidden]"}}'),
+    ],
+)
+def test_an_error_in_a_200_that_is_no_text_is_told_in_its_words(document: dict[str, object], words: str) -> None:
+    with pytest.raises(TokenUnavailable) as caught:
+        read_answer(
+            200,
+            json.dumps(document).encode(),
+            redact=lambda text: text.replace("S3cr3t-of-the-shop-0123456789", "[hidden]"),
+        )
+
+    assert caught.value.reason == f"status 200: {words!r}"
+
+
 @pytest.mark.parametrize("status", [200, 403])
 @pytest.mark.parametrize("body", [b'{"access_token": "live-token', b"access_token=live-token&token_type=bearer"])
 def test_a_token_in_what_can_not_be_read_is_not_shown(status: int, body: bytes) -> None:

@@ -234,6 +234,24 @@ async def test_an_endpoint_says_when_to_try_again(fields: bytes, seconds: float 
     assert (error.retry_after, error.reason) == (seconds, "status 503, no JSON")
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        response(WHOLE, fields=b"X-XSS-Protection : 1\r\n"),
+        response(WHOLE, fields=b"A(b): c\r\n"),
+        response(WHOLE, fields=b"Content-Length: %d\r\n" % len(WHOLE)),
+        response(WHOLE) + b"\r\n<!-- served by -->",
+        response(WHOLE, fields=b"Content-Security-Policy: " + b"x" * 20_000 + b"\r\n"),
+        b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n" + response(WHOLE),
+    ],
+)
+async def test_what_is_forgiven_of_answers_of_the_api_is_so_of_the_endpoint_s(odd: bytes) -> None:
+    async with whole_path(answering(response(b"ok")), tokens=answering(odd)) as path:
+        assert (await path.ask(request())).body == b"ok"
+
+    assert path.api.received[0].values(b"Authorization") == [b"Bearer " + TOKEN.encode()]
+
+
 async def test_a_wall_in_front_is_passing_trouble_and_the_log_says_who_speaks_without_the_secret() -> None:
     wall = response(b"<title>Wall</title><p>%s was blocked" % SECRET.encode(), status=b"403 Forbidden")
     async with whole_path(answering(response(b"ok")), tokens=answering(wall)) as path:

@@ -15,7 +15,8 @@ def granted(
     max_age: float = 86400.0,
     refresh_margin: float = 60.0,
     chance: float = 0.0,
-    **place: str,
+    header: str = "Authorization",
+    scheme: str = "Bearer",
 ) -> AccessToken:
     return access_token(
         "abc",
@@ -24,7 +25,8 @@ def granted(
         max_age=max_age,
         refresh_margin=refresh_margin,
         chance=chance,
-        **place,
+        header=header,
+        scheme=scheme,
     )
 
 

@@ -96,6 +96,17 @@ ODD: Final = {
     "no reason": (b"HTTP/1.1 200 \r\n" + DATE + b"A: b\r\nContent-Length: 2" + BODY, b"A: b\r\n"),
     "HTTP/1.0": (b"HTTP/1.0 200 OK\r\n" + DATE + b"A: b\r\nContent-Length: 2" + BODY, b"A: b\r\n"),
     "LF alone": (b"HTTP/1.1 200 OK\n" + DATE + b"A: b\nContent-Length: 2\n\nok", b"A: b\r\n"),
+    "LF alone, and a blank before the colon": (
+        b"HTTP/1.1 200 OK\n" + DATE + b"A : b\nContent-Length: 2\n\nok",
+        b"A: b\r\n",
+    ),
+    "LF alone behind a name that is none": (OK + b"A(b): c\nD: e\r\nContent-Length: 2" + BODY, b"D: e\r\n"),
+    "a value over two lines": (OK + b"A: b\r\n c\r\nContent-Length: 2" + BODY, b"A: b c\r\n"),
+    "a blank before the colon, and a value over two lines": (
+        OK + b"A : b\r\n\t c\r\nContent-Length: 2" + BODY,
+        b"A: b c\r\n",
+    ),
+    "a length over two lines": (OK + b"Content-Length: 2,\r\n 2\r\nA: b" + BODY, b"A: b\r\n"),
     "an empty line before it": (b"\r\n" + OK + b"A: b\r\nContent-Length: 2" + BODY, b"A: b\r\n"),
     "oddities of an interim answer": (
         b"HTTP/1.1 103 Hints\r\nLink : <a>\r\n@: b\r\n\r\n" + OK + b"A: b\r\nContent-Length: 2" + BODY,

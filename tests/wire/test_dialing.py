@@ -13,6 +13,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from proxy.errors import PrivateAddressError, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from proxy.forwarding.fields import answer_fields
+from proxy.guards.descriptors import Descriptors
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.secret import Secret
 from proxy.wire.dialing import Destination, Dialer
@@ -32,7 +33,7 @@ class Dialing:
 
     def __init__(self, connector: aiohttp.TCPConnector, within: float) -> None:
         self.connector = connector
-        self.dialer = Dialer(connector, answer_fields(), timeout=within)
+        self.dialer = Dialer(connector, Descriptors(), answer_fields(), timeout=within)
         self.lost: list[UpstreamConnection] = []
         self.one_lost = asyncio.Event()
 

@@ -95,6 +95,7 @@ def test_names_that_begin_like_what_stops_stop_too(name: bytes) -> None:
 
 def test_the_twin_of_what_stops_stops_and_counts_as_nothing_else() -> None:
     lines = [b"X_Stops: 1", b"X_Internal-a: 2", b"x_internal_b: 3", b"Accept_Encoding: br", b"X_Asked_: 4"]
+    lines += [b"X.Stops: 5", b"x.internal-c: 6"]  # PHP makes underscores of full stops
     with_twins = Head(lines, table(twins=True, stops=(b"x-internal-",)))
 
     assert with_twins.passing == b"Accept_Encoding: br\r\nX_Asked_: 4\r\n"

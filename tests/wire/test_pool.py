@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from proxy.forwarding.fields import answer_fields
+from proxy.guards.descriptors import Descriptors
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.wire import pool as module
 from proxy.wire.dialing import Destination, Dialer
@@ -83,7 +84,7 @@ async def keeping() -> AsyncIterator[Kept]:
     loop = upstream_loop(asyncio.get_running_loop())
     connector = aiohttp.TCPConnector(limit=0, force_close=True, loop=loop)
     async with asyncio.timeout(20), serving(api) as peer, connector:
-        kept = Kept(api, peer, Dialer(connector, answer_fields(), timeout=5.0))
+        kept = Kept(api, peer, Dialer(connector, Descriptors(), answer_fields(), timeout=5.0))
         yield kept
         kept.pool.close()
         await asyncio.sleep(0)
@@ -230,3 +231,26 @@ async def test_at_the_end_idle_ones_end_at_once_and_those_in_use_when_they_are_g
         kept.pool.keep(kept.destination, in_use)
         await kept.api.until_ended(3)
         assert kept.pool.take(kept.destination) is None
+
+
+async def test_the_one_that_was_not_used_for_longest_makes_room_wherever_it_leads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_MAX_KEPT", 3)
+    async with keeping() as kept:
+        made = {destination: await kept.keep(destination) for destination in DESTINATIONS[:3]}
+        first, second, third = made
+        again = kept.pool.take(first)
+        assert again is made[first]
+        kept.pool.keep(first, again)
+        await kept.keep(second)
+        await kept.api.until_ended(1)
+        younger = kept.pool.take(second)
+        assert younger not in (None, made[second])
+        assert kept.pool.make_room()
+        assert kept.pool.take(third) is None
+        assert kept.pool.take(first) is again
+        assert not kept.pool.make_room()
+        for connection in (again, younger):
+            assert connection is not None
+            connection.abort()

@@ -23,7 +23,13 @@ REST = b" HTTP/1.1\r\nHost: h\r\nX-Name: k\xe9k\r\n\r\n"
         (b"/demo/\xe9\tx", b"/demo/%E9\tx"),  # still none
     ],
 )
-@pytest.mark.parametrize("method", [b"GET ", b"POST  ", b"\r\nGET ", b"M-SEARCH "])
+@pytest.mark.parametrize(
+    "method",
+    [
+        *(b"GET ", b"POST  ", b"\r\nGET ", b"M-SEARCH "),
+        *(b"GET http://h", b"POST HTTPS://h.example:8080", b"GET http://[::1]:80"),
+    ],
+)
 def test_letters_in_path_and_query_are_percent_encoded(method: bytes, target: bytes, encoded: bytes) -> None:
     assert encoded_target(method + target + REST) == method + encoded + REST
     assert encoded_target(method + target) == method + encoded  # where no more of it has come yet
@@ -37,7 +43,10 @@ def test_letters_in_path_and_query_are_percent_encoded(method: bytes, target: by
         b"GET ",
         b"GET /demo/x" + REST,
         b"GET /demo/%e9" + REST,
-        b"GET http://h/\xe9" + REST,
+        b"GET http://h\xe9/\xe9" + REST,
+        b"GET http://h\xe9?\xe9" + REST,
+        b"GET ftp://h/\xe9" + REST,
+        b"GET http:/\xe9" + REST,
         b"GET \xe9" + REST,
         b"G\xc9T /" + REST,
         b"\xe9\xe9 /\xe9" + REST,
@@ -49,6 +58,10 @@ def test_letters_in_path_and_query_are_percent_encoded(method: bytes, target: by
 )
 def test_there_is_nothing_to_encode_elsewhere(raw: bytes) -> None:
     assert encoded_target(raw) is None
+
+
+def test_behind_a_host_there_may_be_a_query_alone() -> None:
+    assert encoded_target(b"GET http://h?q=\xe9" + REST) == b"GET http://h?q=%E9" + REST
 
 
 @given(st.binary(max_size=20), st.binary(max_size=20))
@@ -111,10 +124,22 @@ def answer(*lines: bytes) -> bytes:
         ([b"Fehl\xe9r: c", b"D: e"], [b"D: e"]),
         ([b"A\0: c", b"D: e"], [b"D: e"]),
         ([b"X : 1", b"Content-Length: 5"], [b"X: 1", b"Content-Length: 5"]),
+        ([b"A : b", b" c", b"\t d", b"E: f"], [b"A: b c d", b"E: f"]),
+        ([b"A: b", b" c", b"D(e): f", b"\tContent-Length: 5", b"G: h"], [b"A: b c", b"G: h"]),
+        ([b"Content-Length: 5,", b" 5"], [b"Content-Length: 5"]),
     ],
 )
 def test_what_platforms_are_known_for_is_repaired(lines: list[bytes], kept: list[bytes]) -> None:
     assert repaired(*lines) == answer(*kept)
+    with_lf_alone = repaired_answer(answer(*lines).replace(b"\r\n", b"\n"))
+    assert with_lf_alone is not None
+    assert with_lf_alone.raw == answer(*kept)
+
+
+def test_what_ends_in_lf_alone_is_a_line_and_not_lost_with_the_one_before() -> None:
+    found = repaired_answer(b"HTTP/1.1 200 OK\r\nA(b): c\nContent-Length: 5\r\n@: d\nE: f\n\n")
+
+    assert found == (answer(b"E: f", b"Content-Length: 5"), 2)
 
 
 def test_fields_that_are_dropped_are_counted() -> None:
@@ -151,6 +176,7 @@ def test_the_same_length_told_more_than_once_is_that_length(lengths: list[bytes]
         ([b"Content-Length: 5,"], "Content-Length: told twice"),
         ([b"Content-Length: 5x"], "Content-Length: no number"),
         ([b"Content-Length: -5"], "Content-Length: no number"),
+        ([b"Content-Length: 5", b" 5"], "Content-Length: no number"),
         ([b"Content-Length:"], "Content-Length: no number"),
         ([b"Content-Length: 5", b"Transfer-Encoding: chunked"], "Content-Length: beside Transfer-Encoding"),
         ([b"transfer-encoding: x", b"content-length: 5"], "Content-Length: beside Transfer-Encoding"),
@@ -170,6 +196,7 @@ def test_what_makes_the_end_unclear_is_an_error_that_names_the_field(lines: list
         [b"A: b", b"\tc: d"],
         [b" A: b"],
         [b"A : b", b"no field at all"],
+        [b"A : b", b"no field", b" c: d"],
         [b"A: b", b"Content-Length: 5"],  # there is nothing to repair
         [],
     ],

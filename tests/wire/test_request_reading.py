@@ -203,7 +203,8 @@ MALFORMED: Final[dict[tuple[int, str], dict[str, bytes]]] = {
         "target in UTF-8 with NUL": get("GET /demo/á\0 HTTP/1.1".encode()),
         "target in UTF-8 for HTTP/2": get("GET /demo/á HTTP/2.0".encode()),
         "target in UTF-8 with a broken field": get("GET /demo/á HTTP/1.1".encode(), b"A : b\r\n"),
-        "URL in UTF-8": get("GET http://127.0.0.1/demo/á HTTP/1.1".encode()),
+        "URL with a host in UTF-8": get("GET http://á/demo/á HTTP/1.1".encode()),
+        "URL in UTF-8 with a space": get("GET http://127.0.0.1/demo/á b HTTP/1.1".encode()),
         "target is a lone star, not for OPTIONS": get(b"GET * HTTP/1.1"),
         "URL without a host": get(b"GET http:///demo/x HTTP/1.1"),
         "URL with a fragment for a path": get(b"GET http://127.0.0.1#/demo/x HTTP/1.1"),
@@ -229,6 +230,7 @@ MALFORMED: Final[dict[tuple[int, str], dict[str, bytes]]] = {
         "URL of another host with TLS": get(b"GET https://evil.example/demo/x HTTP/1.1"),
         "URL of the metadata service": get(b"GET http://169.254.169.254/latest/meta-data HTTP/1.1"),
         "URL with a user": get(b"GET http://u:p@127.0.0.1/demo/x HTTP/1.1"),
+        "URL in UTF-8 with another port": get("GET http://127.0.0.1/demo/á HTTP/1.1".encode()),
         "URL with another port": get(b"GET http://127.0.0.1:1/demo/x HTTP/1.1"),
         "URL with an escaped host": get(b"GET http://127.0.0.1%2f/demo/x HTTP/1.1"),
         "URL of another scheme": get(b"GET ftp://127.0.0.1/demo/x HTTP/1.1"),
@@ -405,6 +407,22 @@ async def test_letters_outside_ascii_go_on_encoded_byte_for_byte(sent: bytes, se
     assert [each.request_line for each in lettered] == [b"POST " + seen + b" HTTP/1.1"] * 3
     assert [each.body for each in lettered] == [b"abc" if body else b""] * 3
     assert plain.request_line == b"GET /api/x HTTP/1.1"
+
+
+@pytest.mark.parametrize("beginning", ["http://localhost:{}", "HTTP://127.0.0.1:{}"])
+async def test_so_they_do_in_a_target_that_names_the_proxy_before(beginning: str) -> None:
+    async with whole_path(OK) as path, path.connect() as client:
+        origin = beginning.format(path.proxy.port).encode()
+        for sent, _ in RAW_LETTERS:
+            whole = get(b"GET " + origin + sent + b" HTTP/1.1")
+            for cut in (len(whole), 9):
+                for start in range(0, len(whole), cut):
+                    await client.send(whole[start : start + cut])
+                    await asyncio.sleep(0)
+                assert (await client.read_answer()).status == 200
+
+    seen = [each.request_line for each in path.api.received]
+    assert seen == [b"GET " + there + b" HTTP/1.1" for _, there in RAW_LETTERS for _ in range(2)]
 
 
 @pytest.mark.parametrize("target", ["/demó/x".encode(), b"/dem\xf3/x", "/é".encode()])

@@ -1,0 +1,67 @@
+"""Whether this process is alone or one of several replicas, which the configuration says and may say otherwise later.
+
+Rules: the libraries for sharing are imported when they are first needed; most proxies run alone.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from proxy.app.outside import Outside
+from proxy.config import SharedConfig, TokensConfig
+from proxy.guards.pacing import Pacer
+from proxy.tasks import BackgroundTasks
+from proxy.telemetry.metrics import SharedMetrics
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.leases import Alone
+
+if TYPE_CHECKING:
+    from proxy.app.sharing import Sharing
+
+
+class Replicas:
+    """Lets tokens and slots be shared with other replicas, or not. `settings` returns those of `[tokens]` in force."""
+
+    def __init__(
+        self,
+        outside: Outside,
+        tasks: BackgroundTasks,
+        tokens: TokenCache,
+        pacer: Pacer,
+        settings: Callable[[], TokensConfig],
+    ) -> None:
+        self.metrics: SharedMetrics | None = None  # while something is shared
+        self._outside = outside
+        self._tasks = tasks
+        self._tokens = tokens
+        self._pacer = pacer
+        self._settings = settings
+        self._config = SharedConfig()
+        self._sharing: Sharing | None = None
+
+    async def start(self, config: SharedConfig) -> None:
+        """Share as `[shared]` says, and know what others know before the first request comes."""
+        self.follow(config)
+        if self._sharing is not None:
+            await self._sharing.store.touch()
+
+    def follow(self, config: SharedConfig) -> None:
+        """Share as `[shared]` says from now on; neither waits nor fails."""
+        if config == self._config:
+            return
+        if self._sharing is not None:
+            self._tasks.start(self._sharing.close(), name="end of sharing")
+        self._config, self._sharing, self.metrics = config, None, None
+        self._tokens.leases = Alone()
+        self._pacer.share_by(None)
+        if config.url is not None:
+            from proxy.app.sharing import Sharing  # noqa: PLC0415 - see above
+
+            self.metrics = SharedMetrics()
+            self._sharing = Sharing(config, self._outside, self._tasks, self.metrics, self._settings)
+            self._tokens.leases = self._sharing.leases
+            self._pacer.share_by(self._sharing.pacing)
+
+    async def close(self) -> None:
+        """Say that this replica is gone."""
+        if self._sharing is not None:
+            await self._sharing.close()

@@ -1,0 +1,101 @@
+"""What replicas share, opened as the configuration says. Only with `[shared]` is this imported."""
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from proxy.app.outside import Outside
+from proxy.config import SharedConfig, TokensConfig
+from proxy.config.sharing import read_key
+from proxy.guards.booking import KIND, SlotBook
+from proxy.guards.shared_pace import SharedPace
+from proxy.shared.client import RedisClient
+from proxy.shared.sealing import Plain, Sealed
+from proxy.shared.store import SharedStore
+from proxy.tasks import BackgroundTasks
+from proxy.telemetry.metrics import SharedMetrics
+from proxy.tokens.endpoint import TokenRequest
+from proxy.tokens.shared_leases import SharedLeases
+from proxy.tokens.token import AccessToken, known_token
+
+_TOLD_EVERY: Final = 60.0  # seconds, of entries that can't be read
+
+
+class Sharing:
+    """What this replica has in common with others: `leases` for tokens, `pacing` for slots.
+
+    `settings` returns those of `[tokens]` that are in force.
+    """
+
+    def __init__(
+        self,
+        config: SharedConfig,
+        outside: Outside,
+        tasks: BackgroundTasks,
+        metrics: SharedMetrics,
+        settings: Callable[[], TokensConfig],
+    ) -> None:
+        self._outside = outside
+        self._settings = settings
+        self._told_at = float("-inf")
+        self._client = client_of(config)
+        self.store = SharedStore(
+            self._client,
+            metrics,
+            outside.log,
+            tasks,
+            prefix=config.prefix,
+            identity=secrets.token_hex(8),
+            timeout=config.command_timeout,
+            clock=time.monotonic,
+        )
+        keys = [read_key(key.reveal()) for key in config.encryption_key or ()]
+        self.leases = SharedLeases(self.store, Sealed(keys) if keys else Plain(), self._token, self._unreadable)
+        call_later = asyncio.get_running_loop().call_later
+        book = SlotBook(self.store, config.fallback_share, call_later)
+        self.pacing = partial(SharedPace, book)
+        self._kept_up = [
+            tasks.start(self.store.keep_in_touch(), name="shared store"),
+            tasks.start(self.store.keep_listening(KIND, book.heard), name="shared store"),
+        ]
+
+    async def close(self) -> None:
+        """Say that this replica is gone."""
+        for task in self._kept_up:
+            task.cancel()
+        await self.store.leave()
+        self.store.breaker.failed(self.store.clock())  # whoever still has it does without
+        await self._client.close()
+
+    def _token(
+        self, request: TokenRequest, authorization: bytes, generation: float, requested_at: float, expires_at: float
+    ) -> AccessToken:
+        """Return a token that another replica has fetched, as the settings here want it, and keep it out of the log."""
+        self._outside.conceal(authorization.decode("latin-1").rpartition(" ")[2])
+        settings = self._settings()
+        return known_token(
+            authorization,
+            generation,
+            requested_at,
+            expires_at,
+            max_age=settings.max_age,
+            refresh_margin=settings.refresh_margin,
+            chance=random.random(),  # noqa: S311 - spreads refreshes, no secret
+            header=request.shop.platform.token_header,
+        )
+
+    def _unreadable(self, why: str) -> None:
+        now = time.monotonic()
+        if now - self._told_at >= _TOLD_EVERY:
+            self._told_at = now
+            self._outside.log.warning("shared.unreadable", why=why)
+
+
+def client_of(config: SharedConfig) -> RedisClient:
+    """Return a client of the store that `[shared]` names."""
+    assert config.url is not None  # noqa: S101 - for the type checker
+    return RedisClient(config.url.reveal(), None if config.password is None else config.password.reveal())

@@ -1,0 +1,66 @@
+"""Which types of TOML a setting may have, and what is said of a value of another one. Pure."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, get_args, get_origin
+
+from proxy.certificate import CertificateFiles
+from proxy.config.rules import BatchRule, EncryptionKeys, PortSource, ProxyUrlOrFalse, RateLimitRule
+from proxy.platforms.batch import Batch
+from proxy.platforms.egress_proxy import EgressProxy
+from proxy.platforms.platform import RateLimit
+from proxy.secret import Secret
+
+# bool stands before int, which it is a kind of.
+_NAMES: Final = (
+    (bool, "true or false"),
+    (int | float, "a number"),
+    (str, "a string"),
+    (list, "a list"),
+    (dict, "a table"),
+)
+# What stands in quotes although it is no string.
+_PLAIN: Final = re.compile(r"true|false|[0-9]+(?:\.[0-9]+)?")
+
+
+def type_name(value: object) -> str:
+    """Return what a TOML value is, in plain words."""
+    return next((name for kind, name in _NAMES if isinstance(value, kind)), "a date or time")
+
+
+def of_wrong_type(rule: Any, value: object) -> str:
+    """Return what a value is instead, and how to write what was probably meant; empty if its type is right."""
+    kinds = _kinds(rule)
+    if value is False and rule in (ProxyUrlOrFalse, RateLimitRule, BatchRule):
+        return ""
+    if isinstance(value, kinds) and isinstance(value, bool) == (kinds == (bool,)):
+        return ""
+    sentence = f"not {type_name(value)}"
+    if isinstance(value, str) and kinds == (list,):
+        return f'{sentence}: write it in brackets, ["…"]'
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and kinds != (dict,) and str not in kinds:
+        return f"{sentence}: write it without quotes"
+    if str in kinds and not isinstance(value, bool | list | dict):
+        return f"{sentence}: write it in quotes"
+    return sentence
+
+
+def _kinds(rule: Any) -> tuple[type, ...]:
+    if rule == PortSource:
+        return (int, float, dict)
+    if rule == EncryptionKeys:
+        return (str, dict, list)
+    base = get_args(rule)[0]
+    by_base: dict[Any, tuple[type, ...]] = {
+        bool: (bool,),
+        int: (int, float),
+        float: (int, float),
+        tuple: (list,),
+        Secret: (str, dict),
+        EgressProxy: (str, dict),
+        CertificateFiles: (dict,),
+        RateLimit: (dict,),
+        Batch: (dict,),
+        Mapping: (dict,),
+    }
+    return by_base.get(get_origin(base) or base, (str,))

@@ -1,0 +1,86 @@
+"""What is to be checked about `[shared]`, and how its URL and its keys are read."""
+
+import base64
+import re
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from proxy.config.problems import Problems
+from proxy.config.schema import SharedConfig
+
+_KEY_BYTES: Final = 32
+_NEW_KEY: Final = "openssl rand -base64 32"
+_LIBRARIES: Final = ("redis", "cryptography")
+_SENTINEL: Final = ("redis+sentinel", "rediss+sentinel")
+_SCHEMES: Final = ("redis", "rediss", "unix", *_SENTINEL)
+_PLACE: Final = re.compile(r"(?:[^@]*@)?[^@:,\[\]]+(?::[0-9]+)?(?:,[^@:,\[\]]+(?::[0-9]+)?)*")
+
+
+def check_shared(shared: SharedConfig, problems: Problems) -> None:
+    """Note what is wrong with a `[shared]` that is written."""
+    key = ("shared", "encryption_key")
+    if shared.url is None and ("shared", "url") not in problems:
+        problems.add(("shared", "url"), 'is missing: write where Redis or Valkey is, such as "redis://redis:6379"')
+    if shared.plaintext and shared.encryption_key:
+        problems.add(("shared", "plaintext"), "has no effect beside shared.encryption_key: remove one of the two")
+    elif not (shared.plaintext or shared.encryption_key or key in problems):
+        problems.add(
+            key,
+            f"is missing, and access tokens would be stored as they are: make one with {_NEW_KEY}, or set"
+            " shared.plaintext = true if whoever reads that Redis may have them",
+        )
+    if missing := [name for name in _LIBRARIES if find_spec(name) is None]:
+        problems.add(("shared",), f"needs {' and '.join(missing)}: pip install 'shop-auth-proxy[shared]'")
+
+
+def read_key(text: str) -> bytes:
+    """Return the key that stands in a text. Raises `ValueError` with the rest of a sentence, without the text."""
+    for decode in (bytes.fromhex, _base64):
+        try:
+            key = decode(text.strip())
+        except ValueError:
+            continue
+        if len(key) == _KEY_BYTES:
+            return key
+    raise ValueError(f"is no key of 32 bytes in Base64 or hexadecimal digits: make one with {_NEW_KEY}")
+
+
+def read_store_url(text: str) -> None:
+    """Check a URL of Redis. Raises `ValueError` with the rest of a sentence, without the URL."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise ValueError("is no URL") from None
+    if parts.scheme not in _SCHEMES or not text.startswith(f"{parts.scheme}://"):
+        raise ValueError(f"must begin with {', '.join(f'{scheme}://' for scheme in _SCHEMES[:3])} or {_SENTINEL[0]}://")
+    if parts.scheme in _SENTINEL:
+        service, _, database = parts.path.strip("/").partition("/")
+        if not service or not _PLACE.fullmatch(parts.netloc) or not (not database or database.isdecimal()):
+            raise ValueError(
+                f'must name the Sentinels and the service: "{_SENTINEL[0]}://one:26379,two:26379/mymaster"'
+            )
+        return
+    try:
+        wrong = parts.path in ("", "/") if parts.scheme == "unix" else parts.hostname is None or parts.port == 0
+    except ValueError:
+        wrong = True
+    if wrong or (parts.scheme != "unix" and not re.fullmatch(r"/?[0-9]*", parts.path)):
+        raise ValueError(
+            'must name a host and maybe a port, as "redis://redis:6379", or a socket, "unix:///run/redis.sock"'
+        )
+
+
+def secrets_of(shared: SharedConfig) -> Iterator[str]:
+    """Yield each text in `[shared]` that is to be kept out of the log."""
+    for secret in (shared.password, *(shared.encryption_key or ())):
+        if secret is not None:
+            yield secret.reveal()
+    if shared.url is not None:
+        password = urlsplit(shared.url.reveal()).netloc.rpartition("@")[0].partition(":")[2]
+        yield from {password, unquote(password)} - {""}
+
+
+def _base64(text: str) -> bytes:
+    return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)

@@ -1,0 +1,162 @@
+"""Proxies that share what they know, from a client's call to what the platform sees."""
+
+import asyncio
+import json
+import time
+from contextlib import AsyncExitStack
+
+import msgspec
+import pytest
+
+from proxy.config import Config, SharedConfig
+from proxy.guards.shared_pace import SharedPace
+from proxy.platforms.platform import RateLimit
+from proxy.secret import Secret
+from tests.admin.asking import samples, status_json
+from tests.peers import Connection, answering, connected, request, response, serving, token_response
+from tests.proxies import TestedProxy, config, platform, proxying, shop
+from tests.redis_servers import each_server, serving_redis
+
+KEY = Secret("a2V5LWtleS1rZXkta2V5LWtleS1rZXkta2V5LWtleSE=")
+OK = response(b"ok")
+
+
+def shared(url: str) -> SharedConfig:
+    return SharedConfig(url=Secret(url), encryption_key=(KEY,))
+
+
+def shop_of(token_port: int, api_port: int, url: str | None, **changes: object) -> Config:
+    settings = config(shop("demo", platform(token_port, api_port, **changes)))
+    return settings if url is None else msgspec.structs.replace(settings, shared=shared(url))
+
+
+async def asked(proxy: TestedProxy) -> int:
+    async with connected(proxy.port) as client:
+        answer = await client.ask(request())
+    assert answer.body == b"ok", json.loads(answer.body)
+    return answer.status
+
+
+@pytest.mark.parametrize("program", each_server())
+async def test_proxies_share_a_token_and_show_it(program: str) -> None:
+    async with (
+        serving_redis(program) as server,
+        serving(answering(token_response())) as tokens,
+        serving(answering(OK)) as api,
+        AsyncExitStack() as stack,
+    ):
+        settings = shop_of(tokens.port, api.port, server.url)
+        proxies = [await stack.enter_async_context(proxying(settings)) for _ in range(3)]
+        await asyncio.gather(*(asked(proxy) for proxy in proxies for _ in range(5)))
+        await asyncio.sleep(1.1)  # all have said that they are there
+        counted = [await samples(proxy) for proxy in proxies]
+        shown = [(await status_json(proxy))["shared"] for proxy in proxies]
+
+    assert len(tokens.received) == 1
+    assert len(api.received) == 15
+    assert sum(each["shared_tokens_taken_total"][()] for each in counted) == 2
+    assert [each["replicas"][()] for each in counted] == [3.0] * 3
+    assert all(each["shared_commands_total"]["ok",] >= 2 for each in counted)
+    assert shown == [{"replicas": 3, "away": False}] * 3
+
+
+@pytest.mark.parametrize("program", each_server())
+async def test_a_redis_that_dies_fails_no_call_and_is_taken_back(program: str) -> None:
+    async with (
+        serving_redis(program) as server,
+        serving(answering(token_response())) as tokens,
+        serving(answering(OK)) as api,
+        proxying(shop_of(tokens.port, api.port, server.url, rate_limit=RateLimit(50, per=0.1))) as proxy,
+    ):
+        await asked(proxy)
+        server.kill()
+        for _ in range(10):
+            await asked(proxy)
+        assert (await status_json(proxy))["shared"]["away"] is True
+        await server.start()
+        await proxy.until_logged("shared.back")
+        await asked(proxy)
+        away = [entry["event"] for entry in proxy.events if entry["event"].startswith("shared.")]
+
+    assert away == ["shared.away", "shared.back"]
+    assert len(tokens.received) == 1
+
+
+async def test_a_redis_that_takes_connections_and_says_nothing_costs_one_wait() -> None:
+    async def silent(connection: Connection) -> None:
+        await connection.reader.read()
+
+    async with (
+        serving(silent) as hole,
+        serving(answering(token_response())) as tokens,
+        serving(answering(OK)) as api,
+        proxying(shop_of(tokens.port, api.port, f"redis://127.0.0.1:{hole.port}")) as proxy,
+    ):
+        started = time.monotonic()
+        for _ in range(5):
+            await asked(proxy)
+        took = time.monotonic() - started
+
+    assert took < 1.0
+    assert len(proxy.logged("shared.away")) == 1
+
+
+@pytest.mark.parametrize("program", each_server())
+async def test_sharing_is_switched_on_and_off_while_the_proxy_runs(program: str) -> None:
+    async with (
+        serving_redis(program) as server,
+        serving(answering(token_response())) as tokens,
+        serving(answering(OK)) as api,
+        proxying(shop_of(tokens.port, api.port, server.url, rate_limit=RateLimit(9, per=0.1))) as other,
+        proxying(shop_of(tokens.port, api.port, None, rate_limit=RateLimit(9, per=0.1))) as proxy,
+    ):
+        await asked(other)
+        await asked(proxy)
+        assert len(tokens.received) == 2  # each its own
+        assert "shared" not in await status_json(proxy)
+        with_sharing = shop_of(tokens.port, api.port, server.url, rate_limit=RateLimit(9, per=0.1))
+        assert await proxy.running.take(with_sharing) == ()
+        await asked(proxy)
+        assert (await status_json(proxy))["shared"]["away"] is False
+        assert await proxy.running.take(shop_of(tokens.port, api.port, None, rate_limit=RateLimit(9, per=0.1))) == ()
+        await asked(proxy)
+
+    assert len(tokens.received) == 2
+
+
+@pytest.mark.parametrize("program", each_server())
+async def test_a_proxy_that_stops_does_not_count_any_more(program: str) -> None:
+    async with (
+        serving_redis(program) as server,
+        serving(answering(token_response())) as tokens,
+        serving(answering(OK)) as api,
+        proxying(shop_of(tokens.port, api.port, server.url)) as staying,
+    ):
+        async with proxying(shop_of(tokens.port, api.port, server.url)):
+            await asyncio.sleep(1.1)
+            assert (await status_json(staying))["shared"]["replicas"] == 2
+        for _ in range(80):
+            if (await status_json(staying))["shared"]["replicas"] == 1:
+                break
+            await asyncio.sleep(0.1)
+        assert (await status_json(staying))["shared"]["replicas"] == 1
+
+
+@pytest.mark.parametrize("program", each_server())
+async def test_a_request_that_is_held_up_between_its_slot_and_the_wire_books_another(
+    program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = iter([True, True])
+    monkeypatch.setattr(SharedPace, "lapsed", lambda *_: next(told, False))
+    async with (
+        serving_redis(program) as server,
+        serving(answering(token_response())) as tokens,
+        serving(answering(OK)) as api,
+        proxying(shop_of(tokens.port, api.port, server.url, rate_limit=RateLimit(9, per=0.1))) as proxy,
+    ):
+        await asked(proxy)
+        counted = await samples(proxy)
+
+    assert counted["shared_slots_booked_total"][()] >= 1
+    assert len(api.received) == 1
+    assert next(told, None) is None  # it was asked until it was good

@@ -1,0 +1,119 @@
+"""Each way in which a store can't be used has a sentence that mends it."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from proxy.shared.client import RedisClient
+from proxy.shared.trial import RIGHTS, Outcome, try_store
+from tests.redis_servers import Server, each_server, serving_redis
+
+pytestmark = pytest.mark.parametrize("program", each_server())
+
+
+async def tried(url: str, password: str | None = None, *, deadline: float = 1.0, ahead: float = 0.0) -> Outcome:
+    client = RedisClient(url, password)
+    try:
+        return await try_store(client, prefix="test:", deadline=deadline, clock=lambda: time.time() - ahead)
+    finally:
+        await client.close()
+
+
+async def configured(server: Server, *command: str) -> None:
+    client = RedisClient(server.url)
+    try:
+        await client._command(*command)
+    finally:
+        await client.close()
+
+
+async def test_a_store_that_is_well_is_told_by_its_name_and_version(program: str) -> None:
+    async with serving_redis(program) as server:
+        well, [sentence] = await tried(server.url)
+
+    assert well
+    assert sentence.startswith(("Redis ", "Valkey "))
+    assert " runs the scripts, in " in sentence
+
+
+async def test_a_store_that_is_not_there_or_hangs_is_told_with_where_to_look(
+    program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.shared.trial._PATIENCE", 0.2)
+    async with serving_redis(program) as server:
+        os.kill(server.pid, signal.SIGSTOP)
+        hung = await tried(server.url)
+    gone = await tried(server.url)
+
+    assert [hung.well, gone.well] == [False, False]
+    assert "look at shared.url" in hung.sentences[0]
+    assert "look at shared.url" in gone.sentences[0]
+
+
+async def test_a_wrong_password_is_told_without_it(program: str) -> None:
+    async with serving_redis(program, "--requirepass", "right-password") as server:
+        assert (await tried(server.url, "right-password")).well
+        well, [sentence] = await tried(server.url, "wr0ng-password")
+
+    assert not well
+    assert "look at the password" in sentence
+    assert "wr0ng-password" not in sentence
+
+
+async def test_the_rights_that_are_told_are_enough_and_fewer_are_not(program: str) -> None:
+    async with serving_redis(program) as server:
+        await configured(server, "ACL", "SETUSER", "proxy", "on", ">pass", "~test:*", "&test:*", *RIGHTS.split())
+        enough = await tried(server.url.replace("unix://", "unix://proxy@"), "pass")
+        await configured(server, "ACL", "SETUSER", "proxy", "-zadd")
+        fewer = await tried(server.url.replace("unix://", "unix://proxy@"), "pass")
+
+    assert enough.well
+    assert not fewer.well
+    assert RIGHTS in fewer.sentences[0]
+
+
+async def test_a_replica_a_full_memory_and_one_that_forgets_are_told(program: str) -> None:
+    async with serving_redis(program) as server:
+        await configured(server, "CONFIG", "SET", "maxmemory", "100mb")
+        await configured(server, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        forgets = await tried(server.url)
+        await configured(server, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+        await configured(server, "CONFIG", "SET", "maxmemory", "1")
+        full = await tried(server.url)
+        await configured(server, "CONFIG", "SET", "maxmemory", "0")
+        await configured(server, "REPLICAOF", "127.0.0.1", "1")
+        replica = await tried(server.url)
+
+    assert (forgets.well, full.well, replica.well) == (True, False, False)
+    assert "noeviction" in forgets.sentences[1]
+    assert "memory" in full.sentences[0]
+    assert "primary" in replica.sentences[0]
+
+
+async def test_a_clock_that_is_wrong_and_an_answer_that_is_slow_are_told(program: str) -> None:
+    async with serving_redis(program) as server:
+        apart = await tried(server.url, ahead=-60.0)
+        slow = await tried(server.url, deadline=1e-6)
+
+    assert apart.well
+    assert "clock is -60 s" in apart.sentences[1]
+    assert not slow.well
+    assert "raise it" in slow.sentences[0]
+
+
+async def test_a_version_that_is_too_old_is_told(program: str, tmp_path: Path) -> None:
+    class Old(RedisClient):
+        async def info(self) -> dict[str, object]:
+            return {"redis_version": "5.0.14"}
+
+    client = Old(f"unix://{tmp_path}/nothing")
+    try:
+        outcome = await try_store(client, prefix="test:", deadline=1.0)
+    finally:
+        await client.close()
+
+    assert not outcome.well
+    assert "6.2 or newer" in outcome.sentences[0]
