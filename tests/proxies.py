@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +133,12 @@ async def whole_path(
     tokens: Script | None = None,
     of: dict[str, Any] | None = None,
     timeouts: TokensConfig | None = None,
+    batch: bool = False,
     **sections: Any,
 ) -> AsyncIterator[WholePath]:
     """Run a proxy for the shop `demo`, whose API does `api`; `of` changes its platform, `timeouts` is `[tokens]`.
 
-    What hangs fails the test after a while.
+    With `batch`, its calls may go together. What hangs fails the test after a while.
     """
     if timeouts is not None:
         sections["tokens"] = timeouts
@@ -147,6 +148,7 @@ async def whole_path(
         serving(api) as api_peer,
         AsyncExitStack() as stack,
     ):
-        settings = config(shop("demo", platform(token_peer.port, api_peer.port, **(of or {}))), **sections)
+        demo = shop("demo", platform(token_peer.port, api_peer.port, **(of or {})))
+        settings = config(replace(demo, batch=batch), **sections)
         proxy = await stack.enter_async_context(proxying(settings))
         yield WholePath(proxy, api_peer, token_peer, stack.aclose)

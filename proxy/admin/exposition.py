@@ -12,7 +12,7 @@ from typing import Final
 
 from proxy.admin.own_process import usage
 from proxy.admin.sources import BudgetNow, CountersNow, Glimpse, ProcessNow
-from proxy.telemetry.metrics import SharedMetrics
+from proxy.telemetry.metrics import ErrandMetrics, SharedMetrics
 from proxy.telemetry.traffic import Histogram
 from proxy.tokens.status import Condition
 
@@ -57,6 +57,7 @@ def _of_process(process: ProcessNow, counters: CountersNow) -> Iterator[str]:
         ("log_lines_lost_total", "Lines of the log that nobody took in time.", counters.log.lost),
     ):
         yield _head(name, "counter", words) + _sample(name, count)
+    yield from _of_errands(counters.errands)
     yield _head("config_reloads_total", "counter", "Configurations that were read anew.")
     for outcome in ("successful", "failed"):
         yield _sample("config_reloads_total", counters.reloads.get(outcome, 0), outcome=outcome)
@@ -84,6 +85,22 @@ def _of_process(process: ProcessNow, counters: CountersNow) -> Iterator[str]:
     for client, numbers in counters.clients.items():
         for code, number in numbers.errors.items():
             yield _sample("client_errors_total", number, client=client, code=code)
+
+
+def _of_errands(errands: ErrandMetrics) -> Iterator[str]:
+    for name, words, count in (
+        (
+            "collapsed_total",
+            "Requests that were answered with another one that asked the same.",
+            errands.collapsed,
+        ),
+        ("batches_total", "Batches of requests that waited in line, with an answer.", errands.batches),
+        ("batched_total", "Requests that were answered out of these.", errands.batched),
+    ):
+        yield _head(name, "counter", words) + _sample(name, count)
+    yield _head("batches_failed_total", "counter", "Batches whose requests had to go on without an answer, by why.")
+    for why, number in errands.failed_batches.items():
+        yield _sample("batches_failed_total", number, why=why)
 
 
 def _of_budgets(budgets: Iterable[BudgetNow]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from proxy.guards.pacing import Pacer
 from proxy.platforms.shop import WILDCARD, Shop, Shops
 from proxy.telemetry.metrics import (
     ConnectionMetrics,
+    ErrandMetrics,
     LogMetrics,
     PacingMetrics,
     ProcessMetrics,
@@ -51,6 +52,7 @@ class Sources:
     token_metrics: TokenMetrics
     pacer: Pacer
     pacing: PacingMetrics
+    errands: ErrandMetrics
     traffic: Traffic
     in_flight: Callable[[], int]
     connections: ConnectionMetrics
@@ -138,8 +140,8 @@ class BudgetNow(NamedTuple):
 
 
 class CountersNow(NamedTuple):
-    """What is counted: by shop, of tokens, of connections, by shop and code, by outcome, of the log, by client, of what
-    all requests share.
+    """What is counted: by shop, of tokens, connections and errands, by shop and code, by outcome, of the log, of what
+    all requests share, by client.
 
     Numbers of shops may still grow.
     """
@@ -147,6 +149,7 @@ class CountersNow(NamedTuple):
     traffic: dict[str, ShopTraffic]
     tokens: TokenMetrics
     connections: ConnectionMetrics
+    errands: ErrandMetrics
     errors: dict[tuple[str, str], int]
     reloads: dict[str, int]
     log: LogMetrics
@@ -198,6 +201,7 @@ def counters_now(sources: Sources) -> CountersNow:
         dict(sources.traffic.shops),
         replace(tokens, requests=tokens.requests.copy(), unauthorized=tokens.unauthorized.copy()),
         replace(sources.connections),
+        replace(sources.errands, failed_batches=sources.errands.failed_batches.copy()),
         dict(sources.traffic.errors),
         dict(sources.process.reloads),
         replace(sources.log),

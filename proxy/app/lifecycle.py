@@ -10,11 +10,10 @@ seconds to finish.
 """
 
 import asyncio
-import itertools
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -31,9 +30,12 @@ from proxy.app.replicas import Replicas
 from proxy.app.room import Room, find_room
 from proxy.app.site import (
     client_limits,
+    endpoint_of,
+    errands_of,
     for_the_next_start,
     keep_budgets,
     pacing_policy,
+    request_ids,
     site_of,
     token_policy,
     upstreams_of,
@@ -50,10 +52,9 @@ from proxy.guards.descriptors import Descriptors
 from proxy.guards.pacing import Pacer
 from proxy.platforms.addresses import is_loopback
 from proxy.tasks import BackgroundTasks
-from proxy.telemetry.metrics import ConnectionMetrics, PacingMetrics, ProcessMetrics, TokenMetrics
+from proxy.telemetry.metrics import ConnectionMetrics, ErrandMetrics, PacingMetrics, ProcessMetrics, TokenMetrics
 from proxy.telemetry.traffic import Traffic
 from proxy.tokens.cache import TokenCache
-from proxy.tokens.endpoint import TokenEndpoint
 from proxy.wire.date import DateLine
 from proxy.wire.listener import ClientServer, close_listener
 from proxy.wire.listener_tls import ListenerTls
@@ -91,10 +92,11 @@ class RunningProxy:
         self._started_with = self.config = config
         self.process, self.connections = ProcessMetrics(), ConnectionMetrics()
         self._token_metrics, self._pacing_metrics = TokenMetrics(), PacingMetrics()
+        self._errand_metrics = ErrandMetrics()
         self._traffic = Traffic(self._token_metrics.labels, time.monotonic)
         loop = asyncio.get_running_loop()
         self.tokens = TokenCache(
-            self._token_endpoint(config, connections),
+            endpoint_of(config, connections, outside),
             token_policy(config),
             self._tasks,
             outside.log,
@@ -107,15 +109,26 @@ class RunningProxy:
             pacing_policy(config), self._pacing_metrics, clock=time.monotonic, call_later=loop.call_later
         )
         self._room, self.budgets = room, Budgets()
+        new_request_id = request_ids()
+        errands = errands_of(
+            self.tokens,
+            self.pacer,
+            outside.log,
+            self._errand_metrics,
+            self._answer_fields,
+            self._tasks,
+            clock=time.monotonic,
+            new_request_id=new_request_id,
+        )
         self.forwarder = Forwarder(
             self._site(config, connections),
-            self.tokens,
+            errands,
             self.pacer,
             self.budgets,
             outside.log,
             self._traffic,
             clock=time.monotonic,
-            new_request_id=_request_ids(),
+            new_request_id=new_request_id,
         )
         self._guard = ConnectionGuard(outside.log, self.connections, descriptors, clock=loop.time)
         self._server = ClientServer(
@@ -184,7 +197,7 @@ class RunningProxy:
             connections = await Connections.open(config.upstream, self._outside.resolver, self._descriptors)
         # From here on nothing waits and nothing fails.
         self.config, self._upstream_connections = config, connections
-        self.tokens.keep_to(token_policy(config), self._token_endpoint(config, connections))
+        self.tokens.keep_to(token_policy(config), endpoint_of(config, connections, self._outside))
         self.pacer.keep_to(pacing_policy(config))
         self.replicas.follow(config.shared)
         self.forwarder.site = self._site(config, connections)
@@ -214,15 +227,6 @@ class RunningProxy:
         upstreams = upstreams_of(config, connections, self._descriptors, self._answer_fields, self._tasks)
         return site_of(config, upstreams, self._spool, self._pseudonym, clock=asyncio.get_running_loop().time)
 
-    def _token_endpoint(self, config: Config, connections: Connections) -> TokenEndpoint:
-        endpoint = TokenEndpoint(
-            connections.sessions,
-            fetch_timeout=config.tokens.fetch_timeout,
-            conceal=self._outside.conceal,
-            redact=self._outside.redact,
-        )
-        return connections.used_by(endpoint)
-
     def _limit_clients(self, config: Config) -> None:
         server = config.server
         connections = self._descriptors.keep_to(server.max_connections, self._outside.log)
@@ -251,6 +255,7 @@ class RunningProxy:
             token_metrics=self._token_metrics,
             pacer=self.pacer,
             pacing=self._pacing_metrics,
+            errands=self._errand_metrics,
             traffic=self._traffic,
             in_flight=lambda: self.forwarder.in_flight,
             connections=self.connections,
@@ -288,9 +293,3 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
             yield proxy
         finally:
             await proxy.stop()
-
-
-def _request_ids() -> Callable[[], bytes]:
-    """Return what makes ids of requests: a random beginning for the process, and a number."""
-    beginning, numbers = secrets.token_hex(8).encode(), itertools.count(int.from_bytes(secrets.token_bytes(4)))
-    return lambda: b"%b%016x" % (beginning, next(numbers))

@@ -179,5 +179,5 @@ def _difference(before: Config, after: Config) -> dict[str, list[str]]:
 
 
 def _shops(config: Config) -> Mapping[str, object]:
-    wildcard = config.shops.wildcard
-    return config.shops.named if wildcard is None else {**config.shops.named, "*": wildcard}
+    shops = config.shops
+    return shops.named if shops.wildcard is None else {**shops.named, "*": (shops.wildcard, shops.wildcard_batch)}

@@ -1,14 +1,21 @@
 """From a configuration to the parts that keep to it."""
 
 import dataclasses
+import itertools
+import secrets
 from collections.abc import Callable, Mapping
 
 import msgspec
+from structlog.typing import FilteringBoundLogger
 
 from proxy.app.connections import Connections
+from proxy.app.outside import Outside
 from proxy.app.room import Room
 from proxy.config import ClientConfig, Config
 from proxy.forwarding.addressing import Addressing
+from proxy.forwarding.attempts import Attempts
+from proxy.forwarding.batching import Batching
+from proxy.forwarding.errands import Errands
 from proxy.forwarding.fields import Hop
 from proxy.forwarding.route import Routes
 from proxy.forwarding.site import Site
@@ -16,12 +23,15 @@ from proxy.forwarding.upstream import Upstream
 from proxy.guards.access import Access, Client
 from proxy.guards.budgets import Budgets
 from proxy.guards.descriptors import Descriptors
-from proxy.guards.slots import PacingPolicy
+from proxy.guards.office import PacingPolicy
+from proxy.guards.pacing import Pacer
 from proxy.links.shop_links import LinksOfShops
 from proxy.platforms.addresses import is_loopback
 from proxy.platforms.shop_hosts import ShopHosts
 from proxy.tasks import BackgroundTasks
-from proxy.tokens.cache import TokenPolicy
+from proxy.telemetry.metrics import ErrandMetrics
+from proxy.tokens.cache import TokenCache, TokenPolicy
+from proxy.tokens.endpoint import TokenEndpoint
 from proxy.wire.client_watch import ClientLimits
 from proxy.wire.dialing import Dialer
 from proxy.wire.head import FieldTable
@@ -42,6 +52,7 @@ def site_of(
         hop=Hop(pseudonym, server.trusted_proxies),
         spool=spool,
         max_body_size=config.upstream.max_body_size,
+        collapse=config.pacing.collapse,
         answers_in_xml=all(platform.answers_in_xml for platform in config.shops.all_platforms()),
     )
 
@@ -64,6 +75,42 @@ def upstreams_of(
     }
 
 
+def errands_of(
+    tokens: TokenCache,
+    pacer: Pacer,
+    log: FilteringBoundLogger,
+    metrics: ErrandMetrics,
+    answers: FieldTable,
+    tasks: BackgroundTasks,
+    *,
+    clock: Callable[[], float],
+    new_request_id: Callable[[], bytes],
+) -> Errands:
+    """Return what sends requests, alone and together; `answers` are the fields of answers that are looked at."""
+    attempts = Attempts(tokens, clock)
+    batching = Batching(
+        attempts, log, metrics, answers, clock=clock, over=pacer.look_again, new_request_id=new_request_id
+    )
+    return Errands(attempts, batching, tasks, log, metrics)
+
+
+def request_ids() -> Callable[[], bytes]:
+    """Return what makes ids of requests: a random beginning for the process, and a number."""
+    beginning, numbers = secrets.token_hex(8).encode(), itertools.count(int.from_bytes(secrets.token_bytes(4)))
+    return lambda: b"%b%016x" % (beginning, next(numbers))
+
+
+def endpoint_of(config: Config, connections: Connections, outside: Outside) -> TokenEndpoint:
+    """Return what asks for tokens."""
+    endpoint = TokenEndpoint(
+        connections.sessions,
+        fetch_timeout=config.tokens.fetch_timeout,
+        conceal=outside.conceal,
+        redact=outside.redact,
+    )
+    return connections.used_by(endpoint)
+
+
 def keep_budgets(budgets: Budgets, config: Config, room: Room, *, connections: int) -> None:
     """Divide what requests share as `[server]` says; there is `room` here, and for so many connections."""
     server = config.server
@@ -83,7 +130,7 @@ def token_policy(config: Config) -> TokenPolicy:
 
 def pacing_policy(config: Config) -> PacingPolicy:
     """Return the settings of `[pacing]` as the pacer wants them."""
-    return PacingPolicy(**msgspec.structs.asdict(config.pacing))
+    return PacingPolicy(config.pacing.max_wait, config.pacing.max_queue)
 
 
 def client_limits(config: Config) -> ClientLimits:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any, Final, get_args, get_origin
 
 from proxy.certificate import CertificateFiles
-from proxy.config.rules import EncryptionKeys, PortSource, ProxyUrlOrFalse, RateLimitRule
+from proxy.config.rules import BatchRule, EncryptionKeys, PortSource, ProxyUrlOrFalse, RateLimitRule
+from proxy.platforms.batch import Batch
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import RateLimit
 from proxy.secret import Secret
@@ -30,7 +31,7 @@ def type_name(value: object) -> str:
 def of_wrong_type(rule: Any, value: object) -> str:
     """Return what a value is instead, and how to write what was probably meant; empty if its type is right."""
     kinds = _kinds(rule)
-    if value is False and rule in (ProxyUrlOrFalse, RateLimitRule):
+    if value is False and rule in (ProxyUrlOrFalse, RateLimitRule, BatchRule):
         return ""
     if isinstance(value, kinds) and isinstance(value, bool) == (kinds == (bool,)):
         return ""
@@ -59,6 +60,7 @@ def _kinds(rule: Any) -> tuple[type, ...]:
         EgressProxy: (str, dict),
         CertificateFiles: (dict,),
         RateLimit: (dict,),
+        Batch: (dict,),
         Mapping: (dict,),
     }
     return by_base.get(get_origin(base) or base, (str,))

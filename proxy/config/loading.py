@@ -33,14 +33,14 @@ from proxy.config.schema import (
     UpstreamConfig,
 )
 from proxy.config.sharing import check_shared
+from proxy.config.shops import check_batches, shops_of
 from proxy.config.values import ValueReader, expectation
 from proxy.platforms.egress_proxy import EgressProxy
-from proxy.platforms.platform import SHOP_PLACEHOLDER, Credentials, Platform, TokenRequestForm, is_shop_name
-from proxy.platforms.shop import Shop, Shops
+from proxy.platforms.platform import SHOP_PLACEHOLDER, Platform, TokenRequestForm, is_shop_name
+from proxy.platforms.shop import WILDCARD
 from proxy.platforms.shoprenter import SHOPRENTER
 from proxy.platforms.toss_shopping import TOSS_SHOPPING, TOSS_SHOPPING_ALPHA
 
-WILDCARD: Final = "*"
 BUILT_IN: Final[Mapping[str, Platform]] = MappingProxyType(
     {platform.name: platform for platform in (SHOPRENTER, TOSS_SHOPPING, TOSS_SHOPPING_ALPHA)}
 )
@@ -126,6 +126,7 @@ class Loader:
             self._problems.add(("shops",), "there is no shop: add [shops.NAME] with its client_id and client_secret")
         self._check_hosts(platforms.values(), shops)
         self._check_client_ids(platforms, shops)
+        check_batches(platforms, shops, self._problems)
         proxy = self._proxy_for_all(sections["upstream"])
         if self._problems:
             return None
@@ -134,7 +135,7 @@ class Loader:
         platforms |= {name: replace(platforms[name], proxy=proxy) for name in platforms.keys() - with_own}
         return Config(
             **sections,
-            shops=_shops(shops, platforms),
+            shops=shops_of(shops, platforms),
             platforms=MappingProxyType(platforms),
             clients=MappingProxyType({key: ClientConfig(**client) for key, client in clients.items()}),
         )
@@ -286,15 +287,3 @@ class Loader:
 def _keys(document: Mapping[str, Any], section: str) -> set[str]:
     tables = document.get(section)
     return set(tables) if isinstance(tables, dict) else set()
-
-
-def _shops(shops: Mapping[str, Mapping[str, Any]], platforms: Mapping[str, Platform]) -> Shops:
-    """Put shops together from settings that have no problem left."""
-    complete = {key: ShopSettings(**settings) for key, settings in shops.items()}
-    parts = {
-        key: (platforms[shop.platform], Credentials(shop.client_id, shop.client_secret))
-        for key, shop in complete.items()
-    }
-    wildcard = parts.pop(WILDCARD, None)
-    named = {key: Shop(key, complete[key].shop_name or key, *part) for key, part in parts.items()}
-    return Shops(MappingProxyType(named), wildcard)

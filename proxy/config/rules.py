@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from proxy.certificate import Authorities, CertificateFiles
 from proxy.platforms.answers import AnswerRule
+from proxy.platforms.batch import Batch
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import RateLimit
 from proxy.secret import Secret
@@ -91,6 +92,10 @@ ProxyUrlOrFalse = Annotated[
 RateLimitRule = Annotated[
     RateLimit,
     Meta(description="{ requests = 3, per = 1.0 } (whole requests, in seconds above 0), or false for no limit"),
+]
+BatchRule = Annotated[
+    Batch,
+    Meta(description='{ path = "batch", form = "shoprenter", most = 200 } (most: 2 or more), or false for none'),
 ]
 TokenScheme = Annotated[
     str,

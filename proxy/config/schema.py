@@ -17,6 +17,7 @@ from msgspec.structs import fields
 from proxy.config.files import FileStamp
 from proxy.config.rules import (
     AnswerRules,
+    BatchRule,
     Budget,
     CertificateAndKey,
     CertificateFile,
@@ -125,6 +126,7 @@ class PacingConfig(Struct, frozen=True, kw_only=True):
 
     max_wait: DurationOrZero = 30.0
     max_queue: Count = 1000
+    collapse: Flag = True
 
 
 class SharedConfig(Struct, frozen=True, kw_only=True):
@@ -155,6 +157,7 @@ class ShopSettings(Struct, frozen=True, kw_only=True):
     client_id: Text
     client_secret: SecretSource
     shop_name: Text | None = None
+    batch: Flag = False
 
 
 class ClientConfig(Struct, frozen=True, kw_only=True):
@@ -190,6 +193,7 @@ class PlatformSettings(Struct, frozen=True, kw_only=True):
     answers_in_xml: Flag = False
     api_prefix: PathPrefix = ""
     batch_path: PathPrefix = ""
+    batch: BatchRule | None = None
     throttled_when: AnswerRules = (429,)
     unauthorized_when: AnswerRules = (401,)
     rate_limit: RateLimitRule | None = None

@@ -8,6 +8,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from math import isfinite
 from pathlib import Path
@@ -32,6 +33,7 @@ from proxy.config.kinds import of_wrong_type
 from proxy.config.rules import (
     UNCLEAN,
     AnswerRules,
+    BatchRule,
     CertificateAndKey,
     CertificateFile,
     EncryptionKeys,
@@ -48,6 +50,7 @@ from proxy.config.rules import (
 )
 from proxy.config.sharing import read_key, read_store_url
 from proxy.platforms.answers import AnswerRule, InBody
+from proxy.platforms.batch import Batch
 from proxy.platforms.egress_proxy import EgressProxy, parse_proxy
 from proxy.platforms.platform import RateLimit
 from proxy.platforms.url_prefix import parse_prefix
@@ -100,7 +103,8 @@ class ValueReader:
             (Networks, _networks),
             (TokenParams, _token_params),
             (PublicUrl, _public_url),
-            (RateLimitRule, _rate_limit),
+            (RateLimitRule, partial(_or_false, RateLimit)),
+            (BatchRule, partial(_or_false, Batch)),
             (AnswerRules, lambda value, expected: _each(value, _answer_rule, expected)),
         )
         if not self.from_text and (why := of_wrong_type(rule, value)):
@@ -231,11 +235,11 @@ def _public_url(value: object, expected: str) -> str:
         raise Unusable(expected) from None
 
 
-def _rate_limit(value: object, expected: str) -> RateLimit | None:
+def _or_false(kind: type[_T], value: object, expected: str) -> _T | None:
     if value is False:
         return None
     try:
-        return msgspec.convert(value, RateLimit, strict=True)
+        return msgspec.convert(value, kind, strict=True)
     except (msgspec.ValidationError, ValueError):
         raise Unusable(expected) from None
 

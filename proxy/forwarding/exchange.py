@@ -4,7 +4,7 @@ import re
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from proxy.errors import AccessError, BadTarget, ProxyError
 from proxy.forwarding.batches import BatchAnswer
@@ -34,6 +34,17 @@ _NOT_PERMITTED: Final = (
 )
 
 
+class Errand(NamedTuple):
+    """One request to the platform that answers several calls: with which id it was sent, for how many of them.
+
+    `batch` if they ask for different things.
+    """
+
+    sent_as: bytes
+    calls: int
+    batch: bool
+
+
 @dataclass(slots=True)
 class Exchange:
     """A request, its answer, and what came of it so far. `started_at` in seconds on the monotonic clock."""
@@ -51,7 +62,10 @@ class Exchange:
     body: RequestBody | None = None  # of the request, where that did not come whole with its head
     holding: Holding | None = None  # its place, and what it keeps
     turn: Turn = UNPACED
-    attempts: int = 0
+    errand: Errand | None = None  # if that is what answered it
+    failed_batches: int = 0  # that it was in
+    attempts: int = 0  # those of an errand count for one of its calls alone, and so do its 429s
+    throttlings: int = 0
     # The token that was sent last, and the answer to that.
     token: AccessToken | None = None
     answer: UpstreamResponse | None = None
@@ -97,6 +111,9 @@ class Exchange:
         fields["status"] = self.response.status
         fields["upstream_status"] = None if answer is None else answer.status
         fields["attempts"] = self.attempts
+        if self.errand is not None:
+            name = "batch" if self.errand.batch else "collapsed"
+            fields |= {name: self.errand.sent_as.decode(), f"{name}_size": self.errand.calls}
         fields["duration_ms"] = round((now - self.started_at) * 1000, 1)
         # Where the time went, but for the proxy's own work and for bodies on their way.
         if self.turn is not UNPACED and (waited := self.turn.waited):
@@ -122,7 +139,7 @@ class Exchange:
         error, answered_at, turn = self.error, self.answered_at, self.turn
         answer = self.answer
         answered = None if answer is None else answer.status
-        throttled = 0 if turn is UNPACED else turn.throttlings
+        throttled = self.throttlings if turn is UNPACED else self.throttlings + turn.throttlings
         client = None if self.client is None else self.client.name
         if client is None and isinstance(error, AccessError):
             client = error.tried or NOBODY
@@ -131,7 +148,8 @@ class Exchange:
             sense = answer.meaning.sense
             if sense is Sense.UNAUTHORIZED:
                 answered, (_, hint) = 401, self._needed()
-            throttled = throttled or int(sense is Sense.THROTTLED)
+            if self.errand is None:
+                throttled = throttled or int(sense is Sense.THROTTLED)
         return FinishedRequest(
             UNKNOWN if shop is None else shop.key,
             UNKNOWN if shop is None else shop.entry,

@@ -9,44 +9,32 @@ to be kept, the connection is kept, the body is here.
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
 from proxy.errors import (
     Draining,
     InternalError,
-    PacedOut,
     ProxyError,
-    TokenError,
     TooManyFailures,
     UnknownShop,
     UpstreamError,
 )
 from proxy.forwarding.admission import begin, let_in
 from proxy.forwarding.answering import answer_error, answer_options
+from proxy.forwarding.errands import Errands
 from proxy.forwarding.exchange import Exchange
 from proxy.forwarding.fields import check_for_loop, request_id
 from proxy.forwarding.preparing import is_last_recipient, prepare
 from proxy.forwarding.relay import relay
 from proxy.forwarding.restricting import check_target
-from proxy.forwarding.route import Route
 from proxy.forwarding.site import Site
-from proxy.forwarding.target import call_segment
-from proxy.forwarding.upstream import UpstreamRequest, UpstreamResponse
 from proxy.guards.budgets import Budgets, Holding
 from proxy.guards.pacing import UNPACED, Pacer
-from proxy.platforms.answers import MAX_LOOKED_INTO, ORDINARY, Sense
+from proxy.platforms.answers import ORDINARY
 from proxy.telemetry.traffic import Traffic
-from proxy.tokens.cache import TokenCache
-from proxy.tokens.state import CallKind
-from proxy.tokens.token import AccessToken
 from proxy.wire.client_response import ClientResponse
 from proxy.wire.request import ClientRequest
-
-_SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))  # to be sent again, whatever became of it (RFC 9110 §9.2.1)
-# One that was in the cache already, and one that is fetched because of the 401.
-_MORE_TOKENS: Final = 2
 
 
 class Forwarder:
@@ -55,7 +43,7 @@ class Forwarder:
     def __init__(
         self,
         site: Site,
-        tokens: TokenCache,
+        errands: Errands,
         pacer: Pacer,
         budgets: Budgets,
         log: FilteringBoundLogger,
@@ -65,7 +53,8 @@ class Forwarder:
         new_request_id: Callable[[], bytes],
     ) -> None:
         self.site = site
-        self._tokens = tokens
+        self._errands = errands
+        self._attempts = errands.attempts
         self._pacer = pacer
         self._log = log
         self._traffic = traffic
@@ -150,10 +139,11 @@ class Forwarder:
         begin(exchange, holding, route, self._pacer)
         try:
             # 4. authorize, 5. pace, 6. send
-            answer = await self._attempt(exchange, route, prepared)
+            offers = None if exchange.turn is UNPACED else self._errands.offers(exchange, route, prepared)
+            answer = await self._attempts.attempt(exchange, route, prepared, offers)
             # 7. retry; a platform may say first that it's too fast and then that the token is dead, or the reverse
-            if answer.meaning is not ORDINARY:
-                answer = await self._retry(exchange, route, prepared)
+            if answer.meaning is not ORDINARY and exchange.errand is None:
+                answer = await self._attempts.retry(exchange, route, prepared)
             # 8. relay
             del prepared  # no attempt needs its content any more
             exchange.answered_at = self._clock()
@@ -168,105 +158,6 @@ class Forwarder:
     def _open(self, request: ClientRequest) -> Exchange:
         given = request_id(request.head) if b"x-request-id" in request.head.first else None
         return Exchange(request, ClientResponse(request), self.site, given or self._new_request_id(), self._clock())
-
-    async def _attempt(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> UpstreamResponse:
-        """Send the request as soon as there are a token and a slot, and return the answer."""
-        tokens, turn = self._tokens, exchange.turn
-        while True:
-            token = tokens.current(route.token_request) or await self._token(exchange, route)
-            if turn is UNPACED:
-                return await self._send(exchange, route, request, token)
-            async with turn:
-                # Read again, without awaiting: the token may have ended in the queue. Then the slot is given back.
-                still_good = tokens.current(route.token_request)
-                if still_good is not None:
-                    return await self._send(exchange, route, request, still_good)
-
-    async def _token(self, exchange: Exchange, route: Route) -> AccessToken:
-        """Return a token that has to be waited for."""
-        begun_at = self._clock()
-        try:
-            return await self._tokens.get(route.token_request, exchange.caller)
-        finally:
-            exchange.token_seconds += self._clock() - begun_at
-
-    async def _send(
-        self, exchange: Exchange, route: Route, request: UpstreamRequest, token: AccessToken
-    ) -> UpstreamResponse:
-        """Send the request and return the answer, which takes the place of an earlier one."""
-        if exchange.answer is not None:
-            await exchange.answer.close()
-        exchange.attempts += 1
-        exchange.token = token
-        begun_at = self._clock()
-        answers = route.shop.platform.answers
-        try:
-            answer = exchange.answer = await exchange.site.upstreams[route.any_address].send(
-                request, token.line, exchange.turn
-            )
-            if answers.tells_by(answer.status):
-                looked_into = await answer.small(MAX_LOOKED_INTO) if answers.looks_into(answer.status) else None
-                answer.meaning = answers.meaning(answer.status, looked_into)
-        finally:
-            exchange.upstream_seconds += self._clock() - begun_at
-        if exchange.turn is not UNPACED and answer.meaning.sense is not Sense.THROTTLED:
-            exchange.turn.answered()
-        return answer
-
-    async def _retry(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> UpstreamResponse:
-        """After 'too fast' or 'not with this token', as a 429 or 401 says, send the request again where that may help.
-
-        Return the last answer.
-        """
-        await self._when_let(exchange, route, request)
-        await self._with_another_token(exchange, route, request)
-        return await self._when_let(exchange, route, request)
-
-    async def _with_another_token(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> None:
-        """After a 401, send the same request with another token; the 401 stays if there is none to be had.
-
-        So after another answer that means the same.
-
-        One more try is all, unless the other token was there before the first one was refused: it may be dead too.
-        """
-        assert exchange.target is not None  # noqa: S101 - for the type checker
-        kind = CallKind(request.method, call_segment(exchange.target.rest, route.shop.platform.api_prefix))
-        for _ in range(_MORE_TOKENS):
-            if exchange.token is None or exchange.answer is None:
-                return
-            sense, not_carried_out = exchange.answer.meaning
-            if sense is not Sense.UNAUTHORIZED or not (not_carried_out or request.method in _SAFE):
-                return
-            begun_at = self._clock()
-            another = await self._tokens.after_unauthorized(route.token_request, exchange.token, kind)
-            exchange.token_seconds += self._clock() - begun_at
-            if another is None:
-                return
-            try:
-                async with exchange.turn:
-                    token = self._tokens.current(route.token_request)  # as in _attempt
-                    if token is None:
-                        return
-                    answer = await self._send(exchange, route, request, token)
-            finally:
-                self._tokens.repeated(route.token_request, kind)
-            if answer.meaning.sense is Sense.UNAUTHORIZED and token is another.token:
-                exchange.newly_not_permitted = self._tokens.refused_again(route.token_request, another, kind)
-
-    async def _when_let(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> UpstreamResponse:
-        """After a 429 or its like, send the same request again when the platform lets it; return the last answer."""
-        answer = exchange.answer
-        assert answer is not None  # noqa: S101 - for the type checker
-        while (
-            answer.meaning.sense is Sense.THROTTLED
-            and exchange.turn.throttled(answer.retry_after)
-            and (answer.meaning.not_carried_out or request.method in _SAFE)
-        ):
-            try:
-                answer = await self._attempt(exchange, route, request)
-            except (PacedOut, TokenError):
-                break
-        return answer
 
     def _answer(self, exchange: Exchange, error: ProxyError) -> None:
         """Answer with an error of the proxy's own."""

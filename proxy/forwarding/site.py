@@ -20,8 +20,9 @@ from proxy.wire.spool import Spool
 class Site:
     """Which shops are served, how, and to whom.
 
-    `upstreams` maps a route's `any_address` to the connections to use; `max_body_size` is in bytes. `answers_in_xml` if
-    all platforms of the shops do so unless asked for something else.
+    `upstreams` maps a route's `any_address` to the connections to use; `max_body_size` is in bytes. `collapse` if
+    one call to a platform may answer several that ask the same. `answers_in_xml` if all platforms of the shops do so
+    unless asked for something else.
     """
 
     addressing: Addressing
@@ -32,4 +33,5 @@ class Site:
     hop: Hop
     spool: Spool
     max_body_size: int
+    collapse: bool
     answers_in_xml: bool

@@ -68,7 +68,7 @@ class UpstreamResponse:
     def __init__(
         self,
         answer: Answer,
-        connection: UpstreamConnection,
+        connection: UpstreamConnection | None,
         pump: asyncio.Task[None] | None,
         pool: Pool,
         destination: Destination,
@@ -78,8 +78,8 @@ class UpstreamResponse:
         self._pool = pool
         self._destination = destination
         self._pump = pump
-        self._connection: UpstreamConnection | None = connection
-        if connection.reusable:
+        self._connection = connection
+        if connection is not None and connection.reusable:
             self._connection = None
             pool.keep(destination, connection)
 
@@ -95,6 +95,20 @@ class UpstreamResponse:
         """Whether it has to be closed."""
         return self._connection is not None
 
+    def copy(self) -> "UpstreamResponse":
+        """Return the same answer for another client; its body must be there, as `small` returned it."""
+        return self.saying(self.status, self.reason, self.head.copy(), self.length, self.content)
+
+    def saying(
+        self, status: int, reason: bytes, head: Head, length: int | None, content: bytes | None
+    ) -> "UpstreamResponse":
+        """Return an answer that came with this one: what it says, and nothing that has to be closed."""
+        answer = UpstreamResponse(
+            (status, reason, head, length, content, None), None, None, self._pool, self._destination
+        )
+        answer.meaning = self.meaning
+        return answer
+
     @property
     def retry_after(self) -> float | None:
         """In how many seconds the upstream says to try again, if it does."""
@@ -106,9 +120,12 @@ class UpstreamResponse:
         Raises `UpstreamError`.
         """
         if self.body is not None:
-            beginning = b""
-            while len(beginning) <= limit and not self.body.complete:
-                beginning += await self.body.read()
+            pieces: list[bytes] = []
+            size = 0
+            while size <= limit and not self.body.complete:
+                pieces.append(await self.body.read())
+                size += len(pieces[-1])
+            beginning = b"".join(pieces)
             if not self.body.complete:
                 self.body.unread(beginning)
                 return None

@@ -19,13 +19,18 @@ Rules:
 - After a 429 the whole shop pauses, then one request tries; its answer is told with `answered` or `throttled`. If it
   ends without one, as the block being left by an exception or the turn being entered again tell, the next one tries.
 - A client that leaves makes no hole: its turn, and a slot that it was just granted, go to the next.
+- Who offers something may find that others come along: then each gets a seat in an errand instead of a slot, and the
+  errand has a turn that has the slot already.
 - What is known of a key is dropped when it no longer matters, and not before: forgetting it would break the limit.
 """
 
 from collections.abc import Callable
-from typing import Final, Self
+from typing import Final
 
-from proxy.guards.slots import Office, PacingPolicy, Place, Sharing, Slots, Timer
+from proxy.guards.errands import Offers, Seat
+from proxy.guards.office import Office, PacingPolicy, Sharing, Timer
+from proxy.guards.rotation import Place
+from proxy.guards.slots import Slots
 from proxy.platforms.platform import RateLimit
 from proxy.telemetry.metrics import PacingMetrics
 
@@ -36,13 +41,15 @@ _KEPT_KEYS: Final = 1000  # are not worth looking through for idle ones
 class Turn:
     """One request's way to its slots: to be entered with `async with` for each attempt. This one is without a limit."""
 
-    __slots__ = ()
+    __slots__ = ("offers",)
 
     may_lapse: bool = False  # whether `lapsed` is worth asking
+    # What the request can do together with others; taken when the turn is entered. Not to be set without a limit.
+    offers: Offers | None
 
-    async def __aenter__(self) -> Self:
-        """Wait for a slot. Raises `PacedOut`."""
-        return self
+    async def __aenter__(self) -> Seat | None:
+        """Wait for a slot; return a seat if the request goes together with others instead. Raises `PacedOut`."""
+        return None
 
     async def __aexit__(self, *_exc: object) -> None:
         """Settle what became of the slot."""
@@ -80,6 +87,9 @@ class Turn:
         To enter it waits as long as is due. If not, the 429 is for the client.
         """
         return False
+
+    def let_go(self) -> None:
+        """Give the slot back that the turn was made with, if it has not been entered."""
 
 
 UNPACED: Final = Turn()
@@ -139,6 +149,12 @@ class Pacer:
         slots = self._slots.get(key)
         return slots is not None and slots.make_room(client)
 
+    def look_again(self, key: bytes) -> None:
+        """Take note that an errand for `key` is over, for whose end others wait."""
+        slots = self._slots.get(key)
+        if slots is not None:
+            slots.look_again()
+
     def waiting(self, key: bytes) -> int:
         """Count the requests that wait in line for `key`."""
         slots = self._slots.get(key)
@@ -164,6 +180,7 @@ class _PacedTurn(Turn):
 
     __slots__ = (
         "_begun",
+        "_has_slot",
         "_inside",
         "_key",
         "_limit",
@@ -171,6 +188,7 @@ class _PacedTurn(Turn):
         "_pacer",
         "_patience",
         "_place",
+        "_seat",
         "_sent",
         "_taken_at",
         "_tries",
@@ -187,16 +205,24 @@ class _PacedTurn(Turn):
         self._inside = False  # or on the way in
         self._patience = office.policy.max_wait  # seconds that are left to wait
         self._tries = 0
+        self._has_slot = False  # without having been entered
+        self._seat: Seat | None = None
+        self.offers = None
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self) -> Seat | None:
         if self._inside:
             raise RuntimeError("a turn is entered by one at a time")
-        slots = self._pacer.slots(self._key, self._limit)
+        offers, self.offers = self.offers, None
         self._inside = True
+        if self._has_slot:
+            self._has_slot = self._begun = self._sent = False
+            return None
+        slots = self._pacer.slots(self._key, self._limit)
         self._taken_at = now = self._office.clock()
         if not slots.take_at_once(self._place, now):
             try:
-                await slots.wait(self._place, now, self._patience)
+                offer = None if offers is None else offers()
+                self._seat = await slots.wait(self._place, now, self._patience, offer, self._handing_over)
             except BaseException:
                 self._inside = False
                 raise
@@ -204,9 +230,13 @@ class _PacedTurn(Turn):
                 self._taken_at = self._office.clock()
                 self._patience -= self._taken_at - now
         self._begun = self._sent = False
-        return self
+        return self._seat
 
     async def __aexit__(self, *exc: object) -> None:
+        if self._seat is not None:
+            self._seat.leave()
+            self._seat, self._inside = None, False
+            return
         slots = self._pacer.slots(self._key, self._limit)
         if not self._begun:
             slots.give_back(self._place)
@@ -248,3 +278,17 @@ class _PacedTurn(Turn):
         self._office.metrics.throttled += 1
         pause = self._pacer.slots(self._key, self._limit).throttled(self._taken_at, retry_after)
         return self._tries <= MAX_TRIES_AGAIN and pause <= self._patience
+
+    def let_go(self) -> None:
+        if self._has_slot:
+            self._has_slot = False
+            self._pacer.slots(self._key, self._limit).give_back(self._place)
+
+    def _handing_over(self) -> Turn:
+        """Return a turn that has the slot which was just granted, and the patience that is left."""
+        turn = _PacedTurn(self._pacer, self._office, self._key, self._limit, self._place)
+        now = self._office.clock()
+        turn._patience = self._patience - (now - self._taken_at)
+        turn._taken_at = now
+        turn._has_slot = True
+        return turn

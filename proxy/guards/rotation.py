@@ -5,12 +5,19 @@ many those have waiting.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from operator import itemgetter
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 _W = TypeVar("_W")
 _number = itemgetter(0)
+
+
+class Place(NamedTuple):
+    """A place in line: of which client, and its number; the lower the earlier the request came in."""
+
+    client: str
+    number: int
 
 
 class Rotation(Generic[_W]):
@@ -57,6 +64,17 @@ class Rotation(Generic[_W]):
         self._count -= 1
         if line:
             self._lines[client] = line
+
+    def in_turn(self) -> Iterator[_W]:
+        """Yield those who wait in the order in which they will have their turns."""
+        for turn in range(max(map(len, self._lines.values()), default=0)):
+            yield from [line[turn][1] for line in self._lines.values() if turn < len(line)]
+
+    def served(self, places: Iterable[tuple[str, int]]) -> None:
+        """Remove those who were served out of turn; the next turns of their clients come after those of all others."""
+        for client, number in places:
+            if self.leave(client, number) and client in self._lines:
+                self._lines[client] = self._lines.pop(client)
 
     def ahead_of(self, client: str, number: int) -> int:
         """Return how many have their turn before one of `client` with this number, which need not wait yet."""

@@ -4,6 +4,8 @@ Rules:
 - A slot goes to who comes first only if nobody waits; else to whose turn it is.
 - Who waits in vain is refused as soon as that is known: on arrival, or when a 429 makes the wait too long; else when
   its time is up, because others came in between.
+- Those who can go together do so on the slot of the first of them (`errands.py`). While some wait who could go with
+  others of their kind, slots are spaced evenly, so that those who come first don't spend them singly.
 - One timer, and only while somebody waits: it rings when the next slot is due, or when somebody's time is up.
 
 When the next slot is due is decided in `pace.py`, and whose it is in `rotation.py`.
@@ -11,14 +13,17 @@ When the next slot is due is decided in `pace.py`, and whose it is in `rotation.
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.errors import PacedOut
+from proxy.guards.errands import Offer, Seat, company, slots_needed
+from proxy.guards.office import Office, Pacing, Sharing, Timer
 from proxy.guards.pace import Pace
-from proxy.guards.rotation import Rotation
+from proxy.guards.rotation import Place, Rotation
 from proxy.platforms.platform import RateLimit
-from proxy.telemetry.metrics import PacingMetrics
+
+if TYPE_CHECKING:
+    from proxy.guards.pacing import Turn
 
 _TIMER_RESOLUTION: Final = 0.001  # seconds; uvloop's timers know no shorter ones, and may ring early by one
 _NEVER: Final = float("inf")
@@ -28,77 +33,30 @@ _BLOCKED: Final = (
 )
 
 
-class Timer(Protocol):
-    """What `call_later` returns."""
-
-    def cancel(self) -> None: ...
-
-
-class Pacing(Protocol):
-    """When the next request may go: as `Pace` decides for one process, or as replicas agree (`shared_pace.py`)."""
-
-    @property
-    def limit(self) -> RateLimit: ...
-    @property
-    def blocked(self) -> bool: ...
-    def change(self, limit: RateLimit) -> None: ...
-    def due(self, now: float) -> float: ...
-    def want(self, waiting: int, patience: float, now: float) -> None: ...
-    def take(self, holder: object, now: float) -> None: ...
-    def lapsed(self, holder: object, now: float) -> bool: ...
-    def give_back(self, holder: object) -> None: ...
-    def sent(self, holder: object, now: float) -> None: ...
-    def throttled(self, taken_at: float, now: float, retry_after: float | None, max_wait: float) -> float: ...
-    def answered(self, taken_at: float) -> bool: ...
-    def unanswered(self, holder: object) -> None: ...
-    def earliest(self, position: int, now: float) -> float: ...
-    def expected(self, position: int, now: float) -> float: ...
-    def idle(self, now: float) -> bool: ...
-
-
-# Makes what replicas agree on for a key, of what this one knows, and what is to be called when slots have come.
-Sharing = Callable[[bytes, Pace, Callable[[], None]], Pacing]
-
-
-@dataclass(frozen=True, slots=True)
-class PacingPolicy:
-    """The settings of `[pacing]`: seconds that a request may wait, and how many may wait for one key."""
-
-    max_wait: float = 30.0
-    max_queue: int = 1000
-
-
-@dataclass(slots=True)
-class Office:
-    """What the slots of all keys share. `clock` is monotonic, in seconds; `call_later` takes seconds and a function.
-
-    `sharing` is there if other replicas have the same limit to keep.
-    """
-
-    policy: PacingPolicy
-    metrics: PacingMetrics
-    clock: Callable[[], float]
-    call_later: Callable[[float, Callable[[], None]], Timer]
-    sharing: Sharing | None = None
-
-
-class Place(NamedTuple):
-    """A place in line: of which client, and its number; the lower the earlier the request came in."""
-
-    client: str
-    number: int
-
-
 class _Waiter(NamedTuple):
     place: Place
     deadline: float
-    granted: asyncio.Future[bool]
+    granted: asyncio.Future[bool | Seat]
+    offer: Offer | None
+    handing_over: "Callable[[], Turn]"
 
 
 class Slots:
     """Gives out the slots of one key. A slot is known by the place of its request."""
 
-    __slots__ = ("_key", "_next_deadline", "_office", "_own", "_pace", "_sharing", "_timer", "_timer_at", "_waiting")
+    __slots__ = (
+        "_evenly_until",
+        "_key",
+        "_next_deadline",
+        "_office",
+        "_own",
+        "_pace",
+        "_sharing",
+        "_taken_at",
+        "_timer",
+        "_timer_at",
+        "_waiting",
+    )
 
     def __init__(self, office: Office, key: bytes, limit: RateLimit) -> None:
         self._office = office
@@ -111,6 +69,7 @@ class Slots:
         self._next_deadline = _NEVER  # of those who wait; or an earlier time
         self._timer: Timer | None = None
         self._timer_at = _NEVER
+        self._taken_at = self._evenly_until = -_NEVER  # when a slot was taken last; until when they are spaced
 
     def keep(self, limit: RateLimit) -> None:
         """Keep this limit from now on."""
@@ -135,16 +94,21 @@ class Slots:
     def take_at_once(self, place: Place, now: float) -> bool:
         """Take a slot if there is one for who comes now; tell whether there was."""
         self._pace.unanswered(place)  # it would not come again if it still waited for its answer
-        if self._waiting or self._pace.due(now) > now:
+        if self._waiting or self._due(now) > now:
             return False
-        self._pace.take(place, now)
+        self._take(place, now)
         return True
 
-    async def wait(self, place: Place, now: float, patience: float) -> None:
-        """Wait up to `patience` seconds for a slot. Raises `PacedOut`."""
-        self._check_wait(place, now, patience)
+    async def wait(
+        self, place: Place, now: float, patience: float, offer: Offer | None, handing_over: "Callable[[], Turn]"
+    ) -> Seat | None:
+        """Wait up to `patience` seconds for a slot; return a seat instead if others come along. Raises `PacedOut`.
+
+        The slot then belongs to the turn that `handing_over` returns.
+        """
+        self._check_wait(place, now, patience, offer)
         self._check_room(place, now)
-        waiter = _Waiter(place, now + patience, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(place, now + patience, asyncio.get_running_loop().create_future(), offer, handing_over)
         self._waiting.join(*place, waiter)
         self._next_deadline = min(self._next_deadline, waiter.deadline)
         self._set_timer(now)
@@ -155,8 +119,10 @@ class Slots:
         except asyncio.CancelledError:
             if self._waiting.leave(*place):
                 self._set_timer(self._office.clock())
-            else:  # the slot may have been granted just now
+            elif isinstance(seat := _result(waiter.granted), bool):  # the slot may have been granted just now
                 self.give_back(place)
+            else:
+                seat.leave()
             raise
         finally:
             metrics.waiting -= 1
@@ -164,6 +130,12 @@ class Slots:
             metrics.waited_seconds += self._office.clock() - now
         if not granted:
             raise self._paced_out(place, self._office.clock())
+        return None if granted is True else granted
+
+    def look_again(self) -> None:
+        """Take note that who waits for an errand's end need not wait any more."""
+        if self._waiting:
+            self._serve()
 
     def lapsed(self, place: Place) -> bool:
         """Tell whether the slot is not good any more."""
@@ -208,10 +180,31 @@ class Slots:
         self._own.change(limit)
         self._pace = self._own if sharing is None else sharing(self._key, self._own, self._serve)
 
-    def _check_wait(self, place: Place, now: float, patience: float) -> None:
+    def _check_wait(self, place: Place, now: float, patience: float, offer: Offer | None) -> None:
         """Refuse a request for which there will be no slot in time."""
-        if self._pace.earliest(self._waiting.ahead_of(*place), now) - now > patience:
-            raise self._paced_out(place, now)
+        ahead = self._waiting.ahead_of(*place)
+        if self._pace.earliest(ahead, now) - now > patience:
+            together = slots_needed([*(waiter.offer for waiter in self._waiting), offer]) - 1
+            if self._pace.earliest(min(ahead, together), now) - now > patience:
+                raise self._paced_out(place, now)
+
+    def _wanted(self) -> int:
+        """Return how many slots those in line are worth to other replicas; alone, nobody asks how many."""
+        waiting = self._waiting
+        return len(waiting) if self._sharing is None else slots_needed(waiter.offer for waiter in waiting)
+
+    def _due(self, now: float) -> float:
+        """Return when the next slot may be taken, as `Pace.due` does."""
+        at = self._pace.due(now)
+        if now < self._evenly_until:
+            at = max(at, self._taken_at + self._pace.limit.per / self._pace.limit.requests)
+        if self._waiting and (offer := self._waiting.first().offer) is not None and offer.kind is not None:
+            at = max(at, offer.not_before())
+        return at
+
+    def _take(self, place: Place, now: float) -> None:
+        self._pace.take(place, now)
+        self._taken_at = now
 
     def _check_room(self, place: Place, now: float) -> None:
         """Make room in the line, or refuse this request."""
@@ -246,17 +239,33 @@ class Slots:
     def _serve(self) -> None:
         """Grant the slots that there are, and refuse those whose time is up."""
         now = self._office.clock()
-        while self._waiting and self._pace.due(now) <= now:
+        while self._waiting and self._due(now) <= now:
             waiter = self._waiting.first()
             if waiter.granted.done():  # cancelled, and about to leave
                 self._waiting.leave(*waiter.place)
                 continue
             self._waiting.advance()
-            self._pace.take(waiter.place, now)
-            waiter.granted.set_result(True)
+            self._take(waiter.place, now)
+            self._grant(waiter)
         if now >= self._next_deadline:
             self._refuse(waiter for waiter in self._waiting if waiter.deadline <= now)
         self._set_timer(now)
+
+    def _grant(self, first: _Waiter) -> None:
+        """Give the slot to `first` and who goes along."""
+        offer, along = first.offer, []
+        if offer is not None and offer.kind is not None:
+            self._evenly_until = self._taken_at + self._pace.limit.per
+        if offer is not None and self._waiting:
+            there = [waiter for waiter in self._waiting.in_turn() if not waiter.granted.done()]
+            along = company(offer, [(waiter, waiter.offer) for waiter in there])
+        if offer is None or not along:
+            first.granted.set_result(True)
+            return
+        self._waiting.served([waiter.place for waiter in along])
+        seats = offer.begin(first.handing_over(), [waiter.offer for waiter in along if waiter.offer is not None])
+        for waiter, seat in zip((first, *along), seats, strict=True):
+            waiter.granted.set_result(seat)
 
     def _refuse(self, waiters: Iterable[_Waiter]) -> None:
         for waiter in list(waiters):
@@ -268,8 +277,8 @@ class Slots:
     def _set_timer(self, now: float) -> None:
         """See that a timer rings in time if somebody waits; it may ring too early."""
         waiting = self._waiting
-        self._pace.want(len(waiting), waiting.first().deadline - now if waiting else 0.0, now)
-        at = min(self._pace.due(now), self._next_deadline) if waiting else _NEVER
+        self._pace.want(self._wanted(), waiting.first().deadline - now if waiting else 0.0, now)
+        at = min(self._due(now), self._next_deadline) if waiting else _NEVER
         if self._timer is not None:
             if self._timer_at <= at < _NEVER:
                 return
@@ -282,3 +291,7 @@ class Slots:
     def _ring(self) -> None:
         self._timer = None
         self._serve()
+
+
+def _result(granted: asyncio.Future[bool | Seat]) -> bool | Seat:
+    return granted.result() if granted.done() and not granted.cancelled() else False

@@ -21,6 +21,7 @@ from yarl import URL
 
 from proxy.platforms.addresses import is_ip_address, is_public
 from proxy.platforms.answers import AnswerRule, Answers
+from proxy.platforms.batch import Batch
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.scopes import Scopes
 from proxy.platforms.url_prefix import parse_prefix
@@ -137,6 +138,8 @@ class Platform:
     api_prefix: str = ""
     # Where several calls are sent as one, as a path from `api_url` on; "" if nowhere. Its answers have statuses inside.
     batch_path: str = ""
+    # How the proxy may send calls together that wait in line; `None`: not.
+    batch: Batch | None = None
     # Which answers say 'too fast', and which 'not with this token'.
     throttled_when: tuple[AnswerRule, ...] = (429,)
     unauthorized_when: tuple[AnswerRule, ...] = (401,)
@@ -178,10 +181,9 @@ class Platform:
 
         In whatever spelling a server may take for that path: this decides what a client may do.
         """
-        if not self.batch_path:
-            return False
-        found, wanted = _segments(path.partition(b"?")[0]), _segments(self.batch_path.encode())
-        return len(found) >= len(wanted) and all(map(_is_called, found, wanted))
+        wanted = _segments((self.batch_path or (self.batch.path if self.batch else "")).encode())
+        found = _segments(path.partition(b"?")[0])
+        return bool(wanted) and len(found) >= len(wanted) and all(map(_is_called, found, wanted))
 
     def token_url_for(self, shop_name: str) -> str:
         """Return the URL of the token endpoint for a shop."""

@@ -18,7 +18,8 @@ class Shop:
     """A shop as the proxy serves it.
 
     `key` is what clients write in the path and operators read in the log; `name` is the platform's own name for it,
-    which stands in URLs. They differ where the key is an alias. `by_wildcard` if no entry names it.
+    which stands in URLs. They differ where the key is an alias. `by_wildcard` if no entry names it; `batch` if its
+    calls may be sent together when they wait in line.
     """
 
     key: str
@@ -26,6 +27,7 @@ class Shop:
     platform: Platform
     credentials: Credentials
     by_wildcard: bool = False
+    batch: bool = False
 
     @property
     def entry(self) -> str:
@@ -41,17 +43,18 @@ class Shop:
 
 @dataclass(frozen=True, slots=True)
 class Shops:
-    """Every shop that can be reached: the named ones, and what serves the rest, if anything does."""
+    """Every shop that can be reached: the named ones, and what serves the rest, if anything does, and how."""
 
     named: Mapping[str, Shop]
     wildcard: tuple[Platform, Credentials] | None = None
+    wildcard_batch: bool = False
 
     def find(self, key: str) -> Shop | None:
         """Return the shop for a valid shop name, or `None` if there is none."""
         shop = self.named.get(key)
         if shop is None and self.wildcard is not None:
             platform, credentials = self.wildcard
-            shop = Shop(key, key, platform, credentials, by_wildcard=True)
+            shop = Shop(key, key, platform, credentials, by_wildcard=True, batch=self.wildcard_batch)
         return shop
 
     def all_credentials(self) -> Iterator[Credentials]:

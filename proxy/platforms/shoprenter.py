@@ -4,6 +4,7 @@ The token request is a JSON body to a URL that names the shop; each shop's API h
 calls are answered with a 308 since 2026-09-30, so nothing here is `http`.
 """
 
+from proxy.platforms.batch import Batch
 from proxy.platforms.platform import Platform, RateLimit, TokenRequestForm
 from proxy.platforms.shoprenter_scopes import SHOPRENTER_SCOPES
 
@@ -18,6 +19,7 @@ SHOPRENTER = Platform(
     # Every resource carries the API's own URLs, and `/batch` takes them.
     rewrite_links=True,
     batch_path="batch",
+    batch=Batch("batch", most=200),  # "about 200"; one after another, not side by side
     answers_in_xml=True,
     scopes=SHOPRENTER_SCOPES,
     # "3 requests per application per shop per second". Whether the window slides is not documented; who keeps within

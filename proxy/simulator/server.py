@@ -56,6 +56,8 @@ class Counts:
     refused_tokens: int = 0  # API calls without a valid token
     forbidden: int = 0  # API calls outside the token's scopes, parts of batches included
     throttled: int = 0  # API calls above the rate limit
+    batches: int = 0  # that were carried out
+    batch_parts: int = 0  # in these
     aborted: int = 0  # requests whose caller left before the answer
 
 

@@ -11,6 +11,7 @@ import hmac
 import json
 import re
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from proxy.simulator.calls import Answer, Call
@@ -88,6 +89,9 @@ class ShoprenterSimulator(SimulatedPlatform):
         )
         self._catalogue = Catalogue(products, seed)
         self._public_api_url = public_api_url
+        # How batches may go wrong, at any time: 504 above so many parts, and a rate limit that counts each part.
+        self.batch_gives_up_above: int | None = None
+        self.batch_counts_parts = False
         self._api: ShoprenterApi | None = None
 
     async def __aenter__(self) -> Self:
@@ -167,11 +171,14 @@ class ShoprenterSimulator(SimulatedPlatform):
         if shop is None or self._api is None:
             raise Refusal(404, 40401, "There is no such resource")
         grant = self._tokens.check(call.bearer_token, shop)
-        if not self._limiter.admit((grant.client_id, shop)):
+        admit = partial(self._limiter.admit, (grant.client_id, shop))
+        by_part = self.batch_counts_parts and segments == ("batch",)
+        if not by_part and not admit():
             self.counts.throttled += 1
             raise Refusal(429, 42901, "Too Many Requests")
         inner = Call(call.method, segments, call.query, call.headers, call.body, call.body_length, call.body_sha256)
-        return self._api.answer(shop, inner, grant)
+        self._api.gives_up_above = self.batch_gives_up_above
+        return self._api.answer(shop, inner, grant, admit if by_part else None)
 
 
 def _shop_and_rest(call: Call) -> tuple[str | None, tuple[str, ...]]:

@@ -17,7 +17,7 @@ from proxy.simulator.catalogue import KINDS, Item
 from proxy.simulator.shoprenter_bodies import UnreadableBody, read_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from proxy.simulator.catalogue import Catalogue, Kind, Shop
     from proxy.simulator.server import Counts
@@ -50,16 +50,20 @@ class Refusal(Exception):
 class ShoprenterApi:
     """The API of all shops; `base_urls` are the API URLs (templates with `{shop}`) that batches may name.
 
-    The first of them is the one that hrefs are built from.
+    The first of them is the one that hrefs are built from. A batch of more than `gives_up_above` parts takes too long;
+    `None`: however many may be in one, none does.
     """
 
     def __init__(self, catalogue: Catalogue, counts: Counts, base_urls: tuple[str, ...]) -> None:
         self._catalogue = catalogue
         self._counts = counts
         self._base_urls = (*base_urls, API_URL, *OLD_API_URLS)
+        self.gives_up_above: int | None = None
 
-    def answer(self, shop: str, call: Call, grant: Grant) -> Result:
+    def answer(self, shop: str, call: Call, grant: Grant, admit: Callable[[], bool] | None = None) -> Result:
         """Status and data of the answer to `call`, whose path segments start after `/api`.
+
+        `admit` is asked for each part of a batch, where the rate limit counts these.
 
         Raises:
             Refusal: the answer is an error.
@@ -69,7 +73,7 @@ class ShoprenterApi:
         call = replace(call, method="GET") if call.method == "HEAD" else call
         match call.segments:
             case ("batch",):
-                return self._batch(shop, call, grant)
+                return self._batch(shop, call, grant, admit)
             case ("files",):
                 self._demand(grant, "file", call.method)
                 return self._upload(call)
@@ -152,7 +156,7 @@ class ShoprenterApi:
             "items": [shop.item(kind, n, base) if full else {"href": shop.href(kind, n, base)} for n in shown],
         }
 
-    def _batch(self, shop: str, call: Call, grant: Grant) -> Result:
+    def _batch(self, shop: str, call: Call, grant: Grant, admit: Callable[[], bool] | None) -> Result:
         if call.method != "POST":
             raise _not_allowed()
         requests = _fields(call).get("requests")
@@ -162,13 +166,20 @@ class ShoprenterApi:
             raise Refusal(400, 40001, "Data parameter not found in POST/PUT!")
         if len(requests) > MAX_BATCH:
             raise Refusal(400, 40001, f"A batch may hold {MAX_BATCH} requests")
-        return 200, {"requests": {"request": [self._batch_part(shop, part, grant) for part in requests]}}
+        if self.gives_up_above is not None and len(requests) > self.gives_up_above:
+            raise Refusal(504, 50401, "The request takes too long: break it down in smaller requests")
+        self._counts.batches += 1
+        self._counts.batch_parts += len(requests)
+        return 200, {"requests": {"request": [self._batch_part(shop, part, grant, admit) for part in requests]}}
 
-    def _batch_part(self, shop: str, part: Any, grant: Grant) -> Item:
+    def _batch_part(self, shop: str, part: Any, grant: Grant, admit: Callable[[], bool] | None) -> Item:
         """One part's own answer. Whatever happens inside a batch, the batch itself answers 200 (documented)."""
         part = part if isinstance(part, dict) else {}
         method, uri = str(part.get("method", "")).upper(), str(part.get("uri", ""))
         try:
+            if admit is not None and not admit():
+                self._counts.throttled += 1
+                raise Refusal(429, 42901, "Too Many Requests")
             status, data = self._answer_part(shop, method, uri, part.get("data"), grant)
             body: Item | str = data or {}
         except Refusal as refusal:

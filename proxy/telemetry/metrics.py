@@ -74,6 +74,19 @@ class SharedMetrics:
 
 
 @dataclass(slots=True)
+class ErrandMetrics:
+    """Calls that waited in line and were answered together: with another one that asked the same, and in batches.
+
+    `failed_batches` counts by why; their calls went on, alone or in other batches.
+    """
+
+    collapsed: int = 0
+    batches: int = 0
+    batched: int = 0
+    failed_batches: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
 class ConnectionMetrics:
     """Connections of clients: open now, refused as all places were taken, displaced to make room; TLS that failed."""
 

@@ -15,7 +15,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
@@ -28,7 +28,7 @@ from proxy.tokens.leases import Alone, Lease, Leases, Suspicion
 from proxy.tokens.state import FIRST_BACKOFF, CallKind, Reaction, TokenState
 from proxy.tokens.status import TokenStatus, token_status
 from proxy.tokens.store import StateStore
-from proxy.tokens.token import AccessToken, access_token
+from proxy.tokens.token import AccessToken, Another, access_token
 
 _TOO_SLOW: Final = "The platform's token endpoint did not answer in time (tokens.fetch_timeout)."
 _ENDED: Final = "The access token had ended before it came."
@@ -48,13 +48,6 @@ class TokenPolicy:
     unauthorized_pause: float
     max_entries: int
     first_requests_per_second: float
-
-
-class Another(NamedTuple):
-    """Another token than the rejected one; `proves` if a 401 for it means that the call is not permitted."""
-
-    token: AccessToken
-    proves: bool
 
 
 class TokenCache:
@@ -112,6 +105,11 @@ class TokenCache:
         """Tell whether the endpoint gave no token when it was asked last."""
         state = self._states.peek(request.key)
         return state is not None and state.error is not None
+
+    def permitted(self, request: TokenRequest, kind: CallKind) -> bool:
+        """Tell whether nothing is known that would forbid calls of this kind."""
+        state = self._states.peek(request.key)
+        return state is None or state.permitted(kind, self._clock())
 
     async def get(self, request: TokenRequest, caller: str = "") -> AccessToken:
         """Return a token that is good now; wait for it if there is none. Raises `TokenError` or `Overloaded`.

@@ -126,7 +126,7 @@ class TokenState:
         current = self.usable(now)
         if current is not None and current is not rejected:
             return Reaction.USE_CACHED
-        if self.not_permitted_until is not None and now < self.not_permitted_until.get(kind, now):
+        if not self.permitted(kind, now):
             return Reaction.NOT_PERMITTED
         if self.fetch is not None or now < self.leased_until:
             return Reaction.REPLACE
@@ -139,6 +139,10 @@ class TokenState:
         self.suspected_until = max(self.suspected_until, now) + SUSPICION_INTERVAL
         self.suspect = rejected.generation
         return Reaction.REPLACE
+
+    def permitted(self, kind: CallKind, now: float) -> bool:
+        """Tell whether a kind of call was not refused of late with a fresh token."""
+        return self.not_permitted_until is None or now >= self.not_permitted_until.get(kind, now)
 
     def replaced_for(self, rejected: AccessToken) -> bool:
         """Tell whether the token was asked for because `rejected` came under suspicion.

@@ -5,7 +5,7 @@ ours, and its answer takes its time.
 """
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 DEFAULT_LIFETIME: Final = 300.0  # seconds; what a token without `expires_in` is trusted for (RFC 6749 §5.1)
 _LARGEST_MARGIN: Final = 0.2  # of the lifetime, so that a short-lived token is used at all
@@ -33,6 +33,13 @@ class AccessToken:
         object.__setattr__(self, "line", b"%s: %s\r\n" % (self.header, self.authorization))
         if not self.generation:
             object.__setattr__(self, "generation", self.requested_at)
+
+
+class Another(NamedTuple):
+    """Another token than the rejected one; `proves` if a 401 for it means that the call is not permitted."""
+
+    token: AccessToken
+    proves: bool
 
 
 def access_token(  # noqa: PLR0913 - all but the first are keywords

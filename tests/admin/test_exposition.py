@@ -1,6 +1,7 @@
 """The numbers in Prometheus's text format, under names that dashboards are built on."""
 
 import platform
+from collections import Counter
 
 import pytest
 from hypothesis import assume, given
@@ -10,13 +11,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from proxy.admin.exposition import CONTENT_TYPE, exposition
 from proxy.admin.sources import BudgetNow, CountersNow, Glimpse, ProcessNow
 from proxy.telemetry.labels import ShopLabels
-from proxy.telemetry.metrics import ConnectionMetrics, LogMetrics, SharedMetrics, TokenMetrics
+from proxy.telemetry.metrics import ConnectionMetrics, ErrandMetrics, LogMetrics, SharedMetrics, TokenMetrics
 from proxy.telemetry.traffic import Failure, FinishedRequest, Histogram, Traffic
 from proxy.tokens.status import NOTHING_KNOWN
 from tests.admin.asking import parsed
 from tests.admin.shops import GOOD, PROCESS, REFUSED
 
-NOTHING = CountersNow({}, TokenMetrics(), ConnectionMetrics(), {}, {}, LogMetrics())
+NOTHING = CountersNow({}, TokenMetrics(), ConnectionMetrics(), ErrandMetrics(), {}, {}, LogMetrics())
 TLS = PROCESS._replace(configured_at=1000.0, certificate_expires_at=2000.0)
 BUDGETS = (BudgetNow("memory", 9, 1000, {"client": 11}), BudgetNow("descriptors", 10, float("inf"), {}))
 # Name, type, labels (those of a histogram's buckets apart).
@@ -35,6 +36,10 @@ NAMES = {
     ("pacing_wait_seconds", "histogram", ("shop",)),
     ("pacing_queue", "gauge", ("shop",)),
     ("throttled", "counter", ("shop",)),
+    ("collapsed", "counter", ()),
+    ("batches", "counter", ()),
+    ("batched", "counter", ()),
+    ("batches_failed", "counter", ("why",)),
     ("dropped_fields", "counter", ("shop",)),
     ("batch_parts_failed", "counter", ("shop", "status")),
     ("errors", "counter", ("shop", "code")),
@@ -88,8 +93,11 @@ def counters() -> CountersNow:
     tokens.requests.update({("demo", "granted"): 2, ("*", "refused"): 1})
     tokens.unauthorized["demo", "replace"] = 4
     connections = ConnectionMetrics(open=5, refused=6, displaced=7, failed_handshakes=8)
+    errands = ErrandMetrics(collapsed=11, batches=12, batched=13, failed_batches=Counter(too_much=14))
     errors, log = dict(traffic.errors), LogMetrics(9, 10)
-    return CountersNow(traffic.shops, tokens, connections, errors, {"successful": 1}, log, BUDGETS, traffic.clients)
+    return CountersNow(
+        traffic.shops, tokens, connections, errands, errors, {"successful": 1}, log, BUDGETS, traffic.clients
+    )
 
 
 def text(process: ProcessNow, shops: list[Glimpse], counted: CountersNow) -> bytes:
@@ -139,6 +147,12 @@ def test_the_numbers_are_those_that_were_counted() -> None:
     assert found["requests_in_flight"] == {(): 2.0}
     assert found["client_connections"] == {(): 5.0}
     assert found["client_connections_refused_total"] == {(): 6.0}
+    assert [found[f"{name}_total"] for name in ("collapsed", "batches", "batched")] == [
+        {(): 11.0},
+        {(): 12.0},
+        {(): 13.0},
+    ]
+    assert found["batches_failed_total"] == {("too_much",): 14.0}
     assert found["client_connections_displaced_total"] == {(): 7.0}
     assert found["failed_handshakes_total"] == {(): 8.0}
     assert found["budget_used"] == {("memory",): 9.0, ("descriptors",): 10.0}

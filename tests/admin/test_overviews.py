@@ -8,10 +8,10 @@ from proxy.admin.sources import Sources
 from proxy.errors import TokenRefused
 from proxy.guards.budgets import Budgets
 from proxy.guards.descriptors import Descriptors
+from proxy.guards.office import PacingPolicy
 from proxy.guards.pacing import Pacer
-from proxy.guards.slots import PacingPolicy
 from proxy.platforms.shop import Shops
-from proxy.telemetry.metrics import ConnectionMetrics, LogMetrics, PacingMetrics, ProcessMetrics
+from proxy.telemetry.metrics import ConnectionMetrics, ErrandMetrics, LogMetrics, PacingMetrics, ProcessMetrics
 from proxy.telemetry.traffic import FinishedRequest, Traffic
 from proxy.tokens.endpoint import TokenRequest, token_request
 from tests.admin.asking import with_wildcard
@@ -38,6 +38,7 @@ class Counted:
             token_metrics=here.metrics,
             pacer=Pacer(PacingPolicy(), pacing, clock=lambda: self.now, call_later=lambda _, __: None),  # type: ignore[arg-type, return-value]
             pacing=pacing,
+            errands=ErrandMetrics(),
             traffic=self.traffic,
             in_flight=lambda: 0,
             connections=ConnectionMetrics(),

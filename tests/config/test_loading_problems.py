@@ -54,7 +54,7 @@ KNOWN_SECTIONS = "known are admin, clients, logging, pacing, platforms, server, 
         (f'{DEMO}secret = "s3cret"', "shops.demo.secret: unknown setting: did you mean client_secret?"),
         (
             f'{DEMO}"\\n" = 1',
-            r'shops.demo."\n": unknown setting: known are client_id, client_secret, platform, shop_name',
+            r'shops.demo."\n": unknown setting: known are batch, client_id, client_secret, platform, shop_name',
         ),
         (f'{DEMO}platform = "shoprentr"', "shops.demo.platform: unknown platform: did you mean shoprenter?"),
         (

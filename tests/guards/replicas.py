@@ -15,9 +15,9 @@ import structlog
 
 from proxy.errors import PacedOut
 from proxy.guards.booking import KIND, SlotBook
+from proxy.guards.office import PacingPolicy
 from proxy.guards.pacing import Pacer
 from proxy.guards.shared_pace import SharedPace
-from proxy.guards.slots import PacingPolicy
 from proxy.platforms.platform import RateLimit
 from proxy.shared.client import Argument, Failure, RedisClient
 from proxy.shared.scripts import Script

@@ -8,9 +8,9 @@ import aiohttp
 import pytest
 
 from proxy.errors import PacedOut
+from proxy.guards.office import PacingPolicy
 from proxy.guards.pace import safety_margin
 from proxy.guards.pacing import UNPACED, Pacer
-from proxy.guards.slots import PacingPolicy
 from proxy.platforms.platform import RateLimit
 from proxy.platforms.shoprenter import SHOPRENTER
 from proxy.simulator import ShoprenterSimulator
@@ -450,7 +450,8 @@ async def test_twelve_clients_use_the_limit_of_a_real_server_and_are_never_answe
 
         async def pull(client: str) -> None:
             while True:
-                async with pacer.turn(b"demo", client, SHOPRENTER.rate_limit) as turn:
+                turn = pacer.turn(b"demo", client, SHOPRENTER.rate_limit)
+                async with turn:
                     turn.sent()  # this client does not tell when it writes; so that is jitter too
                     times.append(time.monotonic())
                     async with session.get(url, headers=headers) as answer:

@@ -140,3 +140,29 @@ def test_as_many_are_served_before_one_that_joins_as_was_said(
     waiting.join(client, at, "this one")
 
     assert served(waiting).index("this one") == ahead
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 99)), unique_by=lambda each: each[1]))
+def test_they_are_told_in_the_order_in_which_they_have_their_turns(places: list[tuple[str, int]]) -> None:
+    rotation: Rotation[tuple[str, int]] = Rotation()
+    for client, number in places:
+        rotation.join(client, number, (client, number))
+    told = list(rotation.in_turn())
+
+    had = []
+    while len(rotation):
+        had.append(rotation.first())
+        rotation.advance()
+    assert told == had
+
+
+def test_who_was_served_out_of_turn_has_the_next_turn_after_all_others() -> None:
+    rotation: Rotation[str] = Rotation()
+    for client, number in (("a", 1), ("b", 2), ("c", 3), ("b", 4), ("a", 5)):
+        rotation.join(client, number, f"{client}{number}")
+    rotation.served([("b", 4), ("c", 3), ("x", 9)])
+
+    assert len(rotation) == 3
+    assert list(rotation.in_turn()) == ["a1", "b2", "a5"]
+    rotation.served([("a", 5)])
+    assert list(rotation.in_turn()) == ["b2", "a1"]

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from proxy.errors import PacedOut
+from proxy.guards.office import PacingPolicy
 from proxy.guards.pacing import Pacer, Turn
-from proxy.guards.slots import PacingPolicy
 from proxy.platforms.platform import RateLimit
 from proxy.telemetry.metrics import PacingMetrics
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.platforms.answers import InBody
+from proxy.platforms.batch import Batch
 from proxy.platforms.platform import Origin, Platform, RateLimit, is_shop_name
 
 NOT_ABSOLUTE = "must be an absolute URL, such as https://{shop}.example.com/api/"
@@ -449,3 +450,8 @@ def test_the_path_for_batches_may_have_signs_of_its_own(path: bytes) -> None:
     assert make(batch_path="v1.0/$batch").is_batch(path)
     assert make(batch_path="v1.0/%24batch").is_batch(path)
     assert not make(batch_path="v1.0/$batch").is_batch(path.replace(b".", b""))
+
+
+def test_where_the_proxy_may_send_batches_clients_send_them_too() -> None:
+    assert make(batch=Batch("v1/batch")).is_batch(b"v1/batch")
+    assert not make(batch=Batch("v1/batch")).is_batch(b"batch")

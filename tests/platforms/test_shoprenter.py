@@ -1,5 +1,6 @@
 """The built-in platform is what Shoprenter documents."""
 
+from proxy.platforms.batch import Batch, BatchForm
 from proxy.platforms.platform import Origin, Platform, RateLimit, TokenRequestForm
 from proxy.platforms.shoprenter import SHOPRENTER
 from proxy.platforms.shoprenter_scopes import SHOPRENTER_SCOPES
@@ -21,6 +22,7 @@ def test_shoprenter_is_as_documented() -> None:
         hosts=("{shop}.api.myshoprenter.hu", "{shop}.api.shoprenter.hu"),
         rewrite_links=True,
         batch_path="batch",
+        batch=Batch("batch", BatchForm.SHOPRENTER, 200),
         token_header="Authorization",
         token_scheme="Bearer",
         throttled_when=(429,),

@@ -309,3 +309,29 @@ async def test_a_batch_has_1_to_200_parts(api: Api, parts: int, status: int) -> 
     requests = [{"method": "GET", "uri": f"{api.base}products?limit=1"}] * parts
     got, _ = await api("POST", "batch", json={"data": {"requests": requests}})
     assert got == status
+
+
+def gets(api: Api, count: int) -> dict[str, Any]:
+    return {"data": {"requests": [{"method": "GET", "uri": f"{api.base}products?limit=1"}] * count}}
+
+
+async def test_a_batch_counts_as_one_request_unless_each_part_counts(session: aiohttp.ClientSession) -> None:
+    now = 0.0
+    async with ShoprenterSimulator(clock=lambda: now) as sim:
+        api = Api(sim, session)
+        assert [(await api("POST", "batch", json=gets(api, 9)))[0] for _ in range(4)] == [200, 200, 200, 429]
+        sim.batch_counts_parts = True
+        now = 2.0
+        status, body = await api("POST", "batch", json=gets(api, 5))
+
+    assert status == 200
+    inner = [part["response"]["header"]["statusCode"] for part in body["requests"]["request"]]
+    assert inner == ["200", "200", "200", "429", "429"]
+    assert (sim.counts.batches, sim.counts.batch_parts, sim.counts.throttled) == (4, 32, 3)
+
+
+async def test_a_large_batch_may_take_too_long(sim: ShoprenterSimulator, api: Api) -> None:
+    sim.batch_gives_up_above = 20
+
+    assert [(await api("POST", "batch", json=gets(api, count)))[0] for count in (20, 21)] == [200, 504]
+    assert (sim.counts.batches, sim.counts.batch_parts) == (1, 20)

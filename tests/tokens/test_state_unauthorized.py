@@ -248,3 +248,13 @@ def test_without_a_pause_nothing_is_remembered() -> None:
 
     assert not state.refused_again(ORDERS, NOW, 0.0)
     assert state.react(current, ORDERS, NOW) is Reaction.REPLACE
+
+
+def test_a_kind_of_call_is_permitted_but_while_it_is_known_not_to_be() -> None:
+    state = with_token(token())
+    assert state.permitted(ORDERS, NOW)
+    state.refused_again(ORDERS, NOW, PAUSE)
+
+    assert not state.permitted(ORDERS, NOW + PAUSE - NS)
+    assert state.permitted(PRODUCTS, NOW)
+    assert state.permitted(ORDERS, NOW + PAUSE)
