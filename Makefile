@@ -5,6 +5,8 @@
 PYTHON ?= python3
 ARGS ?=
 MIN_BRANCHES := 95
+# One more than there are cores: many tests wait.
+TESTERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -32,7 +34,7 @@ demo: .venv/.installed ## install into .venv, then try the proxy against simulat
 	@exec $(BIN)/shop-auth-proxy demo $(ARGS)
 
 test: .venv/.installed-dev ## install the development tools into .venv, then run all tests (ARGS="-k cache": some)
-	@$(BIN)/python -m pytest -n auto $(ARGS)
+	@$(BIN)/python -m pytest -n $(TESTERS) $(ARGS)
 
 check: .venv/.installed-dev ## what CI runs: lint, format, types, Dockerfile, known vulnerabilities, and the tests with their branch coverage
 	@echo "ruff check";  $(BIN)/python -m ruff check --quiet
@@ -42,7 +44,7 @@ check: .venv/.installed-dev ## what CI runs: lint, format, types, Dockerfile, kn
 	@echo "hadolint";    $(BIN)/hadolint Dockerfile
 	@echo "pip-audit";   $(BIN)/python .ci/audit.py requirements.lock requirements-build.lock requirements-dev.lock
 	@echo "pytest";      $(BIN)/python -m coverage erase
-	@$(BIN)/python -m coverage run -m pytest -q -n auto $(ARGS)
+	@$(BIN)/python -m coverage run -m pytest -q -n $(TESTERS) $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 	@# The report weighs lines and branches together; the branches alone have to reach the goal too.
