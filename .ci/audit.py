@@ -22,7 +22,7 @@ def judge(report: str) -> tuple[bool, str]:
     found = [(each["name"], each["version"], vuln) for each in dependencies for vuln in each.get("vulns", ())]
     if found:
         lines = [
-            f"{name} {version}: {vuln['id']}, mended in {', '.join(vuln['fix_versions']) or 'no version yet'}"
+            f"{name} {version}: {vuln['id']}, fixed in {', '.join(vuln['fix_versions']) or 'no version yet'}"
             for name, version, vuln in found
         ]
         return False, "\n  ".join(["has known vulnerabilities:", *lines])

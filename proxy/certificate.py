@@ -5,14 +5,16 @@ in the files. OpenSSL would ask at the terminal for a passphrase; here nobody is
 """
 
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from proxy.files import read_bounded
 
 _MAX_FILE: Final = 1 << 20  # bytes; a long chain is a hundredth of it
 # OpenSSL's verify_code, see X509_STORE_CTX_get_error(3).
+_NO_CHECK_TIME: Final = ssl.VerifyFlags(0x200000)  # X509_V_FLAG_NO_CHECK_TIME
 _NOT_IN_USE: Final = {9: "is not valid yet", 10: "has expired"}
 _ENCRYPTED: Final = (
     "the key is encrypted, and nobody is there to enter the passphrase; write it without one"
@@ -91,26 +93,42 @@ def server_context(files: CertificateFiles) -> ssl.SSLContext:
 
 
 def not_in_use(context: ssl.SSLContext, certificate: bytes) -> str:
-    """Return why clients won't accept the certificate of `context` today; empty if its dates are right.
+    """Return why clients won't accept the certificate of `context` today; empty if its dates are right."""
+    try:
+        _tried(context, certificate)
+    except ssl.SSLCertVerificationError as error:
+        return _NOT_IN_USE.get(error.verify_code, "")
+    except ssl.SSLError:
+        return ""
+    return ""
 
-    A client that trusts this very certificate tries it, since Python's `ssl` can't read one otherwise.
+
+def expires_at(context: ssl.SSLContext, certificate: bytes) -> float | None:
+    """Return until when the certificate of `context` is valid, in seconds since 1970; `None` if that can't be read."""
+    try:
+        shown = _tried(context, certificate, whenever=True)
+        return float(ssl.cert_time_to_seconds(str(shown["notAfter"])))
+    except (ssl.SSLError, KeyError, ValueError):
+        return None
+
+
+def _tried(context: ssl.SSLContext, certificate: bytes, *, whenever: bool = False) -> dict[str, Any]:
+    """Return what a client sees that trusts this very certificate: Python's `ssl` can't read one otherwise.
+
+    `whenever`: also one that is not valid today. Raises `ssl.SSLError`.
     """
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if whenever:
+        client.verify_flags |= _NO_CHECK_TIME
     client.load_verify_locations(cadata=certificate.decode("ascii", "ignore"))
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = (client.wrap_bio(to_client, to_server), context.wrap_bio(to_server, to_client, server_side=True))
     for end in ends * 2:
-        try:
+        with suppress(ssl.SSLWantReadError):
             end.do_handshake()
-        except ssl.SSLWantReadError:
-            continue
-        except ssl.SSLCertVerificationError as error:
-            return _NOT_IN_USE.get(error.verify_code, "")
-        except ssl.SSLError:
-            return ""
-    return ""
+    return ends[0].getpeercert() or {}
 
 
 def _is_whole(certificate: Path) -> bool:

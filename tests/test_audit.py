@@ -22,7 +22,7 @@ HIT = {"name": "aiohttp", "version": "3.9.1", "vulns": [{"id": "PYSEC-2024-24", 
         ([CLEAN, CLEAN], True, "2 of 2 packages asked for"),
         ([CLEAN, SKIPPED], True, "1 of 2 packages asked for"),
         ([SKIPPED, SKIPPED], True, "can't be reached"),
-        ([CLEAN, SKIPPED, HIT], False, "aiohttp 3.9.1: PYSEC-2024-24, mended in 3.9.2"),
+        ([CLEAN, SKIPPED, HIT], False, "aiohttp 3.9.1: PYSEC-2024-24, fixed in 3.9.2"),
     ],
 )
 def test_a_known_vulnerability_alone_is_a_failure(

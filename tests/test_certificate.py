@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from proxy.certificate import CertificateFiles, UnusableCertificate, not_in_use, read, server_context
+from proxy.certificate import CertificateFiles, UnusableCertificate, expires_at, not_in_use, read, server_context
 
 AUTHORITY = trustme.CA()
 GOOD = AUTHORITY.issue_cert("localhost")
@@ -87,3 +87,13 @@ def test_a_certificate_out_of_its_time_is_seen(
     files = written(tmp_path, chain(leaf), leaf.private_key_pem.bytes())
 
     assert not_in_use(server_context(files), read(files)[0]) == why
+
+
+@pytest.mark.parametrize("days", [30, -3])
+def test_until_when_a_certificate_is_valid_is_read_also_when_that_is_over(tmp_path: Path, days: int) -> None:
+    end = datetime.datetime.now(datetime.UTC).replace(microsecond=0) + days * DAY
+    leaf = AUTHORITY.issue_cert("localhost", not_before=end - 60 * DAY, not_after=end)
+    files = written(tmp_path, chain(leaf), leaf.private_key_pem.bytes())
+
+    assert expires_at(server_context(files), read(files)[0]) == end.timestamp()
+    assert expires_at(server_context(files), read(written(tmp_path, chain(GOOD), KEY))[0]) is None

@@ -32,9 +32,13 @@ def _bar(number: int, minute: Minute, most: int) -> str:
     height = _scaled(minute.calls, most)
     bad = min(_scaled(failed, most), height)
     x = number * _STEP
-    parts = f'<rect class="calls" x="{x}" y="{_HEIGHT - height}" width="{_BAR}" height="{height - bad}"/>'
+    ago = MINUTES - 1 - number
+    when = f"{ago} min ago" if ago else "this minute"
+    count = f"{minute.calls:,} call{'' if minute.calls == 1 else 's'}"
+    title = f"<title>{when}: {count}{f', {failed:,} failed' if failed else ''}</title>"
+    parts = f'<rect class="calls" x="{x}" y="{_HEIGHT - height}" width="{_BAR}" height="{height - bad}">{title}</rect>'
     if bad:
-        parts += f'<rect class="failed" x="{x}" y="{_HEIGHT - bad}" width="{_BAR}" height="{bad}"/>'
+        parts += f'<rect class="failed" x="{x}" y="{_HEIGHT - bad}" width="{_BAR}" height="{bad}">{title}</rect>'
     return parts
 
 

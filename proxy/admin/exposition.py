@@ -61,9 +61,30 @@ def _of_process(process: ProcessNow, counters: CountersNow) -> Iterator[str]:
     yield _head("config_reloads_total", "counter", "Configurations that were read anew.")
     for outcome in ("successful", "failed"):
         yield _sample("config_reloads_total", counters.reloads.get(outcome, 0), outcome=outcome)
-    yield _head("errors_total", "counter", "Answers of the proxy's own, by their code.")
-    for code, number in counters.errors.items():
-        yield _sample("errors_total", number, code=code)
+    yield _head(
+        "config_last_reload_success_timestamp_seconds",
+        "gauge",
+        "When the configuration in use was read, in seconds since 1970.",
+    ) + _sample("config_last_reload_success_timestamp_seconds", process.configured_at)
+    if process.certificate_expires_at is not None:
+        yield _head(
+            "listener_certificate_expiry_timestamp_seconds",
+            "gauge",
+            "Until when the certificate that clients are shown is valid, in seconds since 1970.",
+        ) + _sample("listener_certificate_expiry_timestamp_seconds", process.certificate_expires_at)
+    yield _head("errors_total", "counter", "Answers of the proxy's own, by shop and code.")
+    for (shop, code), number in counters.errors.items():
+        yield _sample("errors_total", number, shop=shop, code=code)
+    yield _head(
+        "client_requests_total", "counter", "Requests of each client, by class of status; of nobody, what was refused."
+    )
+    for client, numbers in counters.clients.items():
+        for status, number in numbers.requests.items():
+            yield _sample("client_requests_total", number, client=client, status=status)
+    yield _head("client_errors_total", "counter", "Answers of the proxy's own to each client, by their code.")
+    for client, numbers in counters.clients.items():
+        for code, number in numbers.errors.items():
+            yield _sample("client_errors_total", number, client=client, code=code)
 
 
 def _of_errands(errands: ErrandMetrics) -> Iterator[str]:
@@ -133,6 +154,11 @@ def _of_requests(counters: CountersNow) -> Iterator[str]:
             "added",
         ),
         (
+            "upstream_duration_seconds",
+            "What requests waited for the platform: from sending them to the beginning of the answer, all attempts.",
+            "upstream",
+        ),
+        (
             "pacing_wait_seconds",
             "How long requests waited for the platform's rate limit; those that did not wait count with 0.",
             "paced",
@@ -164,7 +190,8 @@ def _of_tokens(shops: Iterable[Glimpse], counters: CountersNow) -> Iterator[str]
     queue = [_head("pacing_queue", "gauge", "Requests that wait for the rate limit.")]
     for name, token, waiting in shops:
         label = f'shop="{_escaped(name)}"'
-        queue.append(f"{PREFIX}pacing_queue{{{label}}} {waiting}\n")
+        if waiting is not None:
+            queue.append(f"{PREFIX}pacing_queue{{{label}}} {waiting}\n")
         if token is not None:
             state.append(
                 "".join(
@@ -227,6 +254,8 @@ def _histogram(name: str, histogram: Histogram, label: str = "") -> str:
     bucket = f'{PREFIX}{name}_bucket{{{label}{label and ","}le="'
     labels = label and f"{{{label}}}"
     counts = list(accumulate(histogram.counts))  # each bucket holds what is in those below it too
+    if not counts[-1]:
+        return ""  # such as the waits of a shop without a rate limit
     lines = [f'{bucket}{bound}"}} {count}\n' for bound, count in zip(histogram.bounds, counts, strict=False)]
     return (
         f'{"".join(lines)}{bucket}+Inf"}} {counts[-1]}\n'

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from proxy.admin.report import QUIET, WAITING, Loud, Overview, Steps, in_order, loud, summed, trouble_of
+from proxy.admin.report import QUIET, WAITING, Loud, Overview, Steps, in_order, loud, trouble_of
 from proxy.admin.sources import Sources, names_now
 from proxy.platforms.shop import WILDCARD
 from proxy.telemetry.recent import Minute
@@ -49,24 +49,28 @@ class Overviews:
         traffic_of, granted = sources.traffic.shops, sources.token_metrics.requests
         not_quiet: list[Loud] = []
         quiet: list[str] = []
+        numbers: dict[str, tuple[int, ...]] = {}
         calls, waiting = 0, 0
         for number, name in enumerate(self._sorted_names()):
             if not number % _STEP:
                 yield ""
             traffic = traffic_of.get(name)
-            if traffic is None and (name, "granted") not in granted:
+            if traffic is None and (name, "granted") not in granted and name not in sources.tokens.fetching:
                 quiet.append(name)  # nobody called it
                 continue
             request = sources.find(name)
             if request is None:
                 continue  # another configuration has come
             sums, queue = self._sums_of(name, traffic, now), sources.pacer.waiting(request.application)
-            token = sources.tokens.status(request) if sources.tokens.has_failed(request) else None
-            trouble = trouble_of(token, sums, queue)
+            told = sources.tokens.has_failed(request) or name in sources.tokens.fetching
+            token = sources.tokens.status(request) if told else None
+            wait = sources.pacer.expected_wait(request.application) if queue else 0.0
+            trouble = trouble_of(token, sums, queue, wait)
             if trouble == QUIET:
                 quiet.append(name)
             else:
                 not_quiet.append(loud(name, trouble, sums, queue))
+            numbers[name] = (*sums, queue)
             calls, waiting = calls + sums.calls, waiting + queue
         waiting = max(sources.pacing.waiting - waiting, 0)
         if sources.shops().wildcard is not None:
@@ -76,10 +80,11 @@ class Overviews:
                 quiet.insert(0, WILDCARD)  # where it belongs in the order of names
             else:
                 not_quiet.append(loud(WILDCARD, trouble, sums, waiting))
+            numbers[WILDCARD] = (*sums, waiting)
             calls += sums.calls
         names = yield from in_order(not_quiet)
         troubled = sum(shop[0] < WAITING for shop in not_quiet)
-        return Overview(names + quiet, troubled, calls, waiting)
+        return Overview(names + quiet, troubled, calls, waiting, numbers)
 
     def _sorted_names(self) -> list[str]:
         of, others = self._sources.shops().named, sum(1 for _ in self._sources.traffic.labels)
@@ -93,5 +98,5 @@ class Overviews:
         calls_ever, minute = traffic.requests.total(), int(now // 60)
         known = self._sums.get(name)
         if known is None or known[0] != calls_ever or (known[1] != minute and known[2]):
-            known = self._sums[name] = (calls_ever, minute, *summed(traffic.recent.minutes(now)))
+            known = self._sums[name] = (calls_ever, minute, *traffic.recent.sums(now))
         return Minute(*known[2:])

@@ -5,29 +5,35 @@ itself (see the Content-Security-Policy in `server.py`); without JavaScript all 
 never the only sign.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Final
 from urllib.parse import urlencode
 
-from proxy.admin.chart import chart
-from proxy.admin.report import OLD_TOKEN, UNAUTHORIZED, WITHOUT_TOKEN, Report, Row, Wanted
-from proxy.platforms.shop import WILDCARD
+from proxy.admin.report import NAME, Report, Wanted
+from proxy.admin.rows import duration, problem_list, row_of
+from proxy.admin.sources import ClientNow, ProcessNow
+from proxy.telemetry.problems import Problem
 from proxy.telemetry.recent import MINUTES
-from proxy.tokens.status import Condition, TokenStatus
 
 _MANY: Final = 10  # shops from which on there is a box to find one
-# What each condition is called, and its sign.
-_PILLS: Final = {
-    Condition.GOOD: ("✓", "Good"),
-    Condition.REFRESHING: ("↻", "Refreshing"),
-    Condition.REFUSED: ("✕", "Refused"),
-    Condition.UNREACHABLE: ("!", "Unreachable"),
-    Condition.NONE: ("–", "None yet"),
-}
 _PHASES: Final = {"starting": "Starting", "serving": "Serving", "draining": "Stopping"}
-_COLUMNS: Final = ("Shop", "Token", "Time left", "Last 15 minutes", "Calls", "Errors", "401s", "Waiting", "Trouble")
-_NUMBERS: Final = ("Calls", "Errors", "401s", "Waiting")
+# The columns, and what their heads sort by; `None`: not by that.
+_COLUMNS: Final = (
+    ("Shop", NAME),
+    ("Token", None),
+    ("Time left", None),
+    ("Last 15 minutes", None),
+    ("Calls", "calls"),
+    ("Errors", "errors"),
+    ("401s", "401s"),
+    ("Waiting", "waiting"),
+    ("Trouble", ""),
+)
+_MOST_CLIENTS: Final = 100
+_DAY: Final = 86_400.0  # seconds
+_WARN_OF_CERTIFICATE: Final = 14 * _DAY
 
 
 def page(report: Report, *, now: float) -> Iterator[str]:
@@ -51,39 +57,35 @@ def page(report: Report, *, now: float) -> Iterator[str]:
 <form role="search" action="/status" method="get"{hidden}>
 <label for="q">Find a shop</label>
 <input id="q" name="q" type="search" value="{escape(wanted.query)}" maxlength="100" placeholder="Name or platform"
- autocomplete="off" spellcheck="false">{'<input type="hidden" name="trouble" value="1">' if wanted.troubled else ""}
+ autocomplete="off" spellcheck="false">{'<input type="hidden" name="trouble" value="1">' if wanted.troubled else ""}{
+        f'<input type="hidden" name="sort" value="{wanted.sort}">' if wanted.sort else ""
+    }
 <button>Find</button>
 </form>
 <p id="stale" role="status"></p>
 </header>
 <main>
 {_summary(report)}
+{_config_problems(report.process)}
 """
     yield from _table(report, now) if report.rows else (_nothing(report),)
     yield f"""
 {_pager(report)}
+{_clients(report.clients)}
+{_astray(report.astray, now)}
+<p class="about">{_about(report.process)}</p>
 </main>
 <footer>
-<p>Calls, errors and 401s are those of the last {MINUTES} minutes. Errors are answers from 500 on, and
+<p class="legend"><span class="key calls" aria-hidden="true"></span> calls of a minute
+ <span class="key failed" aria-hidden="true"></span> of these, errors and 401s</p>
+<p>Calls, errors and 401s are those of the last {MINUTES} minutes. Errors are 5xx answers, and
 all of the proxy's own; a 401 is the platform's.</p>
-<p>Version {escape(report.process.version)} · <a href="/status.json">JSON</a> · <a href="/metrics">Metrics</a>
+<p><a href="/codes">Codes</a> · <a href="/status.json">JSON</a> · <a href="/metrics">Metrics</a>
 <noscript> · This page is refreshed when you load it again.</noscript></p>
 </footer>
 </body>
 </html>
 """
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words, short and in whole units: `45 s`, `12 min`, `3 h 20 min`, `5 d 2 h`."""
-    whole = max(int(seconds), 0)
-    if whole < 120:
-        return f"{whole} s"
-    if whole < 7200:
-        return f"{whole // 60} min"
-    unit, name, part, part_name = (86400, "d", 3600, "h") if whole >= 172_800 else (3600, "h", 60, "min")
-    rest = whole % unit // part
-    return f"{whole // unit} {name} {rest} {part_name}" if rest else f"{whole // unit} {name}"
 
 
 def _title(report: Report) -> str:
@@ -114,10 +116,10 @@ def _troubled(report: Report) -> str:
     """Return how many shops are in trouble, as a link to them alone, or back to all."""
     wanted = report.wanted
     if wanted.troubled:
-        return f'{report.troubled:,} <a id="all" href="{_url(wanted._replace(troubled=False))}">Show all</a>'
+        return f'{report.troubled:,} <a id="all" href="{_url(wanted._replace(troubled=False, page=1))}">Show all</a>'
     if not report.troubled:
         return "0"
-    return f'<a id="trouble" href="{_url(wanted._replace(troubled=True))}">{report.troubled:,}</a>'
+    return f'<a id="trouble" href="{_url(wanted._replace(troubled=True, page=1))}">{report.troubled:,}</a>'
 
 
 def _url(wanted: Wanted, page: int | None = None) -> str:
@@ -125,86 +127,98 @@ def _url(wanted: Wanted, page: int | None = None) -> str:
     parameters = {
         **({"q": wanted.query} if wanted.query else {}),
         **({"trouble": 1} if wanted.troubled else {}),
+        **({"sort": wanted.sort} if wanted.sort else {}),
         **({"page": page} if page else {}),
     }
     return "/status" + (f"?{escape(urlencode(parameters))}" if parameters else "")
 
 
 def _table(report: Report, now: float) -> Iterator[str]:
-    heads = "".join(
-        f'<th scope="col" role="columnheader"{" class=number" if name in _NUMBERS else ""}>{name}</th>'
-        for name in _COLUMNS
-    )
-    # The roles are those that tables have anyway; browsers forget them where a narrow page shows rows as cards.
+    heads = "".join(_head(report.wanted, name, sort) for name, sort in _COLUMNS)
+    # The roles are those that tables have anyway; browsers forget them where a page shows rows as cards.
+    caption = f"Shops, by {report.wanted.sort}" if report.wanted.sort else "Shops, trouble first"
     yield (
-        '<table role="table"><caption>Shops, trouble first</caption>'
+        f'<table role="table" class="shops"><caption>{caption}</caption>'
         f'<thead role="rowgroup"><tr role="row">{heads}</tr></thead>\n<tbody role="rowgroup">\n'
     )
     for row in report.rows:
-        yield _row(row, now) + "\n"
+        yield row_of(row, report.process.url, now) + "\n"
     yield "</tbody></table>"
 
 
-def _row(row: Row, now: float) -> str:
-    shop = row.shop
-    kind = {WITHOUT_TOKEN: "bad"}.get(row.trouble, "warn" if OLD_TOKEN <= row.trouble <= UNAUTHORIZED else "fine")
-    name = "Every other shop" if shop.name == WILDCARD else escape(shop.name)
-    left = duration(shop.token.left) if shop.token is not None and shop.token.left is not None else "–"
-    cells = "".join(
-        f'<td role="cell" class="{css}" data-label="{label}">{content}</td>'
-        for label, css, content in (
-            ("Token", "token", _pill(shop.token)),
-            ("Time left", "left", left),
-            ("Last 15 minutes", "recent", chart(shop.minutes)),
-            ("Calls", _number(row.calls), f"{row.calls:,}"),
-            ("Errors", _number(row.errors, bad=True), f"{row.errors:,}"),
-            ("401s", _number(row.unauthorized, bad=True), f"{row.unauthorized:,}"),
-            ("Waiting", _number(shop.queue), f"{shop.queue:,}"),
-            ("Trouble", "trouble", _trouble(row, now)),
-        )
-    )
+def _head(wanted: Wanted, name: str, sort: str | None) -> str:
+    css = name.lower().replace(" ", "-")
+    if sort is None:
+        return f'<th scope="col" role="columnheader" class="{css}">{name}</th>'
+    sorted_by = "" if wanted.sort != sort else f' aria-sort="{"ascending" if sort == NAME else "descending"}"'
+    link = _url(wanted._replace(sort=sort, page=1))
     return (
-        f'<tr role="row" class="{kind}"><th scope="row" role="rowheader"><span class="name">{name}</span>'
-        f' <span class="platform">{escape(shop.platform)}</span></th>{cells}</tr>'
+        f'<th scope="col" role="columnheader" class="{css}"{sorted_by}>'
+        f'<a class="sort" id="by-{sort or "trouble"}" href="{link}" title="Sort by this">{name}</a></th>'
     )
 
 
-def _number(count: int, *, bad: bool = False) -> str:
-    return "number zero" if not count else "number bad" if bad else "number"
+def _config_problems(process: ProcessNow) -> str:
+    """Return what is wrong with a configuration that was not taken, if there is one."""
+    if not process.config_problems:
+        return ""
+    items = "".join(f"<li><code>{escape(problem)}</code></li>" for problem in process.config_problems)
+    since = duration(process.now - process.configured_at)
+    return (
+        '<section class="notice"><h2>The configuration was changed, and not taken</h2>'
+        f"<p>The one of {_clock(process.configured_at)}, {since} ago, stays in use. Fix these and save the file:</p>"
+        f"<ul>{items}</ul></section>"
+    )
 
 
-def _pill(token: TokenStatus | None) -> str:
-    if token is None:
-        return '<span class="pill none">One for each</span>'
-    sign, word = _PILLS[token.condition]
-    return f'<span class="pill {token.condition}"><span aria-hidden="true">{sign}</span> {word}</span>'
+def _clients(clients: Sequence[ClientNow]) -> str:
+    if not clients:
+        return ""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(each.name) or "<em>without right credentials</em>"}</th>'
+        f'<td class="number">{each.calls:,}</td>'
+        f'<td class="number{" bad" if each.refused else ""}">{each.refused:,}</td>'
+        f"<td>{'not yet' if each.last is None else f'{duration(each.last)} ago'}</td></tr>\n"
+        for each in clients[:_MOST_CLIENTS]
+    )
+    more = len(clients) - _MOST_CLIENTS
+    return (
+        '<section><h2>Clients</h2><table class="plain clients"><thead><tr><th scope="col">Client</th>'
+        '<th scope="col" class="number">Calls</th><th scope="col" class="number">Refused</th>'
+        f'<th scope="col">Last call</th></tr></thead><tbody>\n{rows}</tbody></table>'
+        + (f'<p class="quiet">and {more:,} more</p>' if more > 0 else "")
+        + "</section>"
+    )
 
 
-def _trouble(row: Row, now: float) -> str:
-    shop, token = row.shop, row.shop.token
-    parts = []
-    if token is not None and token.detail:
-        reason = f" <q>{escape(token.reason)}</q>" if token.reason else ""
-        parts.append(f"<p>{escape(token.detail)}{reason}</p>")
-        if token.condition is Condition.REFUSED:
-            parts.append(f"<p><strong>To mend it:</strong> {escape(shop.mend)}.</p>")
-        again = f"Asked again after {duration(token.asked_again_in)}." if token.asked_again_in >= 1 else ""
-        again = again or "The next call asks again."
-        old = "" if token.left is None else "The old token still serves. "
-        parts.append(f'<p class="quiet">{old}{again}</p>')
-    problem = shop.problem
-    if problem is not None:
-        ago = duration(now - problem.at)
-        # The sentence of the last call's failure is often the one above.
-        detail = "" if token is not None and problem.detail == token.detail else f" {escape(problem.detail)}"
-        parts.append(
-            f'<p class="last"><span class="quiet">{ago} ago</span> <code>{escape(problem.code)}</code>{detail}</p>'
-        )
-    return "".join(parts) or '<span class="quiet">–</span>'
+def _astray(problems: tuple[Problem, ...], now: float) -> str:
+    if not problems:
+        return ""
+    return (
+        '<section><details id="astray"><summary>Calls that named no shop: the last '
+        f"{len(problems)}</summary>{problem_list(problems, now)}</details></section>"
+    )
+
+
+def _about(process: ProcessNow) -> str:
+    parts = [f"Version {escape(process.version)}"]
+    if process.started_at:
+        parts.append(f"up for {duration(process.now - process.started_at)}")
+    if process.url:
+        parts.append(f'called at <code class="copy">{escape(process.url)}</code>')
+    if process.certificate_expires_at is not None:
+        left = process.certificate_expires_at - process.now
+        words = f"certificate valid for {duration(left)}" if left > 0 else "certificate has expired"
+        parts.append(f'<strong class="slow">{words}</strong>' if left < _WARN_OF_CERTIFICATE else words)
+    return " · ".join(parts)
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at))
 
 
 def _nothing(report: Report) -> str:
-    query, troubled, _ = report.wanted
+    query, troubled, *_ = report.wanted
     if query:
         where = " in trouble" if troubled else ""
         return f'<p class="nothing">No shop{where} is called “{escape(query)}”. <a href="/status">Show all</a></p>'

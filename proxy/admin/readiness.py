@@ -26,15 +26,15 @@ def process_readiness(phase: str) -> Readiness:
     return Readiness(503, "The proxy is about to stop: requests in flight are finished, new ones go elsewhere.")
 
 
-def shop_readiness(shop: str, token: TokenStatus, mend: str) -> Readiness:
-    """Return whether the shop could be served now; `mend` is what helps if its credentials are refused."""
+def shop_readiness(shop: str, token: TokenStatus, fix: str) -> Readiness:
+    """Return whether the shop could be served now; `fix` is what helps if its credentials are refused."""
     if token.left is not None:
         return Readiness(200, f"{shop} can be served: it has a token that is good for {token.left:.0f} s.")
     refused = token.condition is Condition.REFUSED
     if not token.servable:
         wait = f"The next request after {token.asked_again_in:.0f} s asks again."
         return Readiness(
-            503, f"{shop} can't be served: {token.detail}{f' To mend it, {mend}.' if refused else ''} {wait}"
+            503, f"{shop} can't be served: {token.detail}{f' To fix it: {fix}.' if refused else ''} {wait}"
         )
     if token.detail:
         return Readiness(

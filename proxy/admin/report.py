@@ -4,11 +4,12 @@ Rules: there may be tens of thousands of shops, so that what looks at all of the
 """
 
 import json
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from typing import Any, Final, NamedTuple, TypeVar
 
-from proxy.admin.sources import ProcessNow, ShopNow
+from proxy.admin.sources import ClientNow, ProcessNow, ShopNow
+from proxy.telemetry.problems import Problem
 from proxy.telemetry.recent import MINUTES, Minute
 from proxy.tokens.status import Condition, TokenStatus
 
@@ -33,31 +34,46 @@ class Row(NamedTuple):
     unauthorized: int
 
 
-WITHOUT_TOKEN, OLD_TOKEN, ERRORS, UNAUTHORIZED, WAITING, QUIET = range(6)
+WITHOUT_TOKEN, OLD_TOKEN, ERRORS, SLOW, UNAUTHORIZED, WAITING, QUIET = range(7)
+SLOW_AFTER: Final = 5.0  # seconds that a call waits for its turn or its token
 
 
 class Overview(NamedTuple):
     """The names of all shops in the order of their trouble, of which so many are in trouble; and the calls of all.
 
-    `others_waiting` is how many requests wait for shops that only the wildcard entry stands for.
+    `others_waiting` is how many requests wait for shops that only the wildcard entry stands for. `numbers` are those of
+    the shops that were called: calls, errors, 401s, and who waits.
     """
 
     names: list[str]
     troubled: int
     calls: int
     others_waiting: int = 0
+    numbers: Mapping[str, tuple[int, ...]] = {}
+
+
+# What shops may be sorted by instead of their trouble; all but the name are the numbers of `Overview.numbers`.
+NAME: Final = "name"
+SORTS: Final = ("calls", "errors", "401s", "waiting")
 
 
 class Wanted(NamedTuple):
-    """Which shops somebody wants to see: those whose name or platform holds `query`, in trouble; which page of them."""
+    """Which shops somebody wants to see: those whose name or platform holds `query`, in trouble; which page of them.
+
+    `sort` is one of `SORTS` or `NAME`; empty: by trouble.
+    """
 
     query: str = ""
     troubled: bool = False
     page: int = 1
+    sort: str = ""
 
 
 class Report(NamedTuple):
-    """The shops to show, of all those that match; and sums over all there are. `wanted.page` is within bounds."""
+    """The shops to show, of all those that match; and sums over all there are. `wanted.page` is within bounds.
+
+    `astray` are calls that were refused before a shop was found, the latest first.
+    """
 
     process: ProcessNow
     wanted: Wanted
@@ -67,17 +83,26 @@ class Report(NamedTuple):
     shops: int
     troubled: int
     calls: int
+    clients: Sequence[ClientNow]
+    astray: tuple[Problem, ...]
 
 
-def trouble_of(token: TokenStatus | None, sums: Minute, queue: int) -> int:
-    """Return how much trouble a shop is in, from `WITHOUT_TOKEN` to `QUIET`."""
+def trouble_of(token: TokenStatus | None, sums: Minute, queue: int, wait: float = 0.0) -> int:
+    """Return how much trouble a shop is in, from `WITHOUT_TOKEN` to `QUIET`; `wait` is that in the queue, in s."""
     if token is not None and token.condition in _NO_TOKEN:
         return WITHOUT_TOKEN if token.left is None else OLD_TOKEN
     if sums.errors:
         return ERRORS
+    if wait >= SLOW_AFTER or waits_for_token(token):
+        return SLOW
     if sums.unauthorized:
         return UNAUTHORIZED
     return WAITING if queue else QUIET
+
+
+def waits_for_token(token: TokenStatus | None) -> bool:
+    """Tell whether calls wait for a token for longer than they should."""
+    return token is not None and token.left is None and (token.asking_for or 0.0) >= SLOW_AFTER
 
 
 # What shops are sorted by: trouble, how often something failed, who waits (as negative numbers), and the name.
@@ -89,8 +114,8 @@ def loud(name: str, trouble: int, sums: Minute, queue: int) -> Loud:
     return trouble, -sums.errors, -sums.unauthorized, -queue, name
 
 
-def in_order(shops: list[Loud]) -> Steps[list[str]]:
-    """Return their names in the order of their trouble."""
+def in_order(shops: Sequence[tuple[Any, ...]]) -> Steps[list[str]]:
+    """Return the names of shops in order: each is given as what it is sorted by, and its name."""
     runs = []
     for start in range(0, len(shops), _SORTED_AT_ONCE):
         runs.append(sorted(shops[start : start + _SORTED_AT_ONCE]))
@@ -119,6 +144,14 @@ def matching(every: Overview, wanted: Wanted, platform_of: Callable[[str], str])
     return found
 
 
+def in_wanted_order(names: list[str], every: Overview, sort: str) -> Steps[list[str]]:
+    """Return the names in the order that somebody wants: the greatest numbers first, those who have none by name."""
+    if sort not in SORTS:
+        return (yield from in_order([(name,) for name in names])) if sort == NAME else names
+    which, numbers = SORTS.index(sort), every.numbers
+    return (yield from in_order([(-numbers[name][which] if name in numbers else 0, name) for name in names]))
+
+
 def report(
     process: ProcessNow,
     every: Overview,
@@ -126,12 +159,15 @@ def report(
     *,
     platform_of: Callable[[str], str],
     now: Callable[[str], ShopNow | None],
+    clients: Sequence[ClientNow],
+    astray: tuple[Problem, ...],
 ) -> Steps[Report]:
     """Return the page that somebody wants.
 
     `platform_of` returns the platform of a shop, `now` how it is by now, or `None` if it is there no more.
     """
     found = yield from matching(every, wanted, platform_of)
+    found = yield from in_wanted_order(found, every, wanted.sort)
     pages = max(-(-len(found) // PAGE_SIZE), 1)
     page = min(max(wanted.page, 1), pages)
     rows = []
@@ -141,13 +177,15 @@ def report(
             rows.append(row(shop))
         yield ""
     wanted = wanted._replace(page=page)
-    return Report(process, wanted, rows, pages, len(found), len(every.names), every.troubled, every.calls)
+    return Report(
+        process, wanted, rows, pages, len(found), len(every.names), every.troubled, every.calls, clients, astray
+    )
 
 
 def row(shop: ShopNow) -> Row:
     """Return the row of a shop."""
     sums = summed(shop.minutes)
-    return Row(shop, trouble_of(shop.token, sums, shop.queue), *sums)
+    return Row(shop, trouble_of(shop.token, sums, shop.queue, shop.wait), *sums)
 
 
 def summed(minutes: Iterable[Minute]) -> Minute:
@@ -156,7 +194,9 @@ def summed(minutes: Iterable[Minute]) -> Minute:
     return Minute(calls, errors, unauthorized)
 
 
-def as_json(process: ProcessNow, shops: Iterable[ShopNow], *, now: float) -> Iterator[str]:
+def as_json(
+    process: ProcessNow, shops: Iterable[ShopNow], clients: Iterable[ClientNow], *, now: float
+) -> Iterator[str]:
     """Yield a JSON object with all these shops, in pieces. Times are in seconds; `now` is the traffic's clock."""
     shared = process.shared
     head = json.dumps(
@@ -166,6 +206,14 @@ def as_json(process: ProcessNow, shops: Iterable[ShopNow], *, now: float) -> Ite
             "requests_in_flight": process.in_flight,
             "client_connections": process.connections,
             "config_last_reload_successful": process.last_reload_successful,
+            "config_problems": process.config_problems,
+            "configured_at": process.configured_at,
+            "started_at": process.started_at,
+            "url": process.url,
+            "clients": [
+                {"client": each.name, "calls": each.calls, "refused": each.refused, "seconds_ago": _rounded(each.last)}
+                for each in clients
+            ],
             **({} if shared is None else {"shared": {"replicas": shared.replicas, "away": shared.away}}),
             "shops": [],
         }
@@ -191,8 +239,9 @@ def _shop_as_json(row: Row, now: float) -> dict[str, Any]:
             "expires_in": _rounded(token.left),
             "detail": token.detail or None,
             "reason": token.reason or None,
-            "mend": shop.mend if token.condition is Condition.REFUSED else None,
+            "fix": shop.fix if token.condition is Condition.REFUSED else None,
             "asked_again_in": _rounded(token.asked_again_in),
+            "asked_for": _rounded(token.asking_for),
         },
         "recent": {
             "seconds": RECENT,
@@ -202,9 +251,16 @@ def _shop_as_json(row: Row, now: float) -> dict[str, Any]:
             "minutes": [minute._asdict() for minute in shop.minutes],
         },
         "pacing_queue": shop.queue,
+        "pacing_wait": _rounded(shop.wait),
         "last_problem": problem
         and {"code": problem.code, "detail": problem.detail, "seconds_ago": _rounded(now - problem.at)},
+        "problems": [_problem_as_json(each, now) for each in shop.problems],
     }
+
+
+def _problem_as_json(problem: Problem, now: float) -> dict[str, Any]:
+    fields = problem._asdict()
+    return {"seconds_ago": _rounded(now - fields.pop("at")), **fields, "client": problem.client or None}
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -14,6 +14,7 @@ from typing import Final
 
 from aiohttp import web
 
+from proxy.admin.codes import codes_page
 from proxy.admin.connections import Connections
 from proxy.admin.exposition import CONTENT_TYPE, exposition
 from proxy.admin.making import PageMaker
@@ -21,9 +22,20 @@ from proxy.admin.negotiation import accepts_gzip, prefers_json
 from proxy.admin.overviews import Overviews, good_for
 from proxy.admin.page import page
 from proxy.admin.readiness import process_readiness, shop_readiness
-from proxy.admin.report import Wanted, as_json, report
-from proxy.admin.sources import Sources, counters_now, glimpses, names_now, platform_now, process_now, shop_now
+from proxy.admin.report import NAME, SORTS, Wanted, as_json, report
+from proxy.admin.sources import (
+    Sources,
+    clients_now,
+    counters_now,
+    glimpses,
+    names_now,
+    platform_now,
+    problems_now,
+    process_now,
+    shop_now,
+)
 from proxy.platforms.platform import is_shop_name
+from proxy.telemetry.labels import UNKNOWN
 
 _SHUTDOWN: Final = 1.0  # seconds that pages which are being made get at the end
 _MAX_QUERY: Final = 100  # characters
@@ -89,6 +101,7 @@ def admin_application(sources: Sources) -> web.Application:
     application.router.add_get("/metrics", pages.metrics)
     application.router.add_get("/status", pages.status)
     application.router.add_get("/status.json", pages.status_json)
+    application.router.add_get("/codes", _static(codes_page().encode(), "text/html"))
     for name, content_type in _STATIC_TYPES.items():
         application.router.add_get(f"/{name}", _static((_STATIC / name).read_bytes(), content_type))
     return application
@@ -126,7 +139,7 @@ class _Pages:
         asked = self._sources.find(key)
         if asked is None:
             return _text(404, f"There is no shop '{key}' here.")
-        return _text(*shop_readiness(key, self._sources.tokens.status(asked), asked.shop.mend))
+        return _text(*shop_readiness(key, self._sources.tokens.status(asked), asked.shop.fix))
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Show the numbers for Prometheus."""
@@ -155,6 +168,8 @@ class _Pages:
                     wanted,
                     platform_of=partial(platform_now, sources),
                     now=partial(shop_now, sources, others_waiting=every.others_waiting),
+                    clients=clients_now(sources),
+                    astray=problems_now(sources, UNKNOWN),
                 )
                 yield from page(shown, now=sources.clock())
 
@@ -171,7 +186,7 @@ class _Pages:
             every = yield from self._overviews.latest()
             now = partial(shop_now, sources, others_waiting=every.others_waiting)
             shops = (shop for name in every.names if (shop := now(name)) is not None)
-            yield from as_json(process_now(sources), shops, now=sources.clock())
+            yield from as_json(process_now(sources), shops, clients_now(sources), now=sources.clock())
 
         made = await self._maker.page("json", None, pieces, good_for=good_for(self._sources), packed=True)
         return made.answer("application/json; charset=utf-8", gzip=_accepts_gzip(request))
@@ -181,7 +196,9 @@ def _wanted(query: Mapping[str, str]) -> Wanted:
     number = query.get("page", "")
     # A number of many digits takes Python long to read.
     page_number = int(number) if number.isdecimal() and len(number) <= _MAX_PAGE_DIGITS else 1
-    return Wanted(query.get("q", "")[:_MAX_QUERY].strip(), "trouble" in query, page_number)
+    sort = query.get("sort", "")
+    words = query.get("q", "")[:_MAX_QUERY].strip()
+    return Wanted(words, "trouble" in query, page_number, sort if sort in (NAME, *SORTS) else "")
 
 
 def _accepts_gzip(request: web.Request) -> bool:

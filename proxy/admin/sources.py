@@ -4,9 +4,10 @@ Rules: what stands together on a page about one shop is taken in one go, without
 between shops others may have their turn, since there may be tens of thousands. A shop that nobody called costs nothing.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from proxy.guards.budgets import Budgets
 from proxy.guards.descriptors import Descriptors
@@ -21,11 +22,18 @@ from proxy.telemetry.metrics import (
     SharedMetrics,
     TokenMetrics,
 )
+from proxy.telemetry.problems import Problem
 from proxy.telemetry.recent import Minute
-from proxy.telemetry.traffic import Problem, ShopTraffic, Traffic
+from proxy.telemetry.traffic import ClientTraffic, ShopTraffic, Traffic
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.endpoint import TokenRequest
 from proxy.tokens.status import NOTHING_KNOWN, TokenStatus
+
+_REFUSALS: Final = ("client_unauthenticated", "client_forbidden", "too_many_failures", "client_overloaded")
+
+
+def _no_certificate() -> float | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,40 +61,72 @@ class Sources:
     log: LogMetrics
     redact: Callable[[str], str]
     clock: Callable[[], float]
+    # The clients that there are, where applications call the proxy, and until when its certificate is valid.
+    clients: Callable[[], Collection[str]] = tuple
+    url: Callable[[], str] = str
+    certificate_expires_at: Callable[[], float | None] = _no_certificate
+    wall_clock: Callable[[], float] = time.time  # seconds since 1970
     shared: Callable[[], SharedMetrics | None] = lambda: None
 
 
 class Glimpse(NamedTuple):
     """What is known of a shop at one moment for next to nothing.
 
-    `token` is `None` for the wildcard entry, each of whose shops has a token of its own.
+    `token` is `None` for the wildcard entry, each of whose shops has a token of its own; `queue` is `None` where there
+    is no rate limit to wait for.
     """
 
     name: str
     token: TokenStatus | None
-    queue: int
+    queue: int | None
 
 
 class ShopNow(NamedTuple):
-    """A shop at one moment; `token` as in `Glimpse`."""
+    """A shop at one moment; `token` as in `Glimpse`. `wait` is how many seconds a call would wait in the `queue`.
+
+    `problem` is the last one, `problems` are the last ones that are kept, the latest first.
+    """
 
     name: str
     platform: str
     token: TokenStatus | None
-    mend: str
+    fix: str
     queue: int
     minutes: tuple[Minute, ...]
     problem: Problem | None
+    wait: float = 0.0
+    problems: tuple[Problem, ...] = ()
+
+
+class ClientNow(NamedTuple):
+    """A client: its calls, how many of them the proxy refused, and how many seconds ago the last one ended, if ever.
+
+    `name` is empty for calls that were refused for want of a client.
+    """
+
+    name: str
+    calls: int
+    refused: int
+    last: float | None
 
 
 class ProcessNow(NamedTuple):
-    """The process at one moment."""
+    """The process at one moment; times in seconds since 1970. `url` is where applications call it.
+
+    `config_problems` are those of a configuration that was not taken, `configured_at` when the one in use was.
+    """
 
     version: str
     phase: str
     in_flight: int
     connections: int
     last_reload_successful: bool
+    now: float = 0.0
+    started_at: float = 0.0
+    configured_at: float = 0.0
+    config_problems: tuple[str, ...] = ()
+    url: str = ""
+    certificate_expires_at: float | None = None
     shared: SharedMetrics | None = None  # what replicas share, if they do
 
 
@@ -100,7 +140,8 @@ class BudgetNow(NamedTuple):
 
 
 class CountersNow(NamedTuple):
-    """What is counted: by shop, of tokens, connections and errands, by code, by outcome, of the log, of what is shared.
+    """What is counted: by shop, of tokens, of connections, of errands, by shop and code, by outcome, of the log, by
+    client, of what all requests share.
 
     Numbers of shops may still grow.
     """
@@ -109,10 +150,11 @@ class CountersNow(NamedTuple):
     tokens: TokenMetrics
     connections: ConnectionMetrics
     errands: ErrandMetrics
-    errors: dict[str, int]
+    errors: dict[tuple[str, str], int]
     reloads: dict[str, int]
     log: LogMetrics
     budgets: tuple[BudgetNow, ...] = ()
+    clients: dict[str, ClientTraffic] = {}  # noqa: RUF012 - nobody writes to it
 
 
 def process_now(sources: Sources) -> ProcessNow:
@@ -124,8 +166,32 @@ def process_now(sources: Sources) -> ProcessNow:
         sources.in_flight(),
         sources.connections.open,
         process.last_reload_successful,
+        sources.wall_clock(),
+        process.started_at,
+        process.configured_at,
+        process.problems,
+        sources.url(),
+        sources.certificate_expires_at(),
         None if shared is None else shared.copy(),
     )
+
+
+def clients_now(sources: Sources) -> list[ClientNow]:
+    """Return how the clients are, those that called last first; and what was refused for want of one."""
+    counted, now = sources.traffic.clients, sources.clock()
+    names = {*sources.clients(), *counted}
+    rows = []
+    for name in names:
+        of = counted.get(name)
+        if of is None:
+            rows.append(ClientNow(name, 0, 0, None))
+        else:
+            rows.append(ClientNow(name, of.requests.total(), _refused(of), now - of.last_at))
+    return sorted(rows, key=lambda row: (row.last is None, row.last or 0.0, row.name))
+
+
+def _refused(client: ClientTraffic) -> int:
+    return sum(client.errors[code] for code in _REFUSALS)
 
 
 def counters_now(sources: Sources) -> CountersNow:
@@ -140,6 +206,7 @@ def counters_now(sources: Sources) -> CountersNow:
         dict(sources.process.reloads),
         replace(sources.log),
         _budgets_now(sources),
+        dict(sources.traffic.clients),
     )
 
 
@@ -166,10 +233,11 @@ def glimpses(sources: Sources, names: Iterable[str]) -> Iterator[Glimpse]:
     for name in names:
         glimpse = _glimpse(sources, shops, name)
         if glimpse is not None:
-            waiting += glimpse.queue
+            waiting += glimpse.queue or 0
             yield glimpse
     if shops.wildcard is not None:
-        yield Glimpse(WILDCARD, None, max(sources.pacing.waiting - waiting, 0))
+        paced = shops.wildcard[0].rate_limit is not None
+        yield Glimpse(WILDCARD, None, max(sources.pacing.waiting - waiting, 0) if paced else None)
 
 
 def platform_now(sources: Sources, name: str) -> str:
@@ -186,10 +254,12 @@ def shop_now(sources: Sources, name: str, *, others_waiting: int) -> ShopNow | N
     shops = sources.shops()
     named, wildcard = shops.named.get(name), shops.wildcard
     if named is not None and not _was_called(sources, name):
-        return ShopNow(name, named.platform.name, NOTHING_KNOWN, named.mend, 0, (), None)
+        return ShopNow(name, named.platform.name, NOTHING_KNOWN, named.fix, 0, (), None)
+    wait = 0.0
     request = None if name == WILDCARD else sources.find(name)
     if request is not None:
         shop, token, queue = request.shop, sources.tokens.status(request), sources.pacer.waiting(request.application)
+        wait = sources.pacer.expected_wait(request.application) if queue else 0.0
         if token.reason:
             token = token._replace(reason=sources.redact(token.reason))
     elif name == WILDCARD and wildcard is not None:
@@ -198,7 +268,14 @@ def shop_now(sources: Sources, name: str, *, others_waiting: int) -> ShopNow | N
         return None
     traffic = sources.traffic.shops.get(name)
     minutes, problem = ((), None) if traffic is None else (traffic.recent.minutes(sources.clock()), traffic.problem)
-    return ShopNow(name, shop.platform.name, token, shop.mend, queue, minutes, problem)
+    problems = problems_now(sources, name)
+    return ShopNow(name, shop.platform.name, token, shop.fix, queue, minutes, problem, wait, problems)
+
+
+def problems_now(sources: Sources, name: str) -> tuple[Problem, ...]:
+    """Return the last problems of a shop, the latest first; of none, for calls that named no shop."""
+    redact = sources.redact
+    return tuple([problem._replace(path=redact(problem.path)) for problem in sources.traffic.problems.of(name)])
 
 
 def _was_called(sources: Sources, name: str) -> bool:
@@ -207,9 +284,11 @@ def _was_called(sources: Sources, name: str) -> bool:
 
 
 def _glimpse(sources: Sources, shops: Shops, name: str) -> Glimpse | None:
-    if name in shops.named and not _was_called(sources, name):
-        return Glimpse(name, NOTHING_KNOWN, 0)
+    named = shops.named.get(name)
+    if named is not None and not _was_called(sources, name):
+        return Glimpse(name, NOTHING_KNOWN, None if named.platform.rate_limit is None else 0)
     request = sources.find(name)
     if request is None:
         return None
-    return Glimpse(name, sources.tokens.status(request), sources.pacer.waiting(request.application))
+    paced = request.shop.platform.rate_limit is not None
+    return Glimpse(name, sources.tokens.status(request), sources.pacer.waiting(request.application) if paced else None)

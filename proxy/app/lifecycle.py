@@ -22,6 +22,7 @@ from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from proxy import __version__
 from proxy.admin.server import open_admin
 from proxy.admin.sources import Sources
+from proxy.app.addresses import base_url
 from proxy.app.connections import Connections
 from proxy.app.listening import cannot_listen
 from proxy.app.outside import Outside, StartError
@@ -110,14 +111,7 @@ class RunningProxy:
         self._room, self.budgets = room, Budgets()
         new_request_id = request_ids()
         errands = errands_of(
-            self.tokens,
-            self.pacer,
-            outside.log,
-            self._errand_metrics,
-            self._answer_fields,
-            self._tasks,
-            clock=time.monotonic,
-            new_request_id=new_request_id,
+            self.tokens, self.pacer, outside.log, self._errand_metrics, self._answer_fields, self._tasks, new_request_id
         )
         self.forwarder = Forwarder(
             self._site(config, connections),
@@ -272,6 +266,9 @@ class RunningProxy:
             log=self._outside.log_metrics,
             redact=self._outside.redact,
             clock=time.monotonic,
+            clients=lambda: self.config.clients,
+            url=lambda: base_url(self.config, self.port, self._started_with),
+            certificate_expires_at=lambda: None if self._server.tls is None else self._server.tls.expires_at,
             shared=lambda: self.replicas.metrics,
         )
         host, port = config.admin.host, config.admin.port

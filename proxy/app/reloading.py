@@ -9,6 +9,7 @@ thread, and where a file system does not answer, that is a problem like others.
 
 import asyncio
 import errno
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -81,7 +82,7 @@ class Reloader:
         except Exception:
             log.exception("configuration.reload_failed")
             problems = ("the proxy made a mistake; its log says more",)
-        self._proxy.process.reloaded(successful=not problems)
+        self._proxy.process.reloaded(problems, time.time())
         if problems:
             log.error("configuration.not_reloaded", problems=problems, hint="the previous one stays in use")
         supervisor.ready(

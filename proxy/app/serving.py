@@ -2,14 +2,20 @@
 
 import asyncio
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import Final
 
 from proxy.app.lifecycle import RunningProxy, running
 from proxy.app.outside import Outside, StartError, hosts_leading_here
 from proxy.app.reloading import LOOKUPS, Reloader
 from proxy.config import Config
 from proxy.tasks import BackgroundTasks
+
+# Seconds. A thread that reads a large configuration gives the interpreter back to the loop after so long, each time
+# that there is something to do; it is 5 ms if nobody says otherwise, and a call waits several times.
+_THREADS_RUN_FOR: Final = 0.0005
 
 
 async def serve(
@@ -25,6 +31,7 @@ async def serve(
     SIGHUP, or a change of a file, has the configuration read anew: `load` does that, and `learn` hears of it first.
     `greet` is called once it serves.
     """
+    sys.setswitchinterval(_THREADS_RUN_FOR)
     stop, reload = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

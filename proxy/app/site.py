@@ -80,11 +80,10 @@ def errands_of(
     metrics: ErrandMetrics,
     answers: FieldTable,
     tasks: BackgroundTasks,
-    *,
-    clock: Callable[[], float],
     new_request_id: Callable[[], bytes],
 ) -> Errands:
     """Return what sends requests, alone and together; `answers` are the fields of answers that are looked at."""
+    clock = pacer.clock
     attempts = Attempts(tokens, clock)
     batching = Batching(
         attempts, log, metrics, answers, clock=clock, over=pacer.look_again, new_request_id=new_request_id

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from proxy.app import hosts_leading_here, open_connections
+from proxy.app.addresses import for_applications
 from proxy.certificate import not_in_use, read, server_context
-from proxy.commands.addresses import for_applications
 from proxy.commands.common import complain, read_config, redactor_for
 from proxy.commands.findings import Lines
 from proxy.commands.way import Way

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import aiohttp
 
 from proxy.app import Outside, StartError, running
-from proxy.commands.addresses import url_of
+from proxy.app.addresses import url_of
 from proxy.commands.common import complain, concealer, redactor_for
 from proxy.config import AdminConfig, Config, LoggingConfig, PacingConfig, ServerConfig, TokensConfig, UpstreamConfig
 from proxy.platforms.platform import Credentials, Platform

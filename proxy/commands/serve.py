@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from proxy import app
-from proxy.commands.addresses import for_applications, url_of
+from proxy.app.addresses import for_applications, url_of
 from proxy.commands.common import complain, concealer, learn_secrets, read_config, redactor_for
 from proxy.config import Config, load_config, locate
 from proxy.config.clients import LONG_ENOUGH, short_secrets
@@ -38,7 +38,7 @@ async def serve(config_file: Path | None) -> int:
         stack.callback(route_library_logs(log, level=config.logging.level))
         for name in short_secrets(config.clients):
             log.warning(
-                "client.short_secret", client=name, mend=f"take {LONG_ENOUGH} characters or more, made at random"
+                "client.short_secret", client=name, fix=f"take {LONG_ENOUGH} characters or more, made at random"
             )
         outside = app.Outside(
             log,

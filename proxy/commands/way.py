@@ -131,7 +131,7 @@ async def why_no_token(shop: Shop, error: TokenError, sessions: Mapping[bool, Cl
             await reach(sessions, shop.platform, url, {}, within=within)
         except Unreachable as unreachable:
             return f"{unreachable} (asked {url})"
-    advice = about_token(error.reason, shop.platform, shop.mend)
+    advice = about_token(error.reason, shop.platform, shop.fix)
     asked = "" if isinstance(error, TokenRefused) else f" (asked {url})"
     return f"{error.reason}{asked}{f'; {advice}' if advice else ''}"
 

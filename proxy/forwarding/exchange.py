@@ -10,7 +10,7 @@ from proxy.errors import AccessError, BadTarget, ProxyError
 from proxy.forwarding.batches import BatchAnswer
 from proxy.forwarding.route import Route
 from proxy.forwarding.site import Site
-from proxy.forwarding.target import Target
+from proxy.forwarding.target import Target, call_segment
 from proxy.forwarding.tracing import trace_id
 from proxy.forwarding.upstream import UpstreamResponse
 from proxy.guards.access import Client
@@ -18,7 +18,8 @@ from proxy.guards.budgets import Holding
 from proxy.guards.pacing import UNPACED, Turn
 from proxy.links.shop_links import ShopLinks
 from proxy.platforms.answers import ORDINARY, Sense
-from proxy.telemetry.labels import UNKNOWN
+from proxy.telemetry.labels import NOBODY, UNKNOWN
+from proxy.telemetry.problems import shown_target
 from proxy.telemetry.traffic import Failure, FinishedRequest
 from proxy.tokens.token import AccessToken
 from proxy.wire.body import RequestBody
@@ -28,8 +29,6 @@ from proxy.wire.request import ClientRequest
 # Platforms put a code of their own into the body of a 401 (Shoprenter: 40101), in JSON or XML; how is not documented.
 _INNER_CODE: Final = re.compile(rb"(?<![0-9A-Za-z])401[0-9]{2}(?![0-9A-Za-z])")
 INNER_CODE_WITHIN: Final = 4096  # bytes
-_LONGEST_TARGET: Final = 200  # bytes
-_USER_INFO: Final = re.compile(rb"//[^/]*@")
 _NOT_PERMITTED: Final = (
     "the platform refuses this call although the token is fresh: the API client probably lacks the scope for it"
 )
@@ -108,7 +107,7 @@ class Exchange:
         fields["method"] = request.method
         fields["path"] = None if target is None else target.path.decode()
         if isinstance(error, BadTarget):
-            fields["target"] = _shown(request.target)
+            fields["target"] = shown_target(request.target)
         fields["status"] = self.response.status
         fields["upstream_status"] = None if answer is None else answer.status
         fields["attempts"] = self.attempts
@@ -141,9 +140,14 @@ class Exchange:
         answer = self.answer
         answered = None if answer is None else answer.status
         throttled = self.throttlings if turn is UNPACED else self.throttlings + turn.throttlings
+        client = None if self.client is None else self.client.name
+        if client is None and isinstance(error, AccessError):
+            client = error.tried or NOBODY
+        hint = ""
         if answer is not None and answer.meaning is not ORDINARY:
             sense = answer.meaning.sense
-            answered = 401 if sense is Sense.UNAUTHORIZED else answered
+            if sense is Sense.UNAUTHORIZED:
+                answered, (_, hint) = 401, self._needed()
             if self.errand is None:
                 throttled = throttled or int(sense is Sense.THROTTLED)
         return FinishedRequest(
@@ -162,6 +166,11 @@ class Exchange:
             throttled,
             0 if answer is None else answer.head.dropped,
             None if self.batch is None else self.batch.counted,
+            client,
+            self.upstream_seconds if self.attempts else None,
+            self.request.target if self.target is None else self.target.rest,
+            self.request_id,
+            hint,
         )
 
     async def until_taken(self) -> None:
@@ -181,18 +190,23 @@ class Exchange:
 
     def not_permitted_fields(self) -> dict[str, Any]:
         """Return what the log says of a 401 that no token helps against."""
+        scope, hint = self._needed()
         return {
             "shop": None if self.target is None else self.target.shop,
             "method": self.request.method,
             "path": None if self.target is None else self.target.path.decode(),
             "inner_code": inner_code(self.beginning),
             "why": _NOT_PERMITTED,
+            **({"scope": scope, "hint": hint} if scope else {}),
         }
 
-
-def _shown(target: bytes) -> str:
-    """Return what was asked for, as the log may have it: without user name, password and query, and not long."""
-    return _USER_INFO.sub(b"//", target).partition(b"?")[0][:_LONGEST_TARGET].decode("utf-8", "replace")
+    def _needed(self) -> tuple[str, str]:
+        """Return the scope that the call needs, and where to allow it; both empty if that is not known."""
+        scopes = None if self.route is None else self.route.shop.platform.scopes
+        if self.route is None or self.target is None or scopes is None:
+            return "", ""
+        segment = call_segment(self.target.rest, self.route.shop.platform.api_prefix)
+        return scopes.needed(self.request.method, segment), scopes.hint(self.request.method, segment)
 
 
 def inner_code(body: bytes) -> int | None:

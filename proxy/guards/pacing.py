@@ -110,6 +110,7 @@ class Pacer:
         clock: Callable[[], float],
         call_later: Callable[[float, Callable[[], None]], Timer],
     ) -> None:
+        self.clock = clock
         self._office = Office(policy, metrics, clock, call_later)
         self._slots: dict[bytes, Slots] = {}
         self._keys_kept = _KEPT_KEYS
@@ -159,6 +160,11 @@ class Pacer:
         """Count the requests that wait in line for `key`."""
         slots = self._slots.get(key)
         return 0 if slots is None else slots.waiting
+
+    def expected_wait(self, key: bytes) -> float:
+        """Return how many seconds a request for `key` that comes now would wait, as far as is known."""
+        slots = self._slots.get(key)
+        return 0.0 if slots is None else slots.expected_wait(self._office.clock())
 
     def __len__(self) -> int:
         """Count the keys of which something is known."""

@@ -87,6 +87,10 @@ class Slots:
         """How many requests wait in line."""
         return len(self._waiting)
 
+    def expected_wait(self, now: float) -> float:
+        """Return how many seconds a request that comes now would wait, if the pace stays what it is."""
+        return self._pace.expected(len(self._waiting), now) - now
+
     def take_at_once(self, place: Place, now: float) -> bool:
         """Take a slot if there is one for who comes now; tell whether there was."""
         self._pace.unanswered(place)  # it would not come again if it still waited for its answer

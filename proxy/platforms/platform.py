@@ -23,6 +23,7 @@ from proxy.platforms.addresses import is_ip_address, is_public
 from proxy.platforms.answers import AnswerRule, Answers
 from proxy.platforms.batch import Batch
 from proxy.platforms.egress_proxy import EgressProxy
+from proxy.platforms.scopes import Scopes
 from proxy.platforms.url_prefix import parse_prefix
 from proxy.secret import Secret
 
@@ -142,6 +143,8 @@ class Platform:
     # Which answers say 'too fast', and which 'not with this token'.
     throttled_when: tuple[AnswerRule, ...] = (429,)
     unauthorized_when: tuple[AnswerRule, ...] = (401,)
+    # Which scope a call needs, if the platform says so.
+    scopes: Scopes | None = None
     # What the platform lets through; `None`: it says nothing of a limit, or the limit is not to be kept here.
     rate_limit: RateLimit | None = None
     # Whether the platform is told X-Forwarded-For, -Host and -Proto.

@@ -35,7 +35,7 @@ class Shop:
         return WILDCARD if self.by_wildcard else self.key
 
     @property
-    def mend(self) -> str:
+    def fix(self) -> str:
         """What to do when the platform refuses the credentials."""
         place = self.platform.credentials_place
         return f"compare client_id and client_secret of [shops.{self.entry}] with {place}"

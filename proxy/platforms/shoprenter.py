@@ -6,6 +6,7 @@ calls are answered with a 308 since 2026-09-30, so nothing here is `http`.
 
 from proxy.platforms.batch import Batch
 from proxy.platforms.platform import Platform, RateLimit, TokenRequestForm
+from proxy.platforms.shoprenter_scopes import SHOPRENTER_SCOPES
 
 SHOPRENTER = Platform(
     name="shoprenter",
@@ -20,6 +21,7 @@ SHOPRENTER = Platform(
     batch_path="batch",
     batch=Batch("batch", most=200),  # "about 200"; one after another, not side by side
     answers_in_xml=True,
+    scopes=SHOPRENTER_SCOPES,
     # "3 requests per application per shop per second". Whether the window slides is not documented; who keeps within
     # the sliding one keeps within every other.
     rate_limit=RateLimit(3, per=1.0),

@@ -1,4 +1,4 @@
-"""Whether a store can be used, for who sets it up: each failure with what mends it.
+"""Whether a store can be used, for who sets it up: each failure with what fixes it.
 
 Rules: looks at one thing after the other, as the proxy would use it, and changes nothing but an entry of its own.
 """
@@ -88,4 +88,4 @@ def _name(about: dict[str, Any]) -> str:
 
 
 def _mend(why: str, prefix: str) -> str:
-    return next(mend for word, mend in _MENDS if word in why).format(prefix=prefix, rights=RIGHTS)
+    return next(fix for word, fix in _MENDS if word in why).format(prefix=prefix, rights=RIGHTS)

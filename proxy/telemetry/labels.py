@@ -9,6 +9,7 @@ from typing import Final
 
 MAX_WILDCARD_SHOPS: Final = 100
 UNKNOWN: Final = ""  # requests that were refused before a shop was found
+NOBODY: Final = ""  # as the client of requests that were refused for want of one
 
 
 class ShopLabels:

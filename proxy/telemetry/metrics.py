@@ -4,6 +4,7 @@ Rules: counting costs an addition and never fails; labels are bounded, see `Shop
 in `traffic.py`.
 """
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
@@ -109,9 +110,19 @@ class ProcessMetrics:
 
     phase: Literal["starting", "serving", "draining"] = "starting"
     reloads: Counter[str] = field(default_factory=Counter)  # by outcome
-    last_reload_successful: bool = True
+    problems: tuple[str, ...] = ()  # of the configuration that was read last, if it was not taken
+    # Since when the configuration in use is so, and when the process began, in seconds since 1970.
+    configured_at: float = field(default_factory=time.time)
+    started_at: float = field(default_factory=time.time)
 
-    def reloaded(self, *, successful: bool) -> None:
-        """Count a configuration that was taken, or had problems."""
-        self.reloads["successful" if successful else "failed"] += 1
-        self.last_reload_successful = successful
+    def reloaded(self, problems: tuple[str, ...], now: float) -> None:
+        """Take note of a configuration that was taken `now`, in seconds since 1970, or had these problems."""
+        self.reloads["failed" if problems else "successful"] += 1
+        self.problems = problems
+        if not problems:
+            self.configured_at = now
+
+    @property
+    def last_reload_successful(self) -> bool:
+        """Whether the configuration in use is the one that was read last."""
+        return not self.problems

@@ -43,6 +43,11 @@ class Recent:
         slots = [(newest + step) % MINUTES for step in range(1, MINUTES + 1)]
         return tuple(Minute(self._calls[slot], self._errors[slot], self._unauthorized[slot]) for slot in slots)
 
+    def sums(self, now: float) -> Minute:
+        """Return the sums of the last minutes."""
+        self._advance(now)
+        return Minute(sum(self._calls), sum(self._errors), sum(self._unauthorized))
+
     def _advance(self, now: float) -> int:
         """Empty the minutes that have begun since the last call; return the newest one."""
         minute = int(now // 60)

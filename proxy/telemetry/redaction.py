@@ -25,7 +25,7 @@ from proxy.telemetry.values import CUT, MAX_INT, MAX_TEXT, MIN_INT, Plain, is_se
 # The one table of fields that are not searched as everything else is. `_CONSTANT`: their values stand in our code, or
 # were made from its constants and the configuration. `_OURS`: sentences of ours that may quote others, such as the name
 # of a shop; known secrets are looked for in them, but what stands after the word "Bearer" is a word of ours.
-_CONSTANT: Final = frozenset({"client", "code", "hint", "mend", "setting", "why"})
+_CONSTANT: Final = frozenset({"client", "code", "hint", "fix", "setting", "why"})
 _OURS: Final = frozenset({"detail", "problems"})
 # What names of events and fields look like. They are written in our code: no name is ever made from what others say.
 _NAME = re.compile(r"[a-z]+(?:[._][a-z]+)*")

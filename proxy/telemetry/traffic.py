@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Self
 
 from proxy.telemetry.labels import ShopLabels
+from proxy.telemetry.problems import Problem, Problems, shown_target
 from proxy.telemetry.recent import Recent
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -22,6 +23,7 @@ ADDED_BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2
 WAIT_BOUNDS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 _UNAUTHORIZED: Final = "The platform answered 401. If the token is good, the API client may lack the permission."
+_NEEDS: Final = "The platform answered 401. If the token is good: "
 
 
 class Failure(NamedTuple):
@@ -39,7 +41,9 @@ class FinishedRequest(NamedTuple):
     of the proxy's own, for which an answer may have been broken off. `added` is what the proxy took until the answer
     began, `paced` what it waited for the platform's rate limit, `None` if there was nothing to wait for; `throttled`
     counts the platform's 429s, `dropped_fields` what the answer's head had to lose, `inner` the statuses in a batch
-    that were 401 or 429.
+    that were 401 or 429. `client` is who called, if that is known, or who somebody wanted to be; `None` where nobody is
+    asked. `upstream` is what was spent waiting for the platform, `None` if it was not asked. `target` is what was asked
+    for, raw; `hint` what may help where the platform answered 401.
     """
 
     key: str
@@ -57,14 +61,11 @@ class FinishedRequest(NamedTuple):
     throttled: int
     dropped_fields: int = 0
     inner: Mapping[int, int] | None = None
-
-
-class Problem(NamedTuple):
-    """The last thing that went wrong with a shop's calls, and when, in seconds on the monotonic clock."""
-
-    code: str
-    detail: str
-    at: float
+    client: str | None = None
+    upstream: float | None = None
+    target: bytes = b""
+    request_id: bytes = b""
+    hint: str = ""
 
 
 class Histogram:
@@ -105,6 +106,7 @@ class ShopTraffic:
         "recent",
         "requests",
         "throttled",
+        "upstream",
     )
 
     def __init__(self) -> None:
@@ -112,6 +114,7 @@ class ShopTraffic:
         self.duration = Histogram(DURATION_BOUNDS)
         self.added = Histogram(ADDED_BOUNDS)
         self.paced = Histogram(WAIT_BOUNDS)
+        self.upstream = Histogram(DURATION_BOUNDS)
         self.bytes_in = self.bytes_out = self.attempts = self.throttled = self.dropped_fields = 0
         self.inner: Counter[int] = Counter()
         self.recent = Recent()
@@ -122,10 +125,22 @@ class ShopTraffic:
         other = type(self)()
         other.requests = self.requests.copy()
         other.duration, other.added, other.paced = self.duration.copy(), self.added.copy(), self.paced.copy()
+        other.upstream = self.upstream.copy()
         other.bytes_in, other.bytes_out = self.bytes_in, self.bytes_out
         other.attempts, other.throttled, other.problem = self.attempts, self.throttled, self.problem
         other.dropped_fields, other.inner = self.dropped_fields, self.inner.copy()
         return other
+
+
+class ClientTraffic:
+    """The numbers of one client: answers by their class, the proxy's own errors by code, and when it called last."""
+
+    __slots__ = ("errors", "last_at", "requests")
+
+    def __init__(self) -> None:
+        self.requests: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.last_at = 0.0
 
 
 class Traffic:
@@ -135,7 +150,9 @@ class Traffic:
         self.labels = labels
         self._clock = clock
         self.shops: dict[str, ShopTraffic] = {}
-        self.errors: Counter[str] = Counter()  # of the proxy's own, by code
+        self.clients: dict[str, ClientTraffic] = {}  # of those that the configuration names, and of nobody
+        self.errors: Counter[tuple[str, str]] = Counter()  # of the proxy's own, by shop and code
+        self.problems = Problems()
 
     def finished(self, request: FinishedRequest) -> None:
         """Count a request."""
@@ -155,6 +172,9 @@ class Traffic:
             throttled,
             dropped_fields,
             inner,
+            client,
+            upstream,
+            *_,
         ) = request
         label = key if key == entry else self.labels.of(key, entry)
         shop = self.shops.get(label)
@@ -170,6 +190,10 @@ class Traffic:
             histogram = shop.added
             histogram.counts[bisect_left(ADDED_BOUNDS, added)] += 1
             histogram.sum += added
+        if upstream is not None:
+            histogram = shop.upstream
+            histogram.counts[bisect_left(DURATION_BOUNDS, upstream)] += 1
+            histogram.sum += upstream
         if paced is not None:
             shop.paced.observe(paced)
         shop.bytes_in += bytes_in
@@ -179,19 +203,42 @@ class Traffic:
         shop.dropped_fields += dropped_fields
         if inner:
             shop.inner.update(inner)
-        if failure is not None:
-            self.errors[failure.code] += 1
         failed = failure is not None or (status is not None and status >= 500)
         unauthorized = answered == 401
         now = self._clock()
+        if client is not None:
+            caller = self.clients.get(client)
+            if caller is None:
+                caller = self.clients[client] = ClientTraffic()
+            caller.requests[status_class] += 1
+            caller.last_at = now
         shop.recent.count(now, error=failed, unauthorized=unauthorized)
         if failed or unauthorized or throttled:
-            shop.problem = Problem(*(failure or _answer_of_the_platform(request)), now)
+            shop.problem = self._problem(request, label, now)
+
+    def _problem(self, request: FinishedRequest, label: str, now: float) -> Problem:
+        """Count what went wrong with a request, and keep it."""
+        failure, client = request.failure, request.client
+        if failure is not None:
+            self.errors[label, failure.code] += 1
+            if client is not None:
+                self.clients[client].errors[failure.code] += 1
+        problem = Problem(
+            *(failure or _answer_of_the_platform(request)),
+            now,
+            request.method,
+            shown_target(request.target),
+            request.status,
+            client or "",
+            request.request_id.decode("latin-1"),
+        )
+        self.problems.add(label, problem)
+        return problem
 
 
 def _answer_of_the_platform(request: FinishedRequest) -> Failure:
     if request.answered is None or request.answered < 400:
         return Failure("http_429", "The platform answered 429: the call was sent again later.")
     if request.answered == 401:
-        return Failure("http_401", _UNAUTHORIZED)
+        return Failure("http_401", f"{_NEEDS}{request.hint}." if request.hint else _UNAUTHORIZED)
     return Failure(f"http_{request.answered}", f"The platform answered {request.answered}.")

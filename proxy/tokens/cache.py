@@ -222,8 +222,8 @@ class TokenCache:
         self, request: TokenRequest, state: TokenState, turn: Turn | None = None, suspicion: Suspicion | None = None
     ) -> asyncio.Task[None]:
         self.fetching[request.shop.key] += 1
-        state.fetch = self._tasks.start(self._fetch(request, state, turn, suspicion), name="token fetch")
-        return state.fetch
+        fetch = self._tasks.start(self._fetch(request, state, turn, suspicion), name="token fetch")
+        return state.fetched_by(fetch, self._clock())
 
     async def _fetch(
         self, request: TokenRequest, state: TokenState, turn: Turn | None, suspicion: Suspicion | None
@@ -291,7 +291,7 @@ class TokenCache:
             shop=request.shop.key,
             detail=error.detail,
             reason=error.reason,
-            mend=request.shop.mend if isinstance(error, TokenRefused) else None,
+            fix=request.shop.fix if isinstance(error, TokenRefused) else None,
             old_token_serves_for=round(token.expires_at - now) if token else 0,
             asked_again_after=round(state.ask_not_before - now, 1),
         )

@@ -54,6 +54,7 @@ class TokenState:
 
     token: AccessToken | None = None
     fetch: asyncio.Task[None] | None = None  # the token request under way
+    fetching_since: float = 0.0
     ask_not_before: float = float("-inf")
     error: TokenError | None = None
     failures: int = 0
@@ -79,6 +80,11 @@ class TokenState:
     def may_ask(self, now: float) -> bool:
         """Tell whether the endpoint may be asked now."""
         return now >= self.ask_not_before
+
+    def fetched_by(self, fetch: asyncio.Task[None], now: float) -> asyncio.Task[None]:
+        """Take note of a token request that begins."""
+        self.fetch, self.fetching_since = fetch, now
+        return fetch
 
     def granted(self, token: AccessToken) -> None:
         """Take a new token."""

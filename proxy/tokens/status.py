@@ -24,7 +24,8 @@ class TokenStatus(NamedTuple):
     """A shop's token, seen from outside. Times in seconds; `age` and `left` are `None` if no token is good now.
 
     `detail` and `reason` say why the endpoint gave none, and are empty if it did; `reason` is in its own words.
-    `asked_again_in` is how long the endpoint is left alone.
+    `asked_again_in` is how long the endpoint is left alone; `asking_for` is how long it has been asked by now,
+    `None` if it is not.
     """
 
     condition: Condition
@@ -33,6 +34,7 @@ class TokenStatus(NamedTuple):
     detail: str
     reason: str
     asked_again_in: float
+    asking_for: float | None = None
 
     @property
     def servable(self) -> bool:
@@ -61,4 +63,5 @@ def token_status(state: TokenState | None, now: float) -> TokenStatus:
         "" if error is None else error.detail,
         "" if error is None else error.reason,
         0.0 if state.fetch is not None else max(state.ask_not_before - now, 0.0),
+        None if state.fetch is None else now - state.fetching_since,
     )

@@ -18,7 +18,7 @@ from typing import Final, cast
 
 from structlog.typing import FilteringBoundLogger
 
-from proxy.certificate import CertificateFiles, UnusableCertificate, not_in_use, read, server_context
+from proxy.certificate import CertificateFiles, UnusableCertificate, expires_at, not_in_use, read, server_context
 from proxy.tasks import BackgroundTasks
 
 _LOOK_EVERY: Final = 5.0  # seconds
@@ -69,6 +69,7 @@ class ListenerTls:
             self._stats = ()  # They change at this moment. The next look finds them as they are then.
             raise UnusableCertificate(self._files.certificate, "the files were changed while they were read")
         self.context, self._digest = context, _digest(content)
+        self.expires_at = expires_at(context, content[0])  # in seconds since 1970
         if why := not_in_use(context, content[0]):
             self._log.warning("tls.certificate_not_valid", certificate=str(self._files.certificate), reason=why)
 

@@ -1,11 +1,12 @@
 """Shops at one moment, for what is made of them."""
 
+from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
 from proxy.admin.report import WAITING, Overview, Report, Steps, Wanted, in_order, loud, report, row
-from proxy.admin.sources import ProcessNow, ShopNow
+from proxy.admin.sources import ClientNow, ProcessNow, ShopNow
+from proxy.telemetry.problems import Problem
 from proxy.telemetry.recent import MINUTES, Minute
-from proxy.telemetry.traffic import Problem
 from proxy.tokens.status import NOTHING_KNOWN, Condition, TokenStatus
 
 T = TypeVar("T")
@@ -38,14 +39,30 @@ def overview(*shops: ShopNow) -> Overview:
     rows = sorted(map(row, shops), key=lambda each: each.shop.name)
     sums = {each.shop.name: Minute(each.calls, each.errors, each.unauthorized) for each in rows}
     names = run(in_order([loud(r.shop.name, r.trouble, sums[r.shop.name], r.shop.queue) for r in rows]))
-    return Overview(names, sum(each.trouble < WAITING for each in rows), sum(each.calls for each in rows))
+    numbers = {each.shop.name: (each.calls, each.errors, each.unauthorized, each.shop.queue) for each in rows}
+    troubled, calls = sum(each.trouble < WAITING for each in rows), sum(each.calls for each in rows)
+    return Overview(names, troubled, calls, numbers=numbers)
 
 
-def shown(*shops: ShopNow, process: ProcessNow = PROCESS, **wanted: Any) -> Report:
+def shown(
+    *shops: ShopNow,
+    process: ProcessNow = PROCESS,
+    clients: Sequence[ClientNow] = (),
+    astray: tuple[Problem, ...] = (),
+    **wanted: Any,
+) -> Report:
     """The page that somebody wants of these shops."""
     now = {each.name: each for each in shops}
     return run(
-        report(process, overview(*shops), Wanted(**wanted), platform_of=lambda name: now[name].platform, now=now.get)
+        report(
+            process,
+            overview(*shops),
+            Wanted(**wanted),
+            platform_of=lambda name: now[name].platform,
+            now=now.get,
+            clients=clients,
+            astray=astray,
+        )
     )
 
 

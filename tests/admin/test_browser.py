@@ -76,7 +76,7 @@ async def test_trouble_is_at_the_top_and_the_page_refreshes_in_place(proxy: Test
 
         await expect(first).to_contain_text("refused")
         await expect(first).to_contain_text("✕ Refused")
-        await expect(first).to_contain_text("To mend it: compare client_id and client_secret of [shops.refused]")
+        await expect(first).to_contain_text("To fix it: compare client_id and client_secret of [shops.refused]")
         await expect(first).to_contain_text("<img src=x onerror=alert(1)>")
         assert (await names(page))[:2] == ["refused", "forbidden"]
         assert await page.locator("header[data-kept=yes]").count() == 1  # it was not loaded anew

@@ -18,6 +18,7 @@ from tests.admin.asking import parsed
 from tests.admin.shops import GOOD, PROCESS, REFUSED
 
 NOTHING = CountersNow({}, TokenMetrics(), ConnectionMetrics(), ErrandMetrics(), {}, {}, LogMetrics())
+TLS = PROCESS._replace(configured_at=1000.0, certificate_expires_at=2000.0)
 BUDGETS = (BudgetNow("memory", 9, 1000, {"client": 11}), BudgetNow("descriptors", 10, float("inf"), {}))
 # Name, type, labels (those of a histogram's buckets apart).
 NAMES = {
@@ -41,7 +42,12 @@ NAMES = {
     ("batches_failed", "counter", ("why",)),
     ("dropped_fields", "counter", ("shop",)),
     ("batch_parts_failed", "counter", ("shop", "status")),
-    ("errors", "counter", ("code",)),
+    ("errors", "counter", ("shop", "code")),
+    ("client_requests", "counter", ("client", "status")),
+    ("client_errors", "counter", ("client", "code")),
+    ("upstream_duration_seconds", "histogram", ("shop",)),
+    ("config_last_reload_success_timestamp_seconds", "gauge", ()),
+    ("listener_certificate_expiry_timestamp_seconds", "gauge", ()),
     ("client_connections", "gauge", ()),
     ("client_connections_refused", "counter", ()),
     ("client_connections_displaced", "counter", ()),
@@ -79,6 +85,8 @@ def counters() -> CountersNow:
             throttled=1,
             dropped_fields=5,
             inner={401: 6, 429: 7},
+            client="erp",
+            upstream=0.15,
         )
     )
     tokens = TokenMetrics(waits=3, waited_seconds=1.5)
@@ -86,9 +94,8 @@ def counters() -> CountersNow:
     tokens.unauthorized["demo", "replace"] = 4
     connections = ConnectionMetrics(open=5, refused=6, displaced=7, failed_handshakes=8)
     errands = ErrandMetrics(collapsed=11, batches=12, batched=13, failed_batches=Counter(too_much=14))
-    return CountersNow(
-        traffic.shops, tokens, connections, errands, dict(traffic.errors), {"successful": 1}, LogMetrics(9, 10), BUDGETS
-    )
+    errors, log, shops = dict(traffic.errors), LogMetrics(9, 10), traffic.shops
+    return CountersNow(shops, tokens, connections, errands, errors, {"successful": 1}, log, BUDGETS, traffic.clients)
 
 
 def text(process: ProcessNow, shops: list[Glimpse], counted: CountersNow) -> bytes:
@@ -96,7 +103,7 @@ def text(process: ProcessNow, shops: list[Glimpse], counted: CountersNow) -> byt
 
 
 def test_every_name_is_there_with_its_type_labels_and_words() -> None:
-    body = text(PROCESS, [Glimpse("demo", GOOD, 0)], counters())
+    body = text(TLS, [Glimpse("demo", GOOD, 0)], counters())
 
     families = [
         family
@@ -117,7 +124,7 @@ def test_every_name_is_there_with_its_type_labels_and_words() -> None:
 
 
 def test_the_numbers_are_those_that_were_counted() -> None:
-    found = parsed(text(PROCESS, [Glimpse("demo", GOOD, 4)], counters()))
+    found = parsed(text(TLS, [Glimpse("demo", GOOD, 4)], counters()))
 
     assert found["requests_total"] == {("demo", "GET", "2xx"): 1.0}
     assert found["upstream_attempts_total"] == {("demo",): 2.0}
@@ -126,7 +133,7 @@ def test_the_numbers_are_those_that_were_counted() -> None:
     assert found["throttled_total"] == {("demo",): 1.0}
     assert found["dropped_fields_total"] == {("demo",): 5.0}
     assert found["batch_parts_failed_total"] == {("demo", "401"): 6.0, ("demo", "429"): 7.0}
-    assert found["errors_total"] == {("upstream_timeout",): 1.0}
+    assert found["errors_total"] == {("demo", "upstream_timeout"): 1.0}
     assert found["token_requests_total"] == {("demo", "granted"): 2.0, ("*", "refused"): 1.0}
     assert found["token_age_seconds"] == {("demo",): 600.0}
     assert found["token_expires_in_seconds"] == {("demo",): 3000.0}
@@ -153,6 +160,11 @@ def test_the_numbers_are_those_that_were_counted() -> None:
     assert (found["token_waits_total"], found["token_wait_seconds_total"]) == ({(): 3.0}, {(): 1.5})
     assert found["config_reloads_total"] == {("successful",): 1.0, ("failed",): 0.0}
     assert found["config_last_reload_successful"] == {(): 1.0}
+    assert found["client_requests_total"] == {("erp", "2xx"): 1.0}
+    assert found["client_errors_total"] == {("erp", "upstream_timeout"): 1.0}
+    assert found["upstream_duration_seconds_sum"] == {("demo",): 0.15}
+    assert found["config_last_reload_success_timestamp_seconds"] == {(): 1000.0}
+    assert found["listener_certificate_expiry_timestamp_seconds"] == {(): 2000.0}
     assert found["build_info"] == {(platform.python_version(), "1.2.3"): 1.0}
     assert found["draining"] == {(): 0.0}
 
@@ -210,11 +222,11 @@ def test_what_replicas_share_is_there_while_they_share() -> None:
 
 @given(label=st.text(max_size=20))
 def test_whatever_stands_in_a_label_is_read_as_it_is(label: str) -> None:
-    counted = NOTHING._replace(errors={label: 3})
+    counted = NOTHING._replace(errors={("demo", label): 3})
 
     # The parser takes lines apart as Python does, not as the format says.
     assume(len(label.splitlines()) < 2 and label.splitlines(keepends=True) == label.splitlines())
-    assert parsed(text(PROCESS, [], counted))["errors_total"] == {(label,): 3.0}
+    assert parsed(text(PROCESS, [], counted))["errors_total"] == {("demo", label): 3.0}
 
 
 def test_what_the_process_uses_is_told_under_the_usual_names() -> None:

@@ -84,7 +84,17 @@ async def test_trouble_comes_first() -> None:
         with pytest.raises(TokenRefused):
             await here.cache.get(token_request(counted.shops.named["d-refused"]))
 
-        assert counted.overview() == Overview(["d-refused", "c-failed", "b-401", "a-quiet", "e-fine"], 3, 4)
+        assert counted.overview() == Overview(
+            ["d-refused", "c-failed", "b-401", "a-quiet", "e-fine"],
+            3,
+            4,
+            numbers={
+                "b-401": (1, 0, 1, 0),
+                "c-failed": (1, 1, 0, 0),
+                "d-refused": (1, 1, 0, 0),
+                "e-fine": (1, 0, 0, 0),
+            },
+        )
 
 
 async def test_the_sums_are_those_of_the_last_minutes_at_any_time() -> None:
@@ -126,11 +136,11 @@ async def test_the_rest_of_the_wildcard_entry_has_its_place() -> None:
         counted.real_now += 1.0
         quiet = counted.overview()
 
-        assert waiting == Overview(["*", "named", "own"], 0, 1, others_waiting=2)
+        assert waiting == Overview(["*", "named", "own"], 0, 1, 2, {"own": (1, 0, 0, 0), "*": (0, 0, 0, 2)})
         assert quiet.names == ["*", "named", "own"]
         counted.called("made-up", 502, entry="*")
         counted.real_now += 1.0
-        assert counted.overview() == Overview(["*", "named", "own"], 1, 2)
+        assert counted.overview() == Overview(["*", "named", "own"], 1, 2, 0, {"own": (1, 0, 0, 0), "*": (1, 1, 0, 0)})
 
 
 async def test_another_configuration_has_its_own_shops() -> None:

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.admin.page import duration, page
+from proxy.admin.page import page
 from proxy.admin.report import PAGE_SIZE
+from proxy.admin.rows import duration
 from proxy.admin.sources import ProcessNow, ShopNow
 from proxy.telemetry.metrics import SharedMetrics
-from proxy.telemetry.traffic import Problem
+from proxy.telemetry.problems import Problem
 from tests.admin.shops import GOOD, NOW, PROBLEM, PROCESS, REFUSED, UNREACHABLE, minutes, shop
 from tests.admin.shops import shown as wanted
 
@@ -45,13 +46,13 @@ def text(html: str) -> str:
     return " ".join(Reader(html).text.split())
 
 
-def test_a_refused_shop_says_why_and_how_to_mend_it() -> None:
+def test_a_refused_shop_says_why_and_how_to_fix_it() -> None:
     said = text(shown(shop(token=REFUSED, problem=PROBLEM, minutes=minutes((12, 12, 0)))))
 
     assert "✕ Refused" in said
     assert "The credentials are refused. status 401: invalid_client" in said
-    assert "To mend it: look at demo's secret." in said
-    assert "Asked again after 42 s." in said
+    assert "To fix it: look at demo's secret." in said
+    assert "Next attempt in 42 s." in said
     assert "75 s ago upstream_timeout The shop's API did not answer in time." in said
 
 
@@ -60,8 +61,8 @@ def test_an_old_token_that_still_serves_is_told() -> None:
 
     assert "! Unreachable" in said
     assert "9 min" in said
-    assert "The old token still serves. Asked again after 7 s." in said
-    assert "To mend it" not in said
+    assert "The old token still serves. Next attempt in 7 s." in said
+    assert "To fix it" not in said
 
 
 def test_a_sentence_is_not_said_twice() -> None:
@@ -74,7 +75,7 @@ def test_what_others_wrote_is_text() -> None:
     token = REFUSED._replace(detail=NASTY, reason=NASTY)
     problem = Problem(NASTY, NASTY, NOW)
     process = PROCESS._replace(version=NASTY)
-    html = shown(shop(NASTY, platform=NASTY, token=token, mend=NASTY, problem=problem), query="script", process=process)
+    html = shown(shop(NASTY, platform=NASTY, token=token, fix=NASTY, problem=problem), query="script", process=process)
 
     assert Reader(html).elements.count("script") == 1  # the page's own
     assert text(html).count("<script>alert(1)</script>") >= 6

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from proxy.admin.report import PAGE_SIZE, QUIET, Wanted, as_json, report, row
-from proxy.admin.sources import ShopNow
+from proxy.admin.sources import ClientNow, ShopNow
 from tests.admin.shops import GOOD, NOW, PROBLEM, PROCESS, REFUSED, UNREACHABLE, minutes, overview, run, shop, shown
 
 QUIET_ONE = shop("a-quiet", token=GOOD)
@@ -64,7 +64,9 @@ def test_thousands_of_shops_come_in_order_too() -> None:
 
 def test_a_shop_that_has_gone_meanwhile_is_left_out() -> None:
     every = overview(QUIET_ONE, NOT_CALLED)
-    made = report(PROCESS, every, Wanted(), platform_of=lambda _: "", now={NOT_CALLED.name: NOT_CALLED}.get)
+    made = report(
+        PROCESS, every, Wanted(), platform_of=lambda _: "", now={NOT_CALLED.name: NOT_CALLED}.get, clients=[], astray=()
+    )
 
     assert [row.shop for row in run(made).rows] == [NOT_CALLED]
 
@@ -97,7 +99,8 @@ def test_many_shops_are_shown_page_by_page(page: int, first: int) -> None:
 
 
 def test_as_json_it_says_the_same() -> None:
-    document = json.loads("".join(as_json(PROCESS, [REFUSED_ONE, shop("*", token=None), NOT_CALLED], now=NOW)))
+    shops = [REFUSED_ONE, shop("*", token=None), NOT_CALLED]
+    document = json.loads("".join(as_json(PROCESS, shops, [ClientNow("erp", 5, 1, 3.0)], now=NOW)))
 
     assert {key: value for key, value in document.items() if key != "shops"} == {
         "version": "1.2.3",
@@ -105,6 +108,11 @@ def test_as_json_it_says_the_same() -> None:
         "requests_in_flight": 2,
         "client_connections": 5,
         "config_last_reload_successful": True,
+        "config_problems": [],
+        "configured_at": 0.0,
+        "started_at": 0.0,
+        "url": "",
+        "clients": [{"client": "erp", "calls": 5, "refused": 1, "seconds_ago": 3.0}],
     }
     refused, rest, not_called = document["shops"]
     recent = refused.pop("recent")
@@ -118,10 +126,13 @@ def test_as_json_it_says_the_same() -> None:
             "expires_in": None,
             "detail": "The credentials are refused.",
             "reason": "status 401: invalid_client",
-            "mend": "look at g-refused's secret",
+            "fix": "look at g-refused's secret",
             "asked_again_in": 42.0,
+            "asked_for": None,
         },
         "pacing_queue": 0,
+        "pacing_wait": 0.0,
+        "problems": [],
         "last_problem": {
             "code": "upstream_timeout",
             "detail": "The shop's API did not answer in time.",
@@ -131,7 +142,7 @@ def test_as_json_it_says_the_same() -> None:
     assert (recent["seconds"], recent["calls"], recent["errors"], recent["unauthorized"]) == (900, 4, 4, 0)
     assert recent["minutes"][-1] == {"calls": 4, "errors": 4, "unauthorized": 0}
     assert (rest["shop"], rest["token"], rest["in_trouble"]) == ("*", None, False)
-    assert (not_called["token"]["state"], not_called["token"]["mend"], not_called["last_problem"]) == (
+    assert (not_called["token"]["state"], not_called["token"]["fix"], not_called["last_problem"]) == (
         "none",
         None,
         None,
@@ -143,4 +154,4 @@ def test_a_shop_that_nobody_called_is_no_trouble() -> None:
 
 
 def test_no_shops_are_json_too() -> None:
-    assert json.loads("".join(as_json(PROCESS, [], now=NOW)))["shops"] == []
+    assert json.loads("".join(as_json(PROCESS, [], [], now=NOW)))["shops"] == []

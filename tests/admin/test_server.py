@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from ipaddress import ip_address
@@ -12,8 +13,10 @@ import pytest
 from proxy.admin import server
 from proxy.admin.server import is_local_name
 from proxy.app import StartError
-from proxy.config import AdminConfig
+from proxy.config import AdminConfig, ClientConfig
+from proxy.secret import Secret
 from proxy.telemetry.labels import MAX_WILDCARD_SHOPS
+from proxy.telemetry.problems import EACH
 from tests.admin.asking import admin_port, ask, samples, with_wildcard
 from tests.peers import Connection, answering, connected, request, response, serving, token_response
 from tests.proxies import SECRET, config, platform, proxying, shop, whole_path
@@ -149,7 +152,7 @@ async def test_readiness_of_a_shop_is_what_is_known_of_its_token() -> None:
 
         assert (before.status, refused.status, after.status) == (200, 502, 503)
         assert after.body.startswith(b"demo can't be served: The platform's token endpoint refuses")
-        assert b"To mend it, compare client_id and client_secret of [shops.demo] with" in after.body
+        assert b"To fix it: compare client_id and client_secret of [shops.demo] with" in after.body
         assert (await ask(path.proxy, "/readyz")).status == 200  # one shop's secret is not the proxy's trouble
         assert len(path.tokens.received) == 1
 
@@ -213,11 +216,11 @@ async def test_calls_are_counted_as_the_client_saw_them() -> None:
     assert counted["response_body_bytes_total"]["demo",] == 9.0
     assert counted["upstream_attempts_total"]["demo",] == 4.0
     assert counted["throttled_total"]["demo",] == 2.0
-    assert counted["errors_total"] == {("unknown_shop",): 1.0}
+    assert counted["errors_total"] == {("", "unknown_shop"): 1.0}
     assert counted["token_requests_total"] == {("demo", "granted"): 1.0}
     assert counted["token_state"]["demo", "good"] == 1.0
     assert counted["request_duration_seconds_count"] == {("demo",): 4.0, ("",): 1.0}
-    assert counted["pacing_wait_seconds_count"] == {("demo",): 0.0, ("",): 0.0}  # this platform has no limit
+    assert "pacing_wait_seconds_count" not in counted  # there is no rate limit to wait for
 
 
 async def test_what_is_no_request_is_counted_too() -> None:
@@ -226,7 +229,7 @@ async def test_what_is_no_request_is_counted_too() -> None:
         counted = await samples(path.proxy)
 
     assert counted["requests_total"] == {("", "other", "5xx"): 1.0}
-    assert counted["errors_total"] == {("method_not_supported",): 1.0}
+    assert counted["errors_total"] == {("", "method_not_supported"): 1.0}
 
 
 async def test_a_scan_of_shop_names_and_methods_makes_no_series() -> None:
@@ -266,9 +269,65 @@ async def test_shops_of_the_wildcard_entry_have_a_bounded_number_of_series() -> 
     assert len({labels[0] for labels in counted["token_state"]}) == MAX_WILDCARD_SHOPS + 1  # and `demo`
 
 
+async def test_the_last_problems_of_a_shop_and_calls_without_one_are_shown() -> None:
+    async with whole_path(answering(response(status=b"503 No"))) as path:
+        for number in range(EACH + 1):
+            await path.ask(request(target=b"/demo/orders/%d?key=ABSENT" % number))
+        await path.ask(request(target=b"/Products?key=ABSENT"))
+        [demo] = json.loads((await ask(path.proxy, "/status.json")).body)["shops"]
+        page = (await ask(path.proxy, "/status")).body
+
+    assert [each["path"] for each in demo["problems"]] == [f"/orders/{number}" for number in range(EACH, 0, -1)]
+    assert {(each["method"], each["status"], each["code"]) for each in demo["problems"]} == {("GET", 503, "http_503")}
+    assert b"the last 20 problems" in page
+    assert b"Calls that named no shop: the last 1" in page
+    assert b"/Products</code>" in page
+    assert b"ABSENT" not in page
+
+
+async def test_clients_are_shown_with_what_they_were_refused() -> None:
+    clients = {"erp": ClientConfig(secret=Secret("old-erp-password-12")), "idle": ClientConfig(secret=Secret("x" * 20))}
+    right = b"Authorization: Bearer old-erp-password-12\r\n"
+    async with whole_path(answering(response()), clients=clients) as path:
+        await path.ask(request(fields=right))
+        await path.ask(request(fields=b"Authorization: Bearer wrong\r\n"))
+        document = json.loads((await ask(path.proxy, "/status.json")).body)
+        counted = await samples(path.proxy)
+
+    assert {each["client"]: (each["calls"], each["refused"]) for each in document["clients"]} == {
+        "erp": (1, 0),
+        "": (1, 1),
+        "idle": (0, 0),
+    }
+    assert counted["client_requests_total"] == {("erp", "2xx"): 1.0, ("", "4xx"): 1.0}
+    assert counted["client_errors_total"] == {("", "client_unauthenticated"): 1.0}
+
+
+async def test_shops_are_sorted_by_what_somebody_wants() -> None:
+    shops = [shop(name, platform(1, 1)) for name in ("a", "b", "c")]
+    async with asyncio.timeout(20), proxying(config(*shops)) as proxy, connected(proxy.port) as client:
+        for name in (b"b", b"c", b"c"):
+            await client.ask(request(target=b"/%b/x" % name))
+        orders = {}
+        for sort in ("calls", "name", "nonsense"):
+            page = (await ask(proxy, f"/status?sort={sort}")).body.decode()
+            orders[sort] = re.findall(r'<span class="name">(\w)</span>', page)
+
+    assert orders == {"calls": ["c", "b", "a"], "name": ["a", "b", "c"], "nonsense": ["c", "b", "a"]}
+
+
+async def test_a_configuration_that_was_not_taken_is_shown_with_its_problems() -> None:
+    async with whole_path(answering(response())) as path:
+        path.proxy.running.process.reloaded(("line 7: <no shop>",), 5.0)
+        page = (await ask(path.proxy, "/status")).body
+
+    assert b"The configuration was changed, and not taken" in page
+    assert b"<li><code>line 7: &lt;no shop&gt;</code></li>" in page
+
+
 async def test_reloads_are_seen() -> None:
     async with whole_path(answering(response())) as path:
-        path.proxy.running.process.reloaded(successful=False)
+        path.proxy.running.process.reloaded(("no shop",), 5.0)
         counted = await samples(path.proxy)
         document = json.loads((await ask(path.proxy, "/status.json")).body)
 

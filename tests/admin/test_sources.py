@@ -191,5 +191,5 @@ async def test_an_answer_that_breaks_off_is_an_error() -> None:
         await path.proxy.until_logged("request.forwarded")
         counted = await samples(path.proxy)
 
-    assert counted["errors_total"] == {("upstream_protocol_error",): 1.0}
+    assert counted["errors_total"] == {("demo", "upstream_protocol_error"): 1.0}
     assert counted["requests_total"] == {("demo", "GET", "2xx"): 1.0}

@@ -1,4 +1,4 @@
-"""What is wrong with a file is told all at once, in its order, with the place and the mend, and without any value."""
+"""What is wrong with a file is told all at once, in its order, with the place and the fix, and without any value."""
 
 import math
 from pathlib import Path

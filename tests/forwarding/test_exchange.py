@@ -251,6 +251,9 @@ def test_a_request_that_was_served_is_counted_whole() -> None:
         throttled=2,
         dropped_fields=4,
         inner=None,
+        upstream=1.5,
+        target=b"/",
+        request_id=b"id-1",
     )
 
 

@@ -2,10 +2,13 @@
 
 import asyncio
 import gzip
+from html import escape
 
 import pytest
 
 from proxy.config import TokensConfig
+from proxy.platforms.shoprenter_scopes import SHOPRENTER_SCOPES
+from tests.admin.asking import ask
 from tests.peers import Connection, Script, answering, request, response, token_response
 from tests.proxies import whole_path
 
@@ -235,3 +238,17 @@ async def test_a_refusal_that_is_remembered_is_no_warning_for_each_request_and_n
 
     assert warnings == ["token.refused"]
     assert reasons == [""] * 5
+
+
+async def test_the_scope_that_a_refused_call_needs_is_named() -> None:
+    forbidden = response(b'{"code":40101}', status=b"401 Unauthorized")
+    tokens = answering(token_response("token-1"), token_response("token-2"))
+    async with whole_path(answering(forbidden), tokens=tokens, of={"scopes": SHOPRENTER_SCOPES}) as path:
+        await path.ask(request(b"DELETE", b"/demo/products/5"))
+        await path.proxy.until_logged("call.not_permitted")
+        [told] = path.proxy.logged("call.not_permitted")
+        page = await ask(path.proxy, "/status")
+
+    words = "DELETE /products needs product.product:write: allow it in the shop's admin, Settings > API Settings"
+    assert (told["scope"], told["hint"]) == ("product.product:write", words)
+    assert escape(words).encode() in page.body

@@ -62,6 +62,18 @@ def test_how_long_a_request_waited_and_how_many_wait_is_told() -> None:
         assert (third_waits_still, here.pacer.waiting(b"demo"), here.pacer.waiting(b"other")) == (1, 0, 0)
 
 
+def test_how_long_the_next_one_would_wait_is_told() -> None:
+    with world() as here:
+        assert here.pacer.expected_wait(b"demo") == 0.0
+        holding(here)
+        waits = [here.pacer.expected_wait(b"demo")]
+        for _ in range(2):
+            holding(here)
+            waits.append(here.pacer.expected_wait(b"demo"))
+
+    assert waits == [pytest.approx(WINDOW), pytest.approx(2 * WINDOW), pytest.approx(3 * WINDOW)]
+
+
 def test_a_wait_in_vain_is_told_too() -> None:
     with world(max_wait=1.5) as here:
         first, second, refused = (here.ask(limit=ONE) for _ in range(3))

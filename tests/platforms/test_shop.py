@@ -45,7 +45,7 @@ def test_what_mends_refused_credentials_names_the_setting_and_the_place_in_the_a
     shops = Shops({"seoul": SEOUL}, wildcard=(SHOPRENTER, APP))
     found = [shops.find(key) for key in ("seoul", "demo")]
 
-    assert [shop.mend for shop in found if shop] == [
+    assert [shop.fix for shop in found if shop] == [
         "compare client_id and client_secret of [shops.seoul] with "
         "the access key and secret key of the seller's API settings",
         "compare client_id and client_secret of [shops.*] with "

@@ -3,6 +3,7 @@
 from proxy.platforms.batch import Batch, BatchForm
 from proxy.platforms.platform import Origin, Platform, RateLimit, TokenRequestForm
 from proxy.platforms.shoprenter import SHOPRENTER
+from proxy.platforms.shoprenter_scopes import SHOPRENTER_SCOPES
 
 
 def test_shoprenter_is_as_documented() -> None:
@@ -27,6 +28,7 @@ def test_shoprenter_is_as_documented() -> None:
         throttled_when=(429,),
         unauthorized_when=(401,),
         rate_limit=RateLimit(3, per=1.0),
+        scopes=SHOPRENTER_SCOPES,
     )
 
     assert expected == SHOPRENTER

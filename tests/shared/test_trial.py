@@ -1,4 +1,4 @@
-"""Each way in which a store can't be used has a sentence that mends it."""
+"""Each way in which a store can't be used has a sentence that fixes it."""
 
 import os
 import signal

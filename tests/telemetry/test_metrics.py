@@ -39,9 +39,13 @@ def test_two_sets_of_counters_are_apart() -> None:
 def test_a_reload_is_counted_and_the_last_one_remembered() -> None:
     process = ProcessMetrics()
     seen = [process.last_reload_successful]
-    for successful in (False, True):
-        process.reloaded(successful=successful)
+    taken_at = []
+    for problems, now in ((("no shop",), 7.0), ((), 8.0), (("no shop",), 9.0)):
+        process.reloaded(problems, now)
         seen.append(process.last_reload_successful)
+        taken_at.append(process.configured_at)
 
-    assert seen == [True, False, True]
-    assert process.reloads == {"failed": 1, "successful": 1}
+    assert seen == [True, False, True, False]
+    assert taken_at[1:] == [8.0, 8.0]
+    assert process.problems == ("no shop",)
+    assert process.reloads == {"failed": 2, "successful": 1}

@@ -58,3 +58,4 @@ def test_it_is_what_a_list_of_all_calls_would_say(steps: list[tuple[float, bool,
         )
         for minute in range(newest - MINUTES + 1, newest + 1)
     )
+    assert recent.sums(now + until) == tuple(map(sum, zip(*recent.minutes(now + until), strict=True)))

@@ -37,7 +37,7 @@ def test_no_secret_hides_names_levels_or_constants_of_ours() -> None:
         "status": 200,
         "code": "client_unauthenticated",
         "asked_again_after": 1.5,
-        "mend": "compare client_id and client_secret",
+        "fix": "compare client_id and client_secret",
     }
     for event in ("request.forwarded", "configuration.not_reloaded"):
         assert logged(redactor, event, **fields) == {"level": "info", "event": event, **fields}

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.telemetry.labels import ShopLabels
-from proxy.telemetry.traffic import Failure, FinishedRequest, Histogram, Problem, Traffic
+from proxy.telemetry.problems import Problem
+from proxy.telemetry.traffic import Failure, FinishedRequest, Histogram, Traffic
 
 NOW = 5000.0
 OK = FinishedRequest(
@@ -117,17 +118,21 @@ def test_a_scan_makes_no_series(scan: list[tuple[str, str, int]]) -> None:
 def test_what_went_wrong_is_counted_and_the_last_of_it_kept(
     changes: dict[str, Any], errors: int, unauthorized: int, problem: tuple[str, str] | None
 ) -> None:
-    shop = counted(OK._replace(**changes), OK).shops["demo"]
+    shop = counted(OK._replace(client="erp", target=b"/x?y", request_id=b"id-1", **changes), OK).shops["demo"]
     newest = shop.recent.minutes(NOW)[-1]
 
     assert newest == (2, errors, unauthorized)
-    assert shop.problem == (problem and Problem(*problem, NOW))
+    status = changes.get("status", 200)
+    assert shop.problem == (problem and Problem(*problem, NOW, "GET", "/x", status, "erp", "id-1"))
 
 
 def test_errors_of_the_proxys_own_are_counted_by_their_code() -> None:
     unknown = OK._replace(key="", entry="", status=404, failure=Failure("unknown_shop", "None."))
 
-    assert counted(OK, unknown, unknown, OK._replace(failure=REFUSED)).errors == {"unknown_shop": 2, "token_refused": 1}
+    assert counted(OK, unknown, unknown, OK._replace(failure=REFUSED)).errors == {
+        ("", "unknown_shop"): 2,
+        ("demo", "token_refused"): 1,
+    }
 
 
 @pytest.mark.parametrize(("value", "bucket"), [(0.0, 0), (1.0, 0), (1.001, 1), (2.0, 1), (2.001, 2), (1e9, 2)])
@@ -147,3 +152,25 @@ def test_a_copy_stays_as_it_is() -> None:
     assert copy.requests == {("GET", "2xx"): 1}
     assert (sum(copy.duration.counts), copy.added.sum, copy.paced.sum, copy.problem) == (1, 0.001, 0.0, None)
     assert (copy.bytes_in, copy.bytes_out, copy.attempts, copy.throttled) == (3, 70, 1, 0)
+
+
+def test_clients_are_counted_with_what_the_proxy_refused_them() -> None:
+    denied = OK._replace(client="erp", status=403, failure=Failure("client_forbidden", "No."))
+    traffic = counted(OK, OK._replace(client="erp"), denied)
+
+    assert list(traffic.clients) == ["erp"]
+    erp = traffic.clients["erp"]
+    assert (erp.requests, erp.errors, erp.last_at) == ({"2xx": 1, "4xx": 1}, {"client_forbidden": 1}, NOW)
+
+
+def test_the_time_of_the_platform_is_counted_if_it_was_asked() -> None:
+    shop = counted(OK, OK._replace(upstream=0.04)).shops["demo"]
+
+    assert (sum(shop.upstream.counts), shop.copy().upstream.sum) == (1, 0.04)
+
+
+def test_a_401_says_which_scope_may_be_missing() -> None:
+    shop = counted(OK._replace(status=401, answered=401, hint="GET /x needs x:read: allow it there")).shops["demo"]
+
+    assert shop.problem is not None
+    assert shop.problem.detail.endswith("If the token is good: GET /x needs x:read: allow it there.")

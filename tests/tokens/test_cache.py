@@ -378,12 +378,12 @@ async def test_a_refusal_is_asked_about_once_more_and_then_remembered_for_a_minu
 
 
 async def test_a_changed_secret_is_tried_at_once_and_another_shop_is_not_touched() -> None:
-    async with office(grant("of-seoul"), refusal(), grant("mended")) as here:
+    async with office(grant("of-seoul"), refusal(), grant("fixed")) as here:
         assert await here.get("seoul") == "of-seoul"
         with pytest.raises(TokenRefused):
             await here.get()
 
-        assert name(await here.cache.get(here.request(secret="secret-2"))) == "mended"
+        assert name(await here.cache.get(here.request(secret="secret-2"))) == "fixed"
         assert await here.get("seoul") == "of-seoul"
         with pytest.raises(TokenRefused):
             await here.get()

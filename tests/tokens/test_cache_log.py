@@ -34,7 +34,7 @@ async def test_a_refusal_is_told_once_more_after_5_s_and_then_once_a_minute_with
                 "shop": "demo",
                 "detail": "The endpoint refuses.",
                 "reason": "status 401, error: 'invalid_client'",
-                "mend": "compare client_id and client_secret of [shops.demo] with what the platform gave you",
+                "fix": "compare client_id and client_secret of [shops.demo] with what the platform gave you",
                 "old_token_serves_for": 0,
                 "asked_again_after": pause,
             }
@@ -49,7 +49,7 @@ async def test_the_wildcards_mend_names_its_entry() -> None:
 
         [told] = here.logged("token.refused")
         assert told["shop"] == "made-up"
-        assert told["mend"] == "compare client_id and client_secret of [shops.*] with what the platform gave you"
+        assert told["fix"] == "compare client_id and client_secret of [shops.*] with what the platform gave you"
 
 
 async def test_an_outage_is_told_with_how_long_the_old_token_serves_and_when_the_next_attempt_may_be() -> None:
@@ -67,7 +67,7 @@ async def test_an_outage_is_told_with_how_long_the_old_token_serves_and_when_the
                 "shop": "demo",
                 "detail": "The endpoint is down.",
                 "reason": "status 503",
-                "mend": None,
+                "fix": None,
                 "old_token_serves_for": serves,
                 "asked_again_after": pause,
             }

@@ -182,7 +182,7 @@ class World(Desk):
         assert client is not None
         client.fails = lambda: chance.choice(["", "before", "after"])
 
-    def mend(self, replica: int) -> None:
+    def fix(self, replica: int) -> None:
         client, store = self.here[replica].client, self.here[replica].store
         assert client is not None
         assert store is not None
@@ -214,7 +214,7 @@ ORDINARY = [
 ]
 FAILURES = [
     st.tuples(st.just("fail"), number_of_replica, numbers),
-    st.tuples(st.just("mend"), number_of_replica),
+    st.tuples(st.just("fix"), number_of_replica),
     st.just(("empty",)),
 ]
 

@@ -55,9 +55,11 @@ def test_what_is_seen(seen: TokenState | None, condition: Condition, left: float
 @pytest.mark.parametrize("token", [None, TOKEN])
 def test_a_token_that_is_being_fetched_is_seen(token: AccessToken | None, fetch: "asyncio.Task[None]") -> None:
     seen = state(token)
-    seen.fetch = fetch
+    seen.fetch, seen.fetching_since = fetch, NOW - 8.0
 
-    assert token_status(seen, NOW).condition is Condition.REFRESHING
+    status = token_status(seen, NOW)
+    assert (status.condition, status.asking_for) == (Condition.REFRESHING, 8.0)
+    assert token_status(state(token), NOW).asking_for is None
 
 
 def test_a_refusal_is_seen_until_a_token_is_granted(fetch: "asyncio.Task[None]") -> None:

@@ -347,7 +347,7 @@ async def test_new_files_that_can_not_be_used_leave_the_old_ones_in_use_and_are_
 
     [told, *more] = path.proxy.logged("tls.not_reloaded")
     assert "the old certificate stays in use" in told["reason"]
-    assert len(more) <= 1  # the mended files are two, and a look may find one of them
+    assert len(more) <= 1  # the fixed files are two, and a look may find one of them
 
 
 async def test_files_that_were_only_touched_are_not_news(tmp_path: Path) -> None:

@@ -28,15 +28,21 @@
     const to = fresh.querySelector("main");
     document.title = fresh.title;
     form.hidden = fresh.querySelector("form[role=search]").hidden;
+    for (const open of from.querySelectorAll("details[open]")) {
+      to.querySelector(`details[id="${CSS.escape(open.id)}"]`)?.setAttribute("open", "");
+    }
     if (from.innerHTML === to.innerHTML) return;
     const focused = from.contains(document.activeElement) ? document.activeElement.id : "";
     from.replaceChildren(...document.importNode(to, true).childNodes);
     if (focused) document.getElementById(focused)?.focus();
   }
 
-  function tell(why) {
+  function tell(why, stopped) {
     const seconds = Math.round((Date.now() - shownAt) / 1000);
-    if (seconds > 4) stale.textContent = `${why} What you see is ${seconds} s old.`;
+    if (seconds <= 4) return;
+    stale.textContent = `${why} What you see is ${seconds} s old.`;
+    document.body.classList.toggle("stopped", stopped);
+    if (stopped) document.title = "(stopped) Shop Auth Proxy";
   }
 
   async function refresh() {
@@ -44,7 +50,7 @@
     const mine = (asking = new AbortController());
     const limit = setTimeout(() => mine.abort(), 10000);
     try {
-      if (selecting()) tell("The page waits while text is selected.");
+      if (selecting()) tell("The page waits while text is selected.", false);
       else if (!document.hidden) {
         const answer = await fetch("/status" + location.search, {
           headers: { Accept: "text/html" },
@@ -56,10 +62,11 @@
         swap(new DOMParser().parseFromString(text, "text/html"));
         shownAt = Date.now();
         stale.textContent = "";
+        document.body.classList.remove("stopped");
       }
     } catch {
       if (mine !== asking) return;
-      tell("The proxy does not answer.");
+      tell("The proxy does not answer.", true);
     } finally {
       clearTimeout(limit);
     }

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from proxy.app.addresses import for_applications, url_of
 from proxy.certificate import CertificateFiles
-from proxy.commands.addresses import for_applications, url_of
 from proxy.config import ClientConfig, ServerConfig
 from proxy.platforms.platform import Credentials
 from proxy.platforms.shop import Shops

@@ -18,15 +18,19 @@ def url_of(host: str, port: int, *, scheme: str = "http") -> str:
     )
 
 
-def base_url(config: Config, port: int | None = None) -> str:
-    """Return where applications call the proxy; `port` is the one it listens on, if that is known by now."""
+def base_url(config: Config, port: int | None = None, started_with: Config | None = None) -> str:
+    """Return where applications call the proxy; `port` is the one it listens on, if that is known by now.
+
+    `started_with` is the configuration that says where it listens, if that is another one.
+    """
     server = config.server
     if server.public_url is not None:
         return f"{server.public_url}/"
     port = server.port if port is None else port
+    host = server.host if started_with is None else started_with.server.host
     if server.tls is None:
-        return url_of(server.host, port)
-    return url_of("NAME" if server.host in _HERE else server.host, port, scheme="https")
+        return url_of(host, port)
+    return url_of("NAME" if host in _HERE else host, port, scheme="https")
 
 
 def for_applications(config: Config, shops: Sequence[str], port: int | None = None) -> list[str]:

@@ -1,0 +1,39 @@
+"""A shop on the status page: what is slow, what went wrong last, how to call it."""
+
+from proxy.admin.report import row
+from proxy.admin.rows import problem_list, row_of
+from proxy.telemetry.problems import Problem
+from proxy.tokens.status import NOTHING_KNOWN
+from tests.admin.shops import GOOD, NOW, REFRESHING, shop
+
+URL = "http://localhost:8080/"
+FIRST = Problem("upstream_timeout", "Slow.", NOW - 75, "GET", "/demo/<b>", 504, "erp", "id-1")
+
+
+def test_a_long_line_is_trouble_and_says_how_long_a_call_waits() -> None:
+    said = row_of(row(shop(token=GOOD, queue=35, wait=12.2)), URL, NOW)
+
+    assert 'class="warn"' in said
+    assert "35 waiting for the rate limit: about 12 s for the next call." in said
+    assert 'class="fine"' in row_of(row(shop(token=GOOD, queue=3, wait=1.0)), URL, NOW)
+
+
+def test_a_token_that_does_not_come_is_trouble_unless_there_is_another() -> None:
+    asked = NOTHING_KNOWN._replace(asking_for=8.0)
+
+    assert "A token was asked for 8 s ago, and there is no answer yet." in row_of(row(shop(token=asked)), URL, NOW)
+    assert 'class="fine"' in row_of(row(shop(token=REFRESHING._replace(asking_for=8.0))), URL, NOW)
+
+
+def test_it_says_how_to_call_the_shop() -> None:
+    assert "curl -i http://localhost:8080/demo/</code>" in row_of(row(shop()), URL, NOW)
+    assert "curl -i http://localhost:8080/SHOP/</code>" in row_of(row(shop("*", token=None)), URL, NOW)
+
+
+def test_the_last_problems_are_listed_with_all_that_is_known() -> None:
+    said = problem_list([FIRST, FIRST._replace(status=None, client="")], NOW)
+
+    assert said.count("<li>") == 2
+    for words in ("75 s ago", "GET /demo/&lt;b&gt;", ">504<", "upstream_timeout", " erp ", "id-1", "no answer"):
+        assert words in said
+    assert "and the last problem</summary>" in row_of(row(shop(problems=(FIRST,))), URL, NOW)
