@@ -140,8 +140,8 @@ class BudgetNow(NamedTuple):
 
 
 class CountersNow(NamedTuple):
-    """What is counted: by shop, of tokens, of connections, of errands, by shop and code, by outcome, of the log, by
-    client, of what all requests share.
+    """What is counted: by shop, of tokens, connections and errands, by shop and code, by outcome, of the log, of what
+    all requests share, by client.
 
     Numbers of shops may still grow.
     """

@@ -30,6 +30,7 @@ from proxy.app.replicas import Replicas
 from proxy.app.room import Room, find_room
 from proxy.app.site import (
     client_limits,
+    endpoint_of,
     errands_of,
     for_the_next_start,
     keep_budgets,
@@ -54,7 +55,6 @@ from proxy.tasks import BackgroundTasks
 from proxy.telemetry.metrics import ConnectionMetrics, ErrandMetrics, PacingMetrics, ProcessMetrics, TokenMetrics
 from proxy.telemetry.traffic import Traffic
 from proxy.tokens.cache import TokenCache
-from proxy.tokens.endpoint import TokenEndpoint
 from proxy.wire.date import DateLine
 from proxy.wire.listener import ClientServer, close_listener
 from proxy.wire.listener_tls import ListenerTls
@@ -96,7 +96,7 @@ class RunningProxy:
         self._traffic = Traffic(self._token_metrics.labels, time.monotonic)
         loop = asyncio.get_running_loop()
         self.tokens = TokenCache(
-            self._token_endpoint(config, connections),
+            endpoint_of(config, connections, outside),
             token_policy(config),
             self._tasks,
             outside.log,
@@ -111,7 +111,14 @@ class RunningProxy:
         self._room, self.budgets = room, Budgets()
         new_request_id = request_ids()
         errands = errands_of(
-            self.tokens, self.pacer, outside.log, self._errand_metrics, self._answer_fields, self._tasks, new_request_id
+            self.tokens,
+            self.pacer,
+            outside.log,
+            self._errand_metrics,
+            self._answer_fields,
+            self._tasks,
+            clock=time.monotonic,
+            new_request_id=new_request_id,
         )
         self.forwarder = Forwarder(
             self._site(config, connections),
@@ -190,7 +197,7 @@ class RunningProxy:
             connections = await Connections.open(config.upstream, self._outside.resolver, self._descriptors)
         # From here on nothing waits and nothing fails.
         self.config, self._upstream_connections = config, connections
-        self.tokens.keep_to(token_policy(config), self._token_endpoint(config, connections))
+        self.tokens.keep_to(token_policy(config), endpoint_of(config, connections, self._outside))
         self.pacer.keep_to(pacing_policy(config))
         self.replicas.follow(config.shared)
         self.forwarder.site = self._site(config, connections)
@@ -219,15 +226,6 @@ class RunningProxy:
     def _site(self, config: Config, connections: Connections) -> Site:
         upstreams = upstreams_of(config, connections, self._descriptors, self._answer_fields, self._tasks)
         return site_of(config, upstreams, self._spool, self._pseudonym, clock=asyncio.get_running_loop().time)
-
-    def _token_endpoint(self, config: Config, connections: Connections) -> TokenEndpoint:
-        endpoint = TokenEndpoint(
-            connections.sessions,
-            fetch_timeout=config.tokens.fetch_timeout,
-            conceal=self._outside.conceal,
-            redact=self._outside.redact,
-        )
-        return connections.used_by(endpoint)
 
     def _limit_clients(self, config: Config) -> None:
         server = config.server

@@ -9,6 +9,7 @@ import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from proxy.app.connections import Connections
+from proxy.app.outside import Outside
 from proxy.app.room import Room
 from proxy.config import ClientConfig, Config
 from proxy.forwarding.addressing import Addressing
@@ -30,6 +31,7 @@ from proxy.platforms.shop_hosts import ShopHosts
 from proxy.tasks import BackgroundTasks
 from proxy.telemetry.metrics import ErrandMetrics
 from proxy.tokens.cache import TokenCache, TokenPolicy
+from proxy.tokens.endpoint import TokenEndpoint
 from proxy.wire.client_watch import ClientLimits
 from proxy.wire.dialing import Dialer
 from proxy.wire.head import FieldTable
@@ -80,10 +82,11 @@ def errands_of(
     metrics: ErrandMetrics,
     answers: FieldTable,
     tasks: BackgroundTasks,
+    *,
+    clock: Callable[[], float],
     new_request_id: Callable[[], bytes],
 ) -> Errands:
     """Return what sends requests, alone and together; `answers` are the fields of answers that are looked at."""
-    clock = pacer.clock
     attempts = Attempts(tokens, clock)
     batching = Batching(
         attempts, log, metrics, answers, clock=clock, over=pacer.look_again, new_request_id=new_request_id
@@ -95,6 +98,17 @@ def request_ids() -> Callable[[], bytes]:
     """Return what makes ids of requests: a random beginning for the process, and a number."""
     beginning, numbers = secrets.token_hex(8).encode(), itertools.count(int.from_bytes(secrets.token_bytes(4)))
     return lambda: b"%b%016x" % (beginning, next(numbers))
+
+
+def endpoint_of(config: Config, connections: Connections, outside: Outside) -> TokenEndpoint:
+    """Return what asks for tokens."""
+    endpoint = TokenEndpoint(
+        connections.sessions,
+        fetch_timeout=config.tokens.fetch_timeout,
+        conceal=outside.conceal,
+        redact=outside.redact,
+    )
+    return connections.used_by(endpoint)
 
 
 def keep_budgets(budgets: Budgets, config: Config, room: Room, *, connections: int) -> None:

@@ -110,7 +110,6 @@ class Pacer:
         clock: Callable[[], float],
         call_later: Callable[[float, Callable[[], None]], Timer],
     ) -> None:
-        self.clock = clock
         self._office = Office(policy, metrics, clock, call_later)
         self._slots: dict[bytes, Slots] = {}
         self._keys_kept = _KEPT_KEYS

@@ -94,8 +94,10 @@ def counters() -> CountersNow:
     tokens.unauthorized["demo", "replace"] = 4
     connections = ConnectionMetrics(open=5, refused=6, displaced=7, failed_handshakes=8)
     errands = ErrandMetrics(collapsed=11, batches=12, batched=13, failed_batches=Counter(too_much=14))
-    errors, log, shops = dict(traffic.errors), LogMetrics(9, 10), traffic.shops
-    return CountersNow(shops, tokens, connections, errands, errors, {"successful": 1}, log, BUDGETS, traffic.clients)
+    errors, log = dict(traffic.errors), LogMetrics(9, 10)
+    return CountersNow(
+        traffic.shops, tokens, connections, errands, errors, {"successful": 1}, log, BUDGETS, traffic.clients
+    )
 
 
 def text(process: ProcessNow, shops: list[Glimpse], counted: CountersNow) -> bytes:
