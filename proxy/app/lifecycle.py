@@ -117,6 +117,7 @@ class RunningProxy:
             self._errand_metrics,
             self._answer_fields,
             self._tasks,
+            self.budgets.memory,
             clock=time.monotonic,
             new_request_id=new_request_id,
         )

@@ -21,7 +21,7 @@ from proxy.forwarding.route import Routes
 from proxy.forwarding.site import Site
 from proxy.forwarding.upstream import Upstream
 from proxy.guards.access import Access, Client
-from proxy.guards.budgets import Budgets
+from proxy.guards.budgets import Budget, Budgets
 from proxy.guards.descriptors import Descriptors
 from proxy.guards.office import PacingPolicy
 from proxy.guards.pacing import Pacer
@@ -75,13 +75,14 @@ def upstreams_of(
     }
 
 
-def errands_of(
+def errands_of(  # noqa: PLR0913 - it puts together what the process has
     tokens: TokenCache,
     pacer: Pacer,
     log: FilteringBoundLogger,
     metrics: ErrandMetrics,
     answers: FieldTable,
     tasks: BackgroundTasks,
+    memory: Budget,
     *,
     clock: Callable[[], float],
     new_request_id: Callable[[], bytes],
@@ -91,7 +92,7 @@ def errands_of(
     batching = Batching(
         attempts, log, metrics, answers, clock=clock, over=pacer.look_again, new_request_id=new_request_id
     )
-    return Errands(attempts, batching, tasks, log, metrics)
+    return Errands(attempts, batching, tasks, log, metrics, memory)
 
 
 def request_ids() -> Callable[[], bytes]:

@@ -4,6 +4,7 @@ Rules:
 - Each call was admitted, and prepared, before it waited. What they share is the platform's answer as it came; each then
   goes on as if it had been sent alone, with its own links, packing and framing.
 - An errand is nobody's: whoever leaves does not disturb the others, and it ends when the last one has left.
+- What its answer may take of memory counts for the shop beforehand; if there is not so much, all go alone.
 - It has one cycle of tries for a 401 and a 429. What it ends with is everybody's, unless they may not share it, or it
   does not fit in memory: then one has it, and the others go alone.
 """
@@ -16,14 +17,15 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from proxy.errors import InternalError, ProxyError
+from proxy.errors import InternalError, Overloaded, ProxyError
 from proxy.forwarding.attempts import Attempts
 from proxy.forwarding.batch_size import BatchSize
-from proxy.forwarding.batching import Batching
+from proxy.forwarding.batching import MAX_ANSWER, Batching
 from proxy.forwarding.exchange import Errand, Exchange
 from proxy.forwarding.questions import is_for_one, question
 from proxy.forwarding.route import Route
 from proxy.forwarding.upstream import UpstreamRequest, UpstreamResponse
+from proxy.guards.budgets import Budget
 from proxy.guards.errands import Offer, Offers, Outcome, Seat
 from proxy.guards.pacing import Turn
 from proxy.platforms.answers import ORDINARY
@@ -44,7 +46,9 @@ class Errands:
         tasks: BackgroundTasks,
         log: FilteringBoundLogger,
         metrics: ErrandMetrics,
+        memory: Budget,
     ) -> None:
+        self._memory = memory
         self.attempts = attempts
         self._batching = batching
         self._metrics = metrics
@@ -74,25 +78,38 @@ class Errands:
         errand = Running(turn, members)
         first = errand.first
         if all(member.question == first.question for member in members):
-            errand.task = self._tasks.start(self._run(errand, self._same_question), name="errand")
+            errand.task = self._tasks.start(self._run(errand, self._same_question, MAX_SHARED), name="errand")
         else:
-            errand.task = self._tasks.start(self._run(errand, self._batching.run), name="batch")
+            errand.task = self._tasks.start(self._run(errand, self._batching.run, MAX_ANSWER), name="batch")
             self._batching.begun(first.route, errand.task)
 
-    async def _run(self, errand: "Running", work: Callable[["Running"], Awaitable[None]]) -> None:
-        call = errand.call
+    async def _run(self, errand: "Running", work: Callable[["Running"], Awaitable[None]], most: int) -> None:
+        """Do it; its answer may have `most` bytes."""
+        call, shop = errand.call, errand.first.route.shop.key
+        held = self._hold(shop, most)
         try:
-            await work(errand)
+            if held:
+                await work(errand)
         except ProxyError as error:
             errand.settle(error)
         except Exception:
             self._log.exception("request.failed", request_id=call.request_id.decode())
             errand.settle(InternalError("The proxy made a mistake; its log says more."))
         finally:
+            if held:
+                self._memory.give(None, shop, most)
             errand.settle(Outcome.ALONE)
             errand.turn.let_go()
             if call.answer is not None and call.answer.open:
                 await call.answer.close()
+
+    def _hold(self, shop: str, most: int) -> bool:
+        """Hold so much memory for a shop, if it may have that."""
+        try:
+            self._memory.take(None, shop, most)
+        except Overloaded:
+            return False
+        return True
 
     async def _same_question(self, errand: "Running") -> None:
         """Ask once, and share the answer."""

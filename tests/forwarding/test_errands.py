@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from proxy.config import ClientConfig, PacingConfig
+from proxy.config import ClientConfig, PacingConfig, ServerConfig
 from proxy.forwarding.errands import Member, Running
 from proxy.guards.errands import Outcome
 from proxy.guards.pacing import UNPACED
@@ -309,6 +309,26 @@ async def test_what_goes_wrong_goes_wrong_for_all() -> None:
         (502, "upstream_protocol_error")
     ] * 3
     assert len(targets(path)) == 1
+
+
+async def test_without_memory_for_a_common_answer_each_goes_alone() -> None:
+    async with with_a_line(numbered(), server=ServerConfig(port=0, memory_budget=1 << 20)) as path:
+        answers = await ask_all(path, *[request()] * 2)
+        memory = path.proxy.running.budgets.memory
+
+    assert [answer.status for answer in answers] == [200] * 2
+    assert {answer.body for answer in answers} == {b"2", b"3"}
+    assert targets(path) == [b"/api/x"] * 2
+    assert (memory.taken, memory.refused["shop"]) == (0, 1)
+
+
+async def test_the_memory_of_a_common_answer_is_given_back() -> None:
+    async with with_a_line(numbered(), server=ServerConfig(port=0, memory_budget=1 << 24)) as path:
+        await ask_all(path, *[request()] * 2)
+        memory = path.proxy.running.budgets.memory
+
+    assert targets(path) == [b"/api/x"]
+    assert (memory.taken, memory.refused) == (0, {})
 
 
 async def test_it_can_be_switched_off() -> None:
