@@ -147,13 +147,16 @@ class LogWriter:
         """Have the thread write; start it for the first line, and in a process that was forked off."""
         if self._closing:
             return
-        if self._thread is None or not self._thread.is_alive():
-            thread = threading.Thread(target=self._run, name="log", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # there are too many; the next line tries again
-                return
-            self._thread = thread
+        with self._lock:
+            thread = self._thread
+            # One without an identity is just being started, further up in this very thread.
+            if thread is None or (thread.ident is not None and not thread.is_alive()):
+                thread = self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # there are too many; the next line tries again
+                    self._thread = None
+                    return
         self._signals.put(hurry)
 
     def _run(self) -> None:

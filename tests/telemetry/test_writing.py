@@ -4,6 +4,7 @@ import errno
 import fcntl
 import io
 import os
+import sys
 import threading
 import time
 import warnings
@@ -260,6 +261,30 @@ def test_somebody_may_log_while_he_logs() -> None:
         writer.tell_lost = tell_lost
         writer.write(b"x" * 1_000 + b"\n")  # too long
         assert read_until(reader, b"lost\n") == b"told\n1 lost\n"
+
+
+def test_threads_that_log_first_at_the_same_moment_start_one_that_writes() -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(20):
+            with pipe() as (reader, stream), LogWriter(stream) as writer:
+                together = threading.Barrier(3)
+
+                def write(letter: bytes, writer: LogWriter = writer, together: threading.Barrier = together) -> None:
+                    together.wait()
+                    writer.write(letter * 50 + b"\n")
+
+                first = [threading.Thread(target=write, args=(letter,)) for letter in (b"a", b"b", b"c")]
+                for thread in first:
+                    thread.start()
+                for thread in first:
+                    thread.join()
+                assert len(threads()) == 1
+                writer.close()
+                assert os.read(reader, 1 << 16).count(b"\n") == 3
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_each_thread_may_log() -> None:
