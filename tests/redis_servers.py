@@ -8,10 +8,11 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -90,3 +91,15 @@ async def serving_redis(program: str, *options: str) -> AsyncIterator[Server]:
             yield server
         finally:
             server.kill()
+
+
+async def settled(asking: Callable[[], bool]) -> None:
+    """Let everything happen that happens without time; `asking` tells whether a server has yet to answer somebody."""
+    loop: Any = asyncio.get_running_loop()
+    quiet = 0
+    while quiet < 3:
+        await asyncio.sleep(0)
+        busy = loop._ready or asking()
+        if busy:
+            await asyncio.sleep(0.0002)
+        quiet = 0 if busy else quiet + 1

@@ -138,6 +138,20 @@ def link_to(code: str) -> str:
     return f"/codes#{code if code in MEANINGS or code in _OF_THE_PLATFORM else 'http'}"
 
 
+def head(title: str) -> str:
+    """Return the beginning of any page, up to what it has in its head besides."""
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<link rel="icon" href="/status.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/status.css">
+"""
+
+
 def codes_page() -> str:
     """Return the page, as HTML."""
     rows = "".join(
@@ -145,16 +159,7 @@ def codes_page() -> str:
         f"<td>{_marked(meaning.words)}</td></tr>\n"
         for code, meaning in (MEANINGS | _OF_THE_PLATFORM).items()
     )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Codes – Shop Auth Proxy</title>
-<link rel="icon" href="/status.svg" type="image/svg+xml">
-<link rel="stylesheet" href="/status.css">
-</head>
+    return f"""{head("Codes – Shop Auth Proxy")}</head>
 <body>
 <header><h1><img src="/status.svg" alt="" width="28" height="28">What the codes mean</h1>
 <a href="/status">Back to the status page</a></header>

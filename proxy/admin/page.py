@@ -11,6 +11,7 @@ from html import escape
 from typing import Final
 from urllib.parse import urlencode
 
+from proxy.admin.codes import head
 from proxy.admin.report import NAME, Report, Wanted
 from proxy.admin.rows import duration, problem_list, row_of
 from proxy.admin.sources import ClientNow, ProcessNow
@@ -40,16 +41,7 @@ def page(report: Report, *, now: float) -> Iterator[str]:
     """Yield the page in pieces; `now` is the traffic's clock, in seconds."""
     wanted = report.wanted
     hidden = "" if report.shops > _MANY or wanted.query else " hidden"
-    yield f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{_title(report)}</title>
-<link rel="icon" href="/status.svg" type="image/svg+xml">
-<link rel="stylesheet" href="/status.css">
-<script src="/status.js" defer></script>
+    yield f"""{head(_title(report))}<script src="/status.js" defer></script>
 </head>
 <body>
 <header>

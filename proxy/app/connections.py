@@ -50,7 +50,8 @@ class Connections:
         self.pools = {each: Pool(loop.time) for each in (False, True)}
 
         def lenient(connector: aiohttp.TCPConnector) -> aiohttp.TCPConnector:
-            connector._factory = partial(LenientHandler, loop=loop)  # type: ignore[assignment]
+            # There is no public way to say how a connector's answers are read.
+            connector._factory = partial(LenientHandler, loop=loop)  # type: ignore[assignment]  # - its own handler's type
             return connector
 
         self.sessions = {

@@ -13,7 +13,7 @@ _EXAMPLES: Final = frozenset({"0123456789abcdef", "fedcba9876543210"})  # of the
 
 # The first that fits is told.
 _OF_ANY: Final = (
-    (r"(?P<quote>[\"'`]).*(?P=quote)|[“”„«»‘’].*", "has quotes around it: they would be part of it"),  # noqa: RUF001
+    (r"(?P<quote>[\"'`]).*(?P=quote)|[“”„«»‘’].*", "has quotes around it: they would be part of it"),  # noqa: RUF001 - meant so
     (r"\s.*|.*\s", "begins or ends with a blank, which would be part of it"),
     (
         r"<.*>|(?i:change-?me|todo|x{3,}|\.{3}|…|your[-_ ].*|secret|password|client[-_ ]?(?:id|secret))",

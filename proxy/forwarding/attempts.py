@@ -123,7 +123,7 @@ class Attempts:
                 return
             try:
                 async with exchange.turn:
-                    token = self._tokens.current(route.token_request)  # as in _attempt
+                    token = self._tokens.current(route.token_request)  # as in `attempt`
                     if token is None:
                         return
                     answer = await self._send(exchange, route, request, token)

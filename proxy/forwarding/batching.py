@@ -158,7 +158,7 @@ class Batching:
     ) -> tuple[UpstreamResponse, bytes]:
         """Send the batch, once more with another token if need be; return its answer, and the body of that."""
         assert route.shop.platform.batch is not None  # noqa: S101 - for the type checker
-        assert call.target is not None  # noqa: S101
+        assert call.target is not None  # noqa: S101 - as above
         rest = b"/" + route.shop.platform.batch.path.strip("/").encode()
         call.target = call.target._replace(rest=rest)
         body = batch_body(uris)

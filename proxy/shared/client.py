@@ -109,7 +109,7 @@ class RedisClient:
         except (RedisError, OSError) as error:
             raise failure(error) from None
         finally:
-            await subscription.aclose()  # type: ignore[no-untyped-call]
+            await subscription.aclose()  # type: ignore[no-untyped-call]  # - the library's own lack of types
 
     async def info(self) -> dict[str, Any]:
         """Return what the server says of itself. Raises `Failure`."""
@@ -163,5 +163,5 @@ def _open(url: str, options: dict[str, Any]) -> tuple[Redis, Sentinel | None]:
     if parts.scheme == "rediss+sentinel":
         options["ssl"] = True
     asking = {key: options[key] for key in ("retry", "socket_timeout", "socket_connect_timeout", "protocol")}
-    sentinel: Any = Sentinel(hosts, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+    sentinel: Any = Sentinel(hosts, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]  # - as above
     return sentinel.master_for(service, **options), sentinel

@@ -84,7 +84,7 @@ class LogWriter:
             return
         unmade = self._unmade
         unmade.append(make)
-        if len(unmade) >= _MADE_TOGETHER:
+        if len(unmade) >= _MADE_TOGETHER or self._closing:
             with self._lock:
                 self._make()
         elif len(unmade) == 1 and not self._gathered and not self._untold:
@@ -114,9 +114,12 @@ class LogWriter:
     def _make(self) -> None:
         """Make the lines that are still to be made; they come before what is written next."""
         hurry = False
-        with suppress(IndexError):
-            while True:
-                hurry |= self._gather(self._unmade.popleft()())
+        while True:
+            try:
+                make = self._unmade.popleft()
+            except IndexError:
+                break
+            hurry |= self._gather(make())
         if hurry:
             self._wake(hurry)
 

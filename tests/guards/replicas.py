@@ -24,7 +24,7 @@ from proxy.shared.scripts import Script
 from proxy.shared.store import BEAT, SharedStore
 from proxy.tasks import BackgroundTasks
 from proxy.telemetry.metrics import PacingMetrics, SharedMetrics
-from tests.redis_servers import Server, serving_redis
+from tests.redis_servers import Server, serving_redis, settled
 
 ALONE = "one process"
 LIMIT = RateLimit(3, per=1.0)
@@ -158,14 +158,7 @@ class World:
 
     async def settle(self) -> None:
         """Let everything happen that happens without time."""
-        loop: Any = asyncio.get_running_loop()
-        quiet = 0
-        while quiet < 3:
-            await asyncio.sleep(0)
-            busy = loop._ready or any(each.client is not None and each.client.in_flight for each in self.each)
-            if busy:
-                await asyncio.sleep(0.0001)
-            quiet = 0 if busy else quiet + 1
+        await settled(lambda: any(each.client is not None and each.client.in_flight for each in self.each))
 
     async def pass_time(self, seconds: float) -> None:
         """Let time pass; every timer rings when its time has come."""

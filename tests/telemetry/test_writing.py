@@ -305,6 +305,15 @@ def test_each_thread_may_log() -> None:
     assert {bytes(set(line)) for line in read.split(b"\n")} == {b"a", b"b", b"c", b""}
 
 
+def test_lines_that_come_after_the_end_are_lost_and_counted() -> None:
+    with pipe() as (_, stream):
+        with LogWriter(stream) as writer:
+            pass
+        for _ in range(3):
+            writer.write_later(lambda: b"late\n")
+        assert (writer.metrics.written, writer.metrics.lost) == (0, 3)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_process_that_is_forked_off_writes_too() -> None:
     with pipe() as (reader, stream), LogWriter(stream) as writer:

@@ -19,7 +19,7 @@ from proxy.telemetry.metrics import SharedMetrics
 from proxy.tokens.endpoint import TokenRequest
 from proxy.tokens.shared_leases import SharedLeases
 from proxy.tokens.token import AccessToken, known_token
-from tests.redis_servers import Server, serving_redis
+from tests.redis_servers import Server, serving_redis, settled
 from tests.tokens.desk import START, Desk, Office, office
 
 ALONE = "one process"
@@ -115,14 +115,7 @@ class Replicas:
 
     async def settle(self) -> None:
         """Let everything happen that happens without time."""
-        loop: Any = asyncio.get_running_loop()
-        quiet = 0
-        while quiet < 3:
-            await asyncio.sleep(0)
-            busy = loop._ready or any(each.client is not None and each.client.in_flight for each in self.each)
-            if busy:
-                await asyncio.sleep(0.0002)
-            quiet = 0 if busy else quiet + 1
+        await settled(lambda: any(each.client is not None and each.client.in_flight for each in self.each))
 
     async def until(self, awaited: Awaitable[Any], step: float = 0.05) -> Any:
         """Let time pass until this has come to its end."""
