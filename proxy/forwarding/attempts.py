@@ -4,7 +4,7 @@ Rules: a request waits for its token before it waits for its slot, and the token
 there. What is sent again, and how often, is decided here and nowhere else.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from proxy.errors import PacedOut, TokenError
@@ -35,14 +35,22 @@ class Attempts:
         """Tell whether nothing is known that would forbid calls of this kind."""
         return self._tokens.permitted(route.token_request, kind)
 
-    async def attempt(
+    def attempt(
         self, exchange: Exchange, route: Route, request: UpstreamRequest, offers: Offers | None = None
-    ) -> UpstreamResponse:
+    ) -> Awaitable[UpstreamResponse]:
         """Send the request as soon as there are a token and a slot, and return the answer.
 
         With `offers`, what it can do together with others in line; then the answer may be that of an errand. Raises a
         `ProxyError`.
         """
+        token = self._tokens.current(route.token_request) if exchange.turn is UNPACED else None
+        if token is not None:
+            return self._send(exchange, route, request, token)  # nothing to wait for
+        return self._in_turn(exchange, route, request, offers)
+
+    async def _in_turn(
+        self, exchange: Exchange, route: Route, request: UpstreamRequest, offers: Offers | None
+    ) -> UpstreamResponse:
         tokens, turn = self._tokens, exchange.turn
         while True:
             token = tokens.current(route.token_request) or await self._token(exchange, route)

@@ -114,14 +114,14 @@ class Exchange:
         if self.errand is not None:
             name = "batch" if self.errand.batch else "collapsed"
             fields |= {name: self.errand.sent_as.decode(), f"{name}_size": self.errand.calls}
-        fields["duration_ms"] = round((now - self.started_at) * 1000, 1)
+        fields["duration_ms"] = _milliseconds(now - self.started_at)
         # Where the time went, but for the proxy's own work and for bodies on their way.
         if self.turn is not UNPACED and (waited := self.turn.waited):
-            fields["waited_ms"] = round(waited * 1000, 1)
+            fields["waited_ms"] = _milliseconds(waited)
         if self.token_seconds:
-            fields["token_ms"] = round(self.token_seconds * 1000, 1)
+            fields["token_ms"] = _milliseconds(self.token_seconds)
         if self.attempts:
-            fields["upstream_ms"] = round(self.upstream_seconds * 1000, 1)
+            fields["upstream_ms"] = _milliseconds(self.upstream_seconds)
         fields["bytes_in"] = self.bytes_in
         fields["bytes_out"] = self.response.bytes_sent
         if self.batch is not None and self.batch.counted:
@@ -207,6 +207,10 @@ class Exchange:
             return "", ""
         segment = call_segment(self.target.rest, self.route.shop.platform.api_prefix)
         return scopes.needed(self.request.method, segment), scopes.hint(self.request.method, segment)
+
+
+def _milliseconds(seconds: float) -> float:
+    return int(seconds * 10_000 + 0.5) / 10  # `round` takes three times as long
 
 
 def inner_code(body: bytes) -> int | None:

@@ -40,7 +40,6 @@ async def prepare(exchange: Exchange, route: Route, target: Target) -> UpstreamR
         assert exchange.holding is not None  # noqa: S101 - for the type checker: the request has its place
         exchange.holding.memory(weight)
     body: RequestBody | RewrittenBody | None = None
-    announced = b"content-length" in head.first
     if content is None:
         body = exchange.body = _arriving(exchange)
         if waits:
@@ -67,7 +66,7 @@ async def prepare(exchange: Exchange, route: Route, target: Target) -> UpstreamR
             if changed:
                 head.stop(DIGESTS)
     framing = b""  # of a body that streams: told with each attempt, since its length may be known by then
-    if content is not None and (content or announced or request.method in _WITH_BODY):
+    if content or (content is not None and (request.method in _WITH_BODY or b"content-length" in head.first)):
         framing = b"Content-Length: %d\r\n" % len(content)
     start = b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%bX-Request-ID: %b\r\n%b%b" % (
         request.method.encode(),

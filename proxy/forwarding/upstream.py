@@ -10,7 +10,9 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from proxy.errors import InternalError, ProxyError, UpstreamTimeout
 from proxy.forwarding.rewritten_body import RewrittenBody
@@ -30,7 +32,7 @@ _COPIED: Final = 1 << 14  # bytes of a body that are copied behind the head, so 
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
-class UpstreamRequest(NamedTuple):
+class UpstreamRequest(msgspec.Struct, frozen=True):
     """A request, ready for the wire but for the line with its token.
 
     `start` is the request line and all other fields. `content` is the whole body where it is in memory; where that is
@@ -179,8 +181,8 @@ class Upstream:
     async def _exchange(
         self, connection: UpstreamConnection, request: UpstreamRequest, token_line: bytes, turn: Turn
     ) -> UpstreamResponse:
-        destination, method, start, content, body = request
-        streams = body if content is None else None
+        destination, content = request.destination, request.content
+        streams = request.body if content is None else None
         length = None if streams is None else streams.length
         framing = b""
         if streams is not None:
@@ -190,9 +192,9 @@ class Upstream:
             turn.begun()
             apart = content is not None and len(content) > _COPIED
             answer_to_come = connection.ask(
-                b"%b%b%b\r\n%b" % (start, framing, token_line, b"" if apart else content or b""),
+                b"%b%b%b\r\n%b" % (request.start, framing, token_line, b"" if apart else content or b""),
                 content if apart else None,
-                bodiless=method == "HEAD",
+                bodiless=request.method == "HEAD",
                 read_timeout=self._read_timeout,
                 whole=content is not None,
             )

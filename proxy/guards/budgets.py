@@ -91,13 +91,14 @@ class Budget:
     def give(self, client: Hashable, shop: Hashable, amount: int = 1) -> None:
         """Take back what was given out for this client, and counted for this shop."""
         self.free += amount
-        for holder, held in ((client, self._of_clients), (shop, self._of_shops)):
-            if holder is not None:
-                left = held[holder] - amount
-                if left:
-                    held[holder] = left
-                else:
-                    del held[holder]
+        if client is not None:
+            self._of_clients[client] = left = self._of_clients[client] - amount
+            if not left:
+                del self._of_clients[client]
+        if shop is not None:
+            self._of_shops[shop] = left = self._of_shops[shop] - amount
+            if not left:
+                del self._of_shops[shop]
 
     def _overloaded(self, kind: type[Overloaded], whose: str) -> Overloaded:
         self.refused[whose] += 1

@@ -109,9 +109,11 @@ class ConnectionGuard:
     def begin(self, connection: Held) -> None:
         """Take note that a request is admitted: the connection is in use until `end`."""
         for places in self._held.get(connection, ()):
-            if connection not in places.busy:
-                places.remove(connection)
-                places.busy[connection] = None
+            if connection in places.idle:
+                del places.idle[connection]
+            else:
+                places.strangers.pop(connection, None)
+            places.busy[connection] = None
 
     def end(self, connection: Held) -> None:
         """Take note that the connection is idle now; nothing comes of it where no request was admitted."""

@@ -1,13 +1,15 @@
 """What is counted of requests, by shop: for the metrics, and for the status page.
 
-Rules: `finished` is called once for each request and costs a few additions; who shows the numbers does the work. The
-number of shops held is bounded by `ShopLabels`, that of everything else by its type.
+Rules: `finished` is called once for each request, and costs next to nothing: some dozens are counted one after the
+other, or when somebody looks. The number of shops held is bounded by `ShopLabels`, that of everything else by its type.
 """
 
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Self
+
+import msgspec
 
 from proxy.telemetry.labels import ShopLabels
 from proxy.telemetry.problems import Problem, Problems, shown_target
@@ -22,6 +24,9 @@ DURATION_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 ADDED_BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 WAIT_BOUNDS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
+# So many are counted together at most.
+_COUNTED_TOGETHER: Final = 64
+
 _UNAUTHORIZED: Final = "The platform answered 401. If the token is good, the API client may lack the permission."
 _NEEDS: Final = "The platform answered 401. If the token is good: "
 
@@ -33,7 +38,7 @@ class Failure(NamedTuple):
     detail: str
 
 
-class FinishedRequest(NamedTuple):
+class FinishedRequest(msgspec.Struct, frozen=True):
     """A request that has come to its end. Times in seconds, sizes in bytes, bodies only.
 
     `entry` is the configuration's entry that serves the shop `key`; both are empty if no shop was found. `status` is
@@ -120,6 +125,25 @@ class ShopTraffic:
         self.recent = Recent()
         self.problem: Problem | None = None
 
+    def count(self, request: FinishedRequest, status_class: str) -> None:
+        """Count a request to this shop."""
+        method, added, upstream = request.method, request.added, request.upstream
+        self.requests[method if method in METHODS else OTHER_METHOD, status_class] += 1
+        self.duration.observe(request.duration)
+        if added is not None:
+            self.added.observe(added)
+        if upstream is not None:
+            self.upstream.observe(upstream)
+        if request.paced is not None:
+            self.paced.observe(request.paced)
+        self.bytes_in += request.bytes_in
+        self.bytes_out += request.bytes_out
+        self.attempts += request.attempts
+        self.throttled += request.throttled
+        self.dropped_fields += request.dropped_fields
+        if request.inner:
+            self.inner.update(request.inner)
+
     def copy(self) -> Self:
         """Return the same numbers, which stay as they are; without the recent ones."""
         other = type(self)()
@@ -149,80 +173,72 @@ class Traffic:
     def __init__(self, labels: ShopLabels, clock: Callable[[], float]) -> None:
         self.labels = labels
         self._clock = clock
-        self.shops: dict[str, ShopTraffic] = {}
-        self.clients: dict[str, ClientTraffic] = {}  # of those that the configuration names, and of nobody
-        self.errors: Counter[tuple[str, str]] = Counter()  # of the proxy's own, by shop and code
-        self.problems = Problems()
+        self._uncounted: list[tuple[float, FinishedRequest]] = []  # with when they ended
+        self._shops: dict[str, ShopTraffic] = {}
+        self._clients: dict[str, ClientTraffic] = {}
+        self._errors: Counter[tuple[str, str]] = Counter()
+        self._problems = Problems()
+
+    @property
+    def shops(self) -> dict[str, ShopTraffic]:
+        """The numbers of each shop."""
+        self._count()
+        return self._shops
+
+    @property
+    def clients(self) -> dict[str, ClientTraffic]:
+        """The numbers of each client that the configuration names, and of nobody."""
+        self._count()
+        return self._clients
+
+    @property
+    def errors(self) -> Counter[tuple[str, str]]:
+        """The proxy's own errors, by shop and code."""
+        self._count()
+        return self._errors
+
+    @property
+    def problems(self) -> Problems:
+        """What went wrong last."""
+        self._count()
+        return self._problems
 
     def finished(self, request: FinishedRequest) -> None:
         """Count a request."""
-        (
-            key,
-            entry,
-            method,
-            status,
-            answered,
-            failure,
-            attempts,
-            bytes_in,
-            bytes_out,
-            duration,
-            added,
-            paced,
-            throttled,
-            dropped_fields,
-            inner,
-            client,
-            upstream,
-            *_,
-        ) = request
-        label = key if key == entry else self.labels.of(key, entry)
-        shop = self.shops.get(label)
-        if shop is None:
-            shop = self.shops[label] = ShopTraffic()
-        status_class = NO_ANSWER if status is None else _CLASSES[status // 100]
-        shop.requests[method if method in METHODS else OTHER_METHOD, status_class] += 1
-        # What `observe` does, twice for each call.
-        histogram = shop.duration
-        histogram.counts[bisect_left(DURATION_BOUNDS, duration)] += 1
-        histogram.sum += duration
-        if added is not None:
-            histogram = shop.added
-            histogram.counts[bisect_left(ADDED_BOUNDS, added)] += 1
-            histogram.sum += added
-        if upstream is not None:
-            histogram = shop.upstream
-            histogram.counts[bisect_left(DURATION_BOUNDS, upstream)] += 1
-            histogram.sum += upstream
-        if paced is not None:
-            shop.paced.observe(paced)
-        shop.bytes_in += bytes_in
-        shop.bytes_out += bytes_out
-        shop.attempts += attempts
-        shop.throttled += throttled
-        shop.dropped_fields += dropped_fields
-        if inner:
-            shop.inner.update(inner)
-        failed = failure is not None or (status is not None and status >= 500)
-        unauthorized = answered == 401
-        now = self._clock()
-        if client is not None:
-            caller = self.clients.get(client)
-            if caller is None:
-                caller = self.clients[client] = ClientTraffic()
-            caller.requests[status_class] += 1
-            caller.last_at = now
-        shop.recent.count(now, error=failed, unauthorized=unauthorized)
-        if failed or unauthorized or throttled:
-            shop.problem = self._problem(request, label, now)
+        uncounted = self._uncounted
+        uncounted.append((self._clock(), request))
+        if len(uncounted) >= _COUNTED_TOGETHER:
+            self._count()
+
+    def _count(self) -> None:
+        uncounted, self._uncounted = self._uncounted, []
+        for now, request in uncounted:
+            key, client, status = request.key, request.client, request.status
+            label = key if key == request.entry else self.labels.of(key, request.entry)
+            shop = self._shops.get(label)
+            if shop is None:
+                shop = self._shops[label] = ShopTraffic()
+            status_class = NO_ANSWER if status is None else _CLASSES[status // 100]
+            shop.count(request, status_class)
+            if client is not None:
+                caller = self._clients.get(client)
+                if caller is None:
+                    caller = self._clients[client] = ClientTraffic()
+                caller.requests[status_class] += 1
+                caller.last_at = now
+            failed = request.failure is not None or (status is not None and status >= 500)
+            unauthorized = request.answered == 401
+            shop.recent.count(now, error=failed, unauthorized=unauthorized)
+            if failed or unauthorized or request.throttled:
+                shop.problem = self._problem(request, label, now)
 
     def _problem(self, request: FinishedRequest, label: str, now: float) -> Problem:
         """Count what went wrong with a request, and keep it."""
         failure, client = request.failure, request.client
         if failure is not None:
-            self.errors[label, failure.code] += 1
+            self._errors[label, failure.code] += 1
             if client is not None:
-                self.clients[client].errors[failure.code] += 1
+                self._clients[client].errors[failure.code] += 1
         problem = Problem(
             *(failure or _answer_of_the_platform(request)),
             now,
@@ -232,7 +248,7 @@ class Traffic:
             client or "",
             request.request_id.decode("latin-1"),
         )
-        self.problems.add(label, problem)
+        self._problems.add(label, problem)
         return problem
 
 

@@ -74,10 +74,10 @@ class FieldTable:
         self._names: dict[bytes, tuple[bytes | None, bool, bool]] = {}
 
     def learn(self, line: bytes) -> Field:
-        """Return what a line is, which holds no control characters. Raises `BrokenFieldError`."""
+        """Return what a line is. Raises `BrokenFieldError`."""
         name, colon, value = line.partition(b":")
         known, passes, learns = self._names[name] if name in self._names else self._rule_for(name)
-        if not colon:
+        if not colon or not is_text(value):
             raise BrokenFieldError
         value = value.strip(b" \t")
         field = _field(Field, (known, name + b": " + value + b"\r\n" if passes else b"", name, value))
@@ -118,9 +118,6 @@ class Head:
     __slots__ = ("_passing", "dropped", "fields", "first", "repeated")
 
     def __init__(self, lines: Collection[bytes], table: FieldTable) -> None:
-        text = b"".join(lines)
-        if len(text.translate(None, _CONTROLS)) != len(text):
-            raise BrokenFieldError
         learned = table.learned
         fields: list[Field] = []
         first: dict[bytes, bytes] = {}

@@ -1,6 +1,8 @@
 """A request of a client, as it came over the wire."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from proxy.wire.head import FieldTable, Head
 from proxy.wire.incoming import Incoming
@@ -9,7 +11,7 @@ if TYPE_CHECKING:
     from proxy.wire.client import ClientConnection
 
 
-class ClientRequest(NamedTuple):
+class ClientRequest(msgspec.Struct, frozen=True):
     """A request: its request line, its head, and its body.
 
     `target` is as it came. `modern` if it speaks HTTP/1.1. `keep_alive` tells whether the client wants the connection

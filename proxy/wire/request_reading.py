@@ -8,6 +8,7 @@ doubt since what follows can be no other one, it is refused before anything of i
 from typing import TYPE_CHECKING, Final
 
 from aiohttp.http import HttpVersion11
+from msgspec.structs import replace
 
 from proxy.errors import BadRequest, ProxyError, RequestTooLarge
 from proxy.wire.chunked import BrokenFramingError, Chunked, TrailersTooLargeError
@@ -150,11 +151,11 @@ class RequestReader:
         if rest:
             self._keep(rest)
         if body.ended:
-            request = request._replace(content=body.read_nowait())
+            request = replace(request, content=body.read_nowait())
         else:
             self.body = body
             connection.watch.body_wanted(connection.loop.time())
-            request = request._replace(content=None, body=body)
+            request = replace(request, content=None, body=body)
         connection.take(request)
 
     def _body_of(self, head: Head) -> Incoming:
