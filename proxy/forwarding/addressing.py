@@ -34,6 +34,7 @@ class Addressing:
         self.hosts = hosts
         self.public_url = public_url
         self._of_no_shop: set[bytes | None] = set()  # values of Host that were looked at
+        self._urls: dict[tuple[bytes, bool], str] = {}  # of hosts that were named in Host, with TLS or without
 
     def read(self, request: ClientRequest, hop: Hop, client: Client | None) -> Target:
         """Return what a request is addressed to. Raises `BadTarget` or `BadRequest`.
@@ -67,8 +68,20 @@ class Addressing:
         """Return the URL that the client knows the shop by; none that can be used if it is odd."""
         if self.public_url is not None and not target.hosted:
             return self.public_url + target.prefix
-        scheme, _, authority = _client_url(request, hop)
-        return f"{scheme}://{authority}{target.prefix}"
+        named = request.head.first.get(b"host")
+        if named is None or hop.trusted_proxies or not request.target.startswith(b"/"):
+            scheme, _, authority = _client_url(request, hop)
+            return f"{scheme}://{authority}{target.prefix}"
+        key = named, request.connection.secure
+        url = self._urls.get(key)
+        if url is None:
+            scheme, _, authority = _client_url(request, hop)
+            url = f"{scheme}://{authority}"
+            if len(named) <= _MAX_REMEMBERED_LENGTH:
+                if len(self._urls) >= _MAX_REMEMBERED:
+                    self._urls.clear()
+                self._urls[key] = url
+        return url + target.prefix
 
     def _is_own(self, url: str, request: ClientRequest) -> bool:
         local = _local_authority(request)

@@ -13,7 +13,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from msgspec.structs import replace
 from structlog.typing import FilteringBoundLogger
 
 from proxy.errors import UpstreamError, UpstreamTimeout
@@ -161,7 +160,7 @@ class Batching:
         assert route.shop.platform.batch is not None  # noqa: S101 - for the type checker
         assert call.target is not None  # noqa: S101 - as above
         rest = b"/" + route.shop.platform.batch.path.strip("/").encode()
-        call.target = replace(call.target, rest=rest)
+        call.target = call.target._replace(rest=rest)
         body = batch_body(uris)
         start = batch_start(
             upstream_target(route.base_path, rest), common_fields(first.start), call.request_id, len(body)

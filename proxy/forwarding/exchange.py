@@ -150,7 +150,7 @@ class Exchange:
                 answered, (_, hint) = 401, self._needed()
             if self.errand is None:
                 throttled = throttled or int(sense is Sense.THROTTLED)
-        return FinishedRequest(
+        told = (
             UNKNOWN if shop is None else shop.key,
             UNKNOWN if shop is None else shop.entry,
             self.request.method,
@@ -172,6 +172,7 @@ class Exchange:
             self.request_id,
             hint,
         )
+        return tuple.__new__(FinishedRequest, told)  # which takes half the time
 
     async def until_taken(self) -> None:
         """Wait until the client has taken enough of the answer. Raises `ConnectionResetError` if it is gone."""

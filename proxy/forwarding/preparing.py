@@ -64,6 +64,7 @@ async def prepare(exchange: Exchange, route: Route, target: Target) -> UpstreamR
                 body = await rewritten(exchange.body, links) or exchange.body
                 changed = body is not exchange.body
             if changed:
+                head = head.copy()
                 head.stop(DIGESTS)
     framing = b""  # of a body that streams: told with each attempt, since its length may be known by then
     if content or (content is not None and (request.method in _WITH_BODY or b"content-length" in head.first)):
@@ -124,10 +125,12 @@ def _unpackable(_: bytes, accepted: bytes) -> bytes:
 
 
 def _offering_gzip(head: Head) -> Head:
-    """Return the head as it asks for an answer whose links can be rewritten."""
-    head = head.copy()
-    if not REQUEST_FIELDS.isdisjoint(head.first):
-        head.change(REQUEST_FIELDS, edited_request_field)
-    for name, value in ADDED_REQUEST_FIELDS:
-        head.add(name, value)
-    return head
+    """Return the head as it asks for an answer whose links can be rewritten; the same for the same head."""
+    if head.variant is None:
+        offering = head.copy()
+        if not REQUEST_FIELDS.isdisjoint(head.first):
+            offering.change(REQUEST_FIELDS, edited_request_field)
+        for name, value in ADDED_REQUEST_FIELDS:
+            offering.add(name, value)
+        head.variant = offering
+    return head.variant

@@ -7,9 +7,7 @@ servers see a segment's end (an encoded slash, a backslash, a `;` parameter, an 
 """
 
 import re
-from typing import Final
-
-import msgspec
+from typing import Final, NamedTuple
 
 from proxy.errors import BadRequest, BadTarget
 from proxy.platforms.platform import is_shop_name
@@ -36,7 +34,7 @@ _PLAIN: Final = re.compile(
 _MAX_SEGMENT: Final = 64  # bytes; it is kept for a while, and clients choose it
 
 
-class Target(msgspec.Struct, frozen=True):
+class Target(NamedTuple):
     """A request target, taken apart: the shop's key, and the rest of it as it came (`/products?full=1`, or empty).
 
     `prefix` is the path before it. `hosted` if the request's host named the shop, not its path.

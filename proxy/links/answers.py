@@ -48,12 +48,12 @@ def edit_of(status: int, answer: Values, asked: Values, target: bytes = b"") -> 
     if status == _NOT_MODIFIED:
         # What it says must be so of the answer that the client has stored (RFC 9111 §4.3.4), which was plain.
         return Edit(unpack=True, rewrite=_has_weakened(answer, asked), packed=False)
-    coding = b", ".join(answer(b"content-encoding"))
-    if status in (_NO_CONTENT, _PARTIAL_CONTENT) or not can_unpack(coding):
+    codings, types = answer(b"content-encoding"), answer(b"content-type")
+    coding = b", ".join(codings)
+    if status in (_NO_CONTENT, _PARTIAL_CONTENT) or (codings and not can_unpack(coding)):
         return UNTOUCHED
-    types = answer(b"content-type")
     rewrite = len(types) == 1 and is_rewritable(types[0])
-    if not is_packed(coding):
+    if not codings or not is_packed(coding):
         return _REWRITTEN if rewrite else UNTOUCHED
     accepted = asked(b"accept-encoding")
     # A client that names none may be sent any, but old ones can't unpack what was packed for this proxy alone.

@@ -108,10 +108,11 @@ class Finder:
     def _alike_replaced(self, text: bytes, target: Target, lowered: bytes, marks: int) -> tuple[bytes, int]:
         """Return the text with links replaced that look like the first, then the next, and how many marks are left."""
         for _ in range(target.rounds):
-            found = next(((links, link) for links in self._in(text) if (link := links.first(text)) is not None), None)
-            if found is None:
+            for links in self._forms:
+                if links.sign in text and (link := links.first(text)) is not None:
+                    break
+            else:
                 return text, 0
-            links, link = found
             look = links, text[link.start() - 1 : link.end() + max(len(link["slash"]), 2)]
             if look not in target.seen:
                 if len(target.seen) >= _MOST_SEEN:
@@ -159,7 +160,7 @@ class Finder:
         return [links for links in self._forms if links.sign in text]
 
     def _count(self, lowered: bytes) -> int:
-        return sum([lowered.count(mark) for mark in self._marks])
+        return sum(map(lowered.count, self._marks))
 
 
 def _may_be_same_server(one: Prefix, other: Prefix) -> bool:

@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Self
 
-import msgspec
-
 from proxy.telemetry.labels import ShopLabels
 from proxy.telemetry.problems import Problem, Problems, shown_target
 from proxy.telemetry.recent import Recent
@@ -38,7 +36,7 @@ class Failure(NamedTuple):
     detail: str
 
 
-class FinishedRequest(msgspec.Struct, frozen=True):
+class FinishedRequest(NamedTuple):
     """A request that has come to its end. Times in seconds, sizes in bytes, bodies only.
 
     `entry` is the configuration's entry that serves the shop `key`; both are empty if no shop was found. `status` is

@@ -112,10 +112,11 @@ class Head:
     """The fields of a message, from its lines without their ends. Raises `BrokenFieldError`.
 
     `first` has the value of the first field of each known name; `repeated` tells whether one of them comes twice;
-    `dropped` counts the fields that it had to lose to be one.
+    `dropped` counts the fields that it had to lose to be one. `variant` is another head that somebody made of this one
+    and may need again; it is forgotten when this one changes.
     """
 
-    __slots__ = ("_passing", "dropped", "fields", "first", "repeated")
+    __slots__ = ("_passing", "dropped", "fields", "first", "repeated", "variant")
 
     def __init__(self, lines: Collection[bytes], table: FieldTable) -> None:
         learned = table.learned
@@ -136,6 +137,7 @@ class Head:
         self.repeated = repeated
         self.dropped = 0
         self._passing: bytes | None = None
+        self.variant: Head | None = None
         if b"connection" in first and (repeated or first[b"connection"] not in _NOMINATE_NOTHING):
             # RFC 9110 §7.6.1: what any Connection line names belongs to this hop.
             self.stop([name for name in self.members(b"connection") if name and table.rule(name)[1]])
@@ -170,6 +172,7 @@ class Head:
         other = Head.__new__(Head)
         other.fields, other.first = self.fields.copy(), self.first
         other.repeated, other.dropped, other._passing = self.repeated, self.dropped, self._passing
+        other.variant = None
         return other
 
     def change(self, names: Collection[bytes], changed: Callable[[bytes, bytes], bytes | None]) -> None:
@@ -177,18 +180,19 @@ class Head:
 
         `changed` gets name and value; a field for which it returns `None` stops.
         """
-        for place, (known, passes, name, value) in enumerate(self.fields):
-            if known is not None and known in names and passes:
-                becomes = changed(known, value)
+        for place, field in enumerate(self.fields):
+            if field[0] in names and field[1]:
+                known, _, name, value = field
+                becomes = changed(known or b"", value)
                 if becomes is not value:
                     line = b"" if becomes is None else name + b": " + becomes + b"\r\n"
                     self.fields[place] = _field(Field, (known, line, name, value))
-        self._passing = None
+        self._passing = self.variant = None
 
     def add(self, name: bytes, value: bytes) -> None:
         """Have one more field pass, behind the others."""
         self.fields.append(_field(Field, (None, name + b": " + value + b"\r\n", name, value)))
-        self._passing = None
+        self._passing = self.variant = None
 
     def stop(self, names: Iterable[bytes]) -> None:
         """Stop the fields of these names (lower case), known or not, and their twins."""
@@ -196,7 +200,7 @@ class Head:
         for place, field in enumerate(self.fields):
             if as_variable(field.name.lower()) in stopped:
                 self.fields[place] = field._replace(line=b"")
-        self._passing = None
+        self._passing = self.variant = None
 
 
 def _remember(memory: dict[bytes, _T], key: bytes, found: _T) -> None:
