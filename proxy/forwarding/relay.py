@@ -75,15 +75,13 @@ async def _pass_edited(exchange: Exchange, answer: UpstreamResponse, links: Shop
     editor = BodyEditor(links, edit, b", ".join(answer.head.values(b"content-encoding")))
     try:
         whole = None if answer.content is None else editor.whole(answer.content, _HELD_BACK)
-        if whole is not None:
-            first, complete = whole, True
-        else:
-            body = EditedBody(answer, editor)
-            first, complete = await body.begin(), body.complete
+        body = EditedBody(answer, editor) if whole is None else None
+        first = await body.begin() if body is not None else whole or b""
+        complete = body is None or body.complete
         _edit_head(answer.head, links, edit, changed=editor.changed or (edit.rewrite and not complete))
         _start(exchange, answer, first, length=b"%d" % len(first) if complete else None, complete=complete)
         del first, whole
-        if not complete:
+        if body is not None and not complete:
             await _pass_rest(exchange, body)
     except BrokenEncoding as error:
         raise UpstreamProtocolError(

@@ -51,6 +51,10 @@ class Target(NamedTuple):
         return self.rest.partition(b"?")[0]
 
 
+# What `Target(…)` does, without its own Python code in between.
+_target: Final = tuple.__new__
+
+
 def parse_target(raw: bytes) -> Target:
     """Take the raw request target apart.
 
@@ -59,7 +63,7 @@ def parse_target(raw: bytes) -> Target:
     plain = _PLAIN.fullmatch(raw)
     if plain is not None:
         shop = plain[1].decode()
-        return Target(shop, plain[2], f"/{shop}")
+        return _target(Target, (shop, plain[2], f"/{shop}", False))
     path = _checked_path(raw)
     name = path[1:].partition(b"/")[0]
     if not is_shop_name(name):

@@ -48,9 +48,9 @@ def test_a_request_is_counted_with_all_its_numbers() -> None:
 
 def test_what_an_answer_lost_and_what_was_in_a_batch_is_added_up() -> None:
     traffic = counted(OK, OK._replace(dropped_fields=2, inner={429: 1}), OK._replace(inner={429: 2, 401: 1}))
-    shop = traffic.shops["demo"]
-    copy = shop.copy()
+    copy = traffic.shops["demo"].copy()
     traffic.finished(OK._replace(dropped_fields=1, inner={401: 1}))
+    shop = traffic.shops["demo"]
 
     assert (copy.dropped_fields, copy.inner) == (2, {429: 3, 401: 1})
     assert (shop.dropped_fields, shop.inner) == (3, {429: 3, 401: 2})
