@@ -163,7 +163,7 @@ class Holding:
         self._memory += more
 
     def spool(self, more: int) -> None:
-        """Hold so many bytes more on the disk, or less, below 0. Raises `BodyTooLarge` for more than it may ever have."""
+        """Hold so many bytes more on the disk, or less, below 0. Raises `BodyTooLarge` where there can't be room."""
         budget = self._budgets.spool
         if more > 0 and self._spool + more > budget.of_one:
             raise BodyTooLarge(
