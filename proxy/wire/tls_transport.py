@@ -36,9 +36,8 @@ async def serve_tls(
     """
     loop = asyncio.get_running_loop()
     stands: asyncio.Future[None] = loop.create_future()
-    tls = _Narrow(
-        loop, protocol, context, stands, server_side=True, ssl_handshake_timeout=handshake, ssl_shutdown_timeout=closing
-    )
+    times: dict[str, Any] = {"ssl_handshake_timeout": handshake, "ssl_shutdown_timeout": closing}
+    tls = _Narrow(loop, protocol, context, stands, server_side=True, **times)
     try:
         await loop.connect_accepted_socket(lambda: tls, client)
         await stands
