@@ -108,7 +108,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         server, body = self.server, self._reader.body
         if self._lingering is not None:
             return server.read_buffer
-        if body is not None:
+        if body is not None and not body.dense:
             return server.wide_read_buffer if body.wide else server.read_buffer
         return server.small_read_buffer if self._reader.serving else server.read_buffer
 
