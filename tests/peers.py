@@ -244,9 +244,10 @@ class RawClient:
 
 
 @asynccontextmanager
-async def connected(port: int, host: str = "127.0.0.1") -> AsyncIterator[RawClient]:
+async def connected(port: int, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> AsyncIterator[RawClient]:
     """Connect to a server on this machine."""
-    reader, writer = await asyncio.open_connection(host, port, limit=1 << 20)
+    name = None if tls is None else "localhost"
+    reader, writer = await asyncio.open_connection(host, port, limit=1 << 20, ssl=tls, server_hostname=name)
     try:
         yield RawClient(reader, writer)
     finally:

@@ -100,7 +100,7 @@ async def proxying(settings: Config, *, resolver: AbstractResolver | None = None
     )
     outside = Outside(
         log=log,
-        conceal=lambda token: None,
+        conceal=lambda *_: None,
         redact=lambda text: text.replace(SECRET, "[hidden]"),
         resolver=resolver or SystemNames(),
     )

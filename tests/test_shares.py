@@ -274,6 +274,33 @@ async def test_an_upload_that_has_no_room_on_the_disk_is_refused_before_it_is_se
         await until(here, lambda: not budgets.spool.taken)
 
 
+@pytest.mark.parametrize("framing", [b"Expect: 100-continue\r\nContent-Length: 2500000\r\n", CHUNKED])
+async def test_an_upload_that_is_larger_than_its_clients_share_is_too_large_and_not_to_be_tried_again(
+    framing: bytes,
+) -> None:
+    """Nobody would end well who came again in a second, however often."""
+    async with house({"spool_budget": 4_000_000, "max_share": 0.5}, clients=CLIENTS) as here:
+        client = await here.client()
+        await client.send(request(b"POST", fields=ERP + framing))
+        if framing == CHUNKED:
+            for _ in range(25):
+                await client.send(chunked(b"x" * 100_000).removesuffix(b"0\r\n\r\n"))
+        refused = await client.read_answer()
+        assert (refused.status, refused.values(b"Retry-After")) == (413, [])
+        told = json.loads(refused.body)
+        assert told["code"] == "body_too_large"
+        assert "larger than 2000000 bytes" in told["detail"]
+        assert "(server.spool_budget, server.max_share)" in told["detail"]
+        await until(here, lambda: not here.proxy.running.budgets.spool.taken)
+        assert not any(received.body == b"x" * 2_500_000 for received in here.well.received)
+
+
+async def test_a_budget_of_which_one_client_can_never_have_enough_is_told_of_at_the_start() -> None:
+    async with house({"spool_budget": 100_000_000, "memory_budget": 2_000_000, "max_share": 0.05}) as here:
+        told = {entry["setting"]: entry["of_one"] for entry in here.proxy.logged("budget.too_little")}
+        assert told == {"server.spool_budget": 5_000_000, "server.memory_budget": 100_000}
+
+
 async def test_the_file_of_an_upload_is_closed_while_its_answer_is_not_read_yet() -> None:
     async with house(clients=CLIENTS) as here:
         running = here.proxy.running

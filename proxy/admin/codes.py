@@ -45,7 +45,8 @@ MEANINGS: Final = {
     ),
     "body_too_large": Meaning(
         "413",
-        "the body is larger than `upstream.max_body_size`",
+        "the body is larger than `upstream.max_body_size`, or than all that one client may have of "
+        "`server.spool_budget`: `detail` says which",
     ),
     "request_too_large": Meaning(
         "414, 431",

@@ -232,7 +232,8 @@ class RunningProxy:
         server = config.server
         connections = self._descriptors.keep_to(server.max_connections, self._outside.log)
         self._guard.keep_to(connections, server.max_connections_per_address, server.trusted_proxies)
-        keep_budgets(self.budgets, config, self._room, connections=connections)
+        for short in keep_budgets(self.budgets, config, self._room, connections=connections):
+            self._outside.log.warning("budget.too_little", **short._asdict())
 
     def _listener_tls(self, files: CertificateFiles | None) -> ListenerTls | None:
         try:

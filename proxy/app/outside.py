@@ -25,11 +25,12 @@ class StartError(Exception):
 class Outside:
     """The log, who is told of each token (so that the log hides it), name resolution, and who wants to hear from us.
 
-    `redact` takes what the log hides out of a text. `log_metrics` is counted by who writes the log.
+    `conceal` gets a token and its lifetime in seconds, if that is known. `redact` takes what the log hides out of a
+    text. `log_metrics` is counted by who writes the log.
     """
 
     log: FilteringBoundLogger
-    conceal: Callable[[str], None]
+    conceal: Callable[[str, float | None], object]
     redact: Callable[[str], str]
     resolver: AbstractResolver = field(default_factory=SystemNames)
     log_metrics: LogMetrics = field(default_factory=LogMetrics)

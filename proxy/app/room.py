@@ -12,7 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from proxy.config import Config
+from proxy.guards.budgets import Budgets
 from proxy.threads import in_thread
+from proxy.wire.body import LEAST_MEMORY, MEMORY_LIMIT
 
 _PART: Final = 4  # of the memory, for what requests hold there; and so much again for bodies in a temporary directory
 _MOST: Final = 256 << 20  # bytes, where a whole machine is there
@@ -36,6 +39,41 @@ async def find_room() -> Room:
     except (TimeoutError, OSError):
         spool = _UNBOUNDED
     return Room(memory_budget(), spool)
+
+
+class Short(NamedTuple):
+    """A budget of which one alone can't have enough: its setting, how many bytes it can have, and a sentence."""
+
+    setting: str
+    of_one: int
+    reason: str
+
+
+def too_little(config: Config, budgets: Budgets) -> list[Short]:
+    """Return of which budgets one client can never have what a request needs that the settings let through."""
+    found = []
+    of_one, largest = budgets.spool.of_one, config.upstream.max_body_size
+    if of_one < largest > MEMORY_LIMIT:
+        found.append(
+            Short(
+                "server.spool_budget",
+                of_one,
+                f"one client alone can have {of_one} bytes of the room on the disk (server.spool_budget,"
+                f" server.max_share), so that larger bodies are refused, though upstream.max_body_size is {largest}:"
+                " make the one larger, or the other smaller",
+            )
+        )
+    of_one = budgets.memory.of_one
+    if of_one < LEAST_MEMORY:
+        found.append(
+            Short(
+                "server.memory_budget",
+                of_one,
+                f"one client alone can have {of_one} bytes of the memory for requests (server.memory_budget,"
+                f" server.max_share), and a body needs {LEAST_MEMORY}: make one of the two larger",
+            )
+        )
+    return found
 
 
 def memory_budget(root: Path = Path("/")) -> int:

@@ -75,7 +75,7 @@ class Sharing:
         self, request: TokenRequest, authorization: bytes, generation: float, requested_at: float, expires_at: float
     ) -> AccessToken:
         """Return a token that another replica has fetched, as the settings here want it, and keep it out of the log."""
-        self._outside.conceal(authorization.decode("latin-1").rpartition(" ")[2])
+        self._outside.conceal(authorization.decode("latin-1").rpartition(" ")[2], expires_at - self.store.clock())
         settings = self._settings()
         return known_token(
             authorization,

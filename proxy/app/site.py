@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.app.connections import Connections
 from proxy.app.outside import Outside
-from proxy.app.room import Room
+from proxy.app.room import Room, Short, too_little
 from proxy.config import ClientConfig, Config
 from proxy.forwarding.addressing import Addressing
 from proxy.forwarding.attempts import Attempts
@@ -112,8 +112,11 @@ def endpoint_of(config: Config, connections: Connections, outside: Outside) -> T
     return connections.used_by(endpoint)
 
 
-def keep_budgets(budgets: Budgets, config: Config, room: Room, *, connections: int) -> None:
-    """Divide what requests share as `[server]` says; there is `room` here, and for so many connections."""
+def keep_budgets(budgets: Budgets, config: Config, room: Room, *, connections: int) -> list[Short]:
+    """Divide what requests share as `[server]` says; there is `room` here, and for so many connections.
+
+    Returns where that is too little for one alone.
+    """
     server = config.server
     enough = connections >= server.max_connections
     budgets.keep_to(
@@ -122,6 +125,7 @@ def keep_budgets(budgets: Budgets, config: Config, room: Room, *, connections: i
         spool=room.spool if server.spool_budget is None else server.spool_budget,
         share=server.max_share,
     )
+    return too_little(config, budgets)
 
 
 def token_policy(config: Config) -> TokenPolicy:

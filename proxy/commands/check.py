@@ -12,6 +12,8 @@ from typing import Final
 
 from proxy.app import hosts_leading_here, open_connections
 from proxy.app.addresses import for_applications
+from proxy.app.room import find_room
+from proxy.app.site import keep_budgets
 from proxy.certificate import not_in_use, read, server_context
 from proxy.commands.common import complain, read_config, redactor_for
 from proxy.commands.findings import Lines
@@ -19,6 +21,7 @@ from proxy.commands.way import Way
 from proxy.config import Config, SharedConfig
 from proxy.config.clients import LONG_ENOUGH, short_secrets
 from proxy.config.doubts import doubts
+from proxy.guards.budgets import Budgets
 from proxy.platforms.shop import Shops
 
 _LOOKUPS: Final = 10.0  # seconds
@@ -31,7 +34,7 @@ async def check(config_file: Path | None, *, offline: bool = False, call: str | 
         return 2
     count = len(config.shops.named)
     print(f"The configuration is right: {count} {'shop' if count == 1 else 'shops'} by name.", flush=True)
-    _warn(config)
+    await _warn(config)
     if offline:
         return 0
     calls = _calls(call, config.shops)
@@ -50,7 +53,7 @@ async def check(config_file: Path | None, *, offline: bool = False, call: str | 
     return 0 if well else 1
 
 
-def _warn(config: Config) -> None:
+async def _warn(config: Config) -> None:
     for name in short_secrets(config.clients):
         print(f"The secret of client {name} is short: {LONG_ENOUGH} characters or more, made at random, are better.")
     for sentence in doubts(config.shops):
@@ -59,6 +62,8 @@ def _warn(config: Config) -> None:
         context, certificate = server_context(config.server.tls), read(config.server.tls)[0]
         if why := not_in_use(context, certificate):
             complain(f"warning: server.tls: the certificate {why}, so that clients will refuse it")
+    for short in keep_budgets(Budgets(), config, await find_room(), connections=config.server.max_connections):
+        complain(f"warning: {short.reason}")
 
 
 async def _try_shared(shared: SharedConfig) -> bool:

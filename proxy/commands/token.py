@@ -23,7 +23,7 @@ async def token(name: str, config_file: Path | None) -> int:
     within = config.tokens.fetch_timeout
     redact = redactor_for(config).text
     async with open_connections(config.upstream) as connections:
-        endpoint = TokenEndpoint(connections.sessions, fetch_timeout=within, conceal=lambda _: None, redact=redact)
+        endpoint = TokenEndpoint(connections.sessions, fetch_timeout=within, conceal=lambda *_: None, redact=redact)
         try:
             grant = await endpoint.fetch(token_request(shop))
         except TokenError as error:

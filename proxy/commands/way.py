@@ -47,7 +47,7 @@ class Way:
         self._endpoint = TokenEndpoint(
             sessions,
             fetch_timeout=config.tokens.fetch_timeout,
-            conceal=redactor.add,  # however short: what is shown here is all that there will be
+            conceal=lambda token, _: redactor.add(token),  # however short: what is shown here is all that there will be
             redact=redactor.text,
         )
         self._places = asyncio.Semaphore(_AT_ONCE)

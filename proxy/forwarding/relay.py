@@ -127,6 +127,7 @@ class EditedBody:
         self._answer = answer
         self._editor = editor
         self._pieces = editor.feed(answer.content or b"")
+        self._follows = False  # whether the next piece is of what came with the last one
         self.complete = False
 
     async def begin(self) -> bytes:
@@ -149,12 +150,15 @@ class EditedBody:
         """Return the next piece, empty at the end. Raises `UpstreamError` and `BrokenEncoding`."""
         while not self.complete:
             for piece in self._pieces:
+                if self._follows:
+                    await asyncio.sleep(0)  # a little that came may be a thousand times as much unpacked
+                self._follows = True
                 return piece
             packed = b"" if self._answer.body is None else await self._answer.body.read()
             if not packed:
                 self.complete = True
                 return self._editor.finish()
-            self._pieces = self._editor.feed(packed)
+            self._pieces, self._follows = self._editor.feed(packed), False
         return b""
 
 

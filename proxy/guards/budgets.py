@@ -7,6 +7,7 @@ Rules:
   machine or by a trusted proxy, which speaks for many, counts for the shop alone.
 - What is given out is not taken back: who has it would fail for others. It is given back soon, since all that requests
   do is bounded in time; so who is refused may try again in a second.
+- What could not be had if nobody else had anything is refused for good, not for a moment.
 - No step takes longer for there being many, and nothing is kept of who holds nothing.
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from proxy.errors import ClientOverloaded, Overloaded, ShopOverloaded
+from proxy.errors import BodyTooLarge, ClientOverloaded, Overloaded, ShopOverloaded
 
 _TRY_AGAIN: Final = 1.0  # seconds
 
@@ -49,6 +50,11 @@ class Budget:
     def taken(self) -> int:
         """How much is given out."""
         return self.total - self.free
+
+    @property
+    def of_one(self) -> int:
+        """How much one client or shop has of it at the most, while nobody else has anything."""
+        return self.total - int(self.plenty)
 
     def take(self, client: Hashable, shop: Hashable, amount: int = 1) -> None:
         """Give out so much, or nothing: raises `Overloaded`, `ClientOverloaded` and `ShopOverloaded`."""
@@ -158,8 +164,14 @@ class Holding:
         self._memory += more
 
     def spool(self, more: int) -> None:
-        """Hold so many bytes more on the disk, or less, below 0."""
-        self._change(self._budgets.spool, more)
+        """Hold so many bytes more on the disk, or less, below 0. Raises `BodyTooLarge` where there can't be room."""
+        budget = self._budgets.spool
+        if more > 0 and self._spool + more > budget.of_one:
+            raise BodyTooLarge(
+                f"The request body is larger than {budget.of_one} bytes, which is all that one client may have of"
+                " the room on the disk (server.spool_budget, server.max_share)."
+            )
+        self._change(budget, more)
         self._spool += more
 
     @contextmanager

@@ -48,6 +48,7 @@ _MIN_LINE: Final = 8
 _MAX_ESCAPES: Final = 8
 # In a text of these alone nothing is escaped, nor does it hold anything that the patterns below find, but for a JWT.
 _QUIET = re.compile(r"[A-Za-z0-9._~/-]*")
+_ESCAPING: Final = frozenset("%\\&")
 # Without one of these words (case folded) the patterns find nothing.
 _TELLING = re.compile(r"eyj|bearer|basic|token|secret|passw|passphrase|api[_-]?key|authorization|cookie")
 # In each of these the last group is what has to be hidden.
@@ -126,11 +127,15 @@ class Redactor:
         elif self._is_harmless(text):
             return text
         spans = [span for known in self._secrets.candidates(searched) for span in _places(known, searched)]
-        if len(self._readings) and not _QUIET.fullmatch(searched):
-            spans += places(searched, self._readings.candidates)
+        if not _QUIET.fullmatch(searched) and (len(self._readings) or not _ESCAPING.isdisjoint(searched)):
+            spans += places(searched, self._read)
         if not ours and _TELLING.search(searched.casefold()):
             spans += [found.span(found.lastindex or 0) for pattern in _PATTERNS for found in pattern.finditer(searched)]
         return _without(text, spans, end) if spans or end < len(text) else text
+
+    def _read(self, reading: str) -> list[Reading]:
+        """Return what may be in a text whose escapes were undone: also what no way of writing changes without need."""
+        return [*self._readings.candidates(reading), *(Reading("", text) for text in self._secrets.candidates(reading))]
 
     def _is_harmless(self, text: str) -> bool:
         """Tell, at little cost, whether there is nothing to hide in a text; that is so for nearly all."""

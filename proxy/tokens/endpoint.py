@@ -216,7 +216,8 @@ def _is_visible_ascii(text: str) -> bool:
 class TokenEndpoint:
     """Sends token requests; `sessions` maps whether they may lead into the own network to the session to use.
 
-    `conceal` is told each token before anything else sees it, so that no log line can show it. `redact` takes secrets
+    `conceal` is told each token, and its lifetime in seconds if that was granted, before anything else sees it, so that
+    no log line can show it. `redact` takes secrets
     out of what an endpoint says: it may say what it was told.
     """
 
@@ -225,7 +226,7 @@ class TokenEndpoint:
         sessions: dict[bool, ClientSession],
         *,
         fetch_timeout: float,
-        conceal: Callable[[str], None],
+        conceal: Callable[[str, float | None], object],
         redact: Callable[[str], str] = str,
     ) -> None:
         self._sessions = sessions
@@ -268,7 +269,7 @@ class TokenEndpoint:
                 _UNAVAILABLE, reason=f"no whole HTTP answer ({type(error).__name__}){through}"
             ) from None
         grant = read_answer(status, answer, scheme=platform.token_scheme, retry_after=retry_after, redact=self._redact)
-        self._conceal(grant.access_token)
+        self._conceal(grant.access_token, grant.lifetime)
         return grant
 
 

@@ -25,7 +25,7 @@ from proxy.wire.spool import Spool, unnamed_file, write_all
 MEMORY_LIMIT: Final = 1 << 20  # bytes
 _FILE_READ_SIZE: Final = 1 << 18  # bytes
 # What of a body may be on its way here; and from a wide stream, here and further on.
-_NARROW: Final = 1 << 17  # bytes
+LEAST_MEMORY: Final = 1 << 17  # bytes
 _WIDE: Final = 1 << 19
 
 _T = TypeVar("_T")
@@ -183,7 +183,7 @@ class RequestBody:
         self._in_file += sum(map(len, pending))
         self._in_memory = []
         self._hold_memory()
-        if not self._stream.wide and self._received > _NARROW:
+        if not self._stream.wide and self._received > LEAST_MEMORY:
             self._widen()
 
     def _write(self, pieces: list[bytes], position: int) -> None:
@@ -211,7 +211,7 @@ class RequestBody:
     def _hold_memory(self, most_on_its_way: int | None = None) -> None:
         """Hold what is kept in memory, and what may be on its way. Raises `Overloaded`; then it is what it was."""
         if most_on_its_way is None:
-            most_on_its_way = _WIDE if self._stream.wide else _NARROW
+            most_on_its_way = _WIDE if self._stream.wide else LEAST_MEMORY
         if self._announced is not None:
             most_on_its_way = min(most_on_its_way, self._announced - self._received)
         amount = self._received - self._in_file + most_on_its_way

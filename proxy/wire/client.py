@@ -15,6 +15,7 @@ from proxy.wire.lingering import Lingering
 from proxy.wire.request import ClientRequest, no_request
 from proxy.wire.request_reading import RequestReader
 from proxy.wire.sockets import reset, unsent
+from proxy.wire.tls_transport import Portions
 
 if TYPE_CHECKING:
     from proxy.wire.listener import ClientServer
@@ -27,8 +28,9 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     # fmt: off
     __slots__ = (
-        "_broken", "_drop", "_lingering", "_listening", "_look_timer", "_reader", "_ready", "_requests", "_waiter",
-        "_waiting_since", "can_write", "loop", "note", "remote", "secure", "server", "task", "transport", "watch",
+        "_broken", "_drop", "_lingering", "_listening", "_look_timer", "_portions", "_reader", "_ready", "_requests",
+        "_waiter", "_waiting_since", "can_write", "loop", "note", "remote", "secure", "server", "task", "transport",
+        "watch",
     )
     # fmt: on
 
@@ -37,6 +39,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.loop = server.loop
         self.watch = ClientWatch(server.limits, self.loop.time())
         self.transport: asyncio.Transport | None = None
+        self._portions: Portions | None = None  # of what is written, with TLS
         self.task: asyncio.Task[None] | None = None
         self.remote, self.secure = "", False
         self.note: Any = None  # what who serves the requests wants to remember of it
@@ -48,17 +51,15 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._waiting_since: float | None = None  # for a request
         self._requests = 0
         self.can_write: asyncio.Future[None] | None = None  # to come, while the client has enough to read
-        self._listening = True
         self._lingering: Lingering | None = None
-        self._broken = False
+        self._listening, self._broken = True, False
 
     # Its place among the connections
 
     def enter(self, transport: asyncio.Transport, drop: Callable[[], object]) -> bool:
         """Ask for a place among the connections, which `drop` takes back; tell whether there is one."""
         self._drop = drop
-        peer = transport.get_extra_info("peername")
-        self.remote = peer[0] if peer else ""
+        self.remote = (transport.get_extra_info("peername") or ("",))[0]
         return self.server.guard.admit(self, self.remote)
 
     def leave(self) -> None:
@@ -85,6 +86,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._drop = wire.abort  # no longer what ended the handshake
         wire.set_write_buffer_limits(high=_HIGH_WATER)
         self.secure = wire.get_extra_info("sslcontext") is not None
+        self._portions = Portions(wire) if self.secure else None
         self._waiting_since = self.loop.time()
         self.task = self.server.entered(self, self._serve())
         self._look_timer = self.loop.call_later(self.server.limits.next_look, self._look)
@@ -96,6 +98,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._look_timer.cancel()
         if self._reader.body is not None:
             self._reader.body.fail(ConnectionResetError("the client is gone"))
+        self._portions = None
         self.resume_writing()
         if self.task is not None:
             self.task.cancel()
@@ -105,7 +108,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         server, body = self.server, self._reader.body
         if self._lingering is not None:
             return server.read_buffer
-        if body is not None:
+        if body is not None and not body.dense:
             return server.wide_read_buffer if body.wide else server.read_buffer
         return server.small_read_buffer if self._reader.serving else server.read_buffer
 
@@ -117,15 +120,19 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """Write no more, until the client has read."""
-        self.can_write = self.loop.create_future()
+        if self._portions is not None:
+            self._portions.paused = True
+        if self.can_write is None:
+            self.can_write = self.loop.create_future()
 
     def resume_writing(self) -> None:
         """Write on, after the client had enough for a while."""
         self.watch.answer_taken()
-        if self.can_write is not None:
-            if not self.can_write.done():
-                self.can_write.set_result(None)
-            self.can_write = None
+        if self._portions is not None and not self._portions.go_on():
+            return
+        waiting, self.can_write = self.can_write, None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
 
     # What is written
 
@@ -133,7 +140,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         """Send. Raises `ConnectionResetError` if the client is gone."""
         if self.transport is None or self.transport.is_closing():
             raise ConnectionResetError("the client is gone")
-        self.transport.write(data)
+        (self._portions or self.transport).write(data)
 
     async def drain(self) -> None:
         """Wait until the client has taken enough of what was sent. Raises `ConnectionResetError` if it is gone."""

@@ -13,6 +13,7 @@ from proxy.wire.chunked import BrokenFramingError, Chunked
 
 HIGH_WATER: Final = 1 << 17  # bytes
 _NARROW: Final = 1 << 16
+_MANY: Final = 256  # chunks, in one read
 _PIECE_COST: Final = 64  # bytes of memory beside its content; somebody might send one byte at a time
 
 
@@ -20,7 +21,8 @@ class Incoming:
     """A body of `length` bytes; of as many as come until its end is told, where that is `None`; or in a coding.
 
     `listen` is called with False when enough is there, with True when more can come. It is `wide` if more is taken at a
-    time; that may be set at any time. `total` counts the content that came so far.
+    time; that may be set at any time. It is `dense` if it comes in so many chunks that to take them takes long: then it
+    is read a little at a time, and others are served in between. `total` counts the content that came so far.
     """
 
     __slots__ = (
@@ -33,6 +35,7 @@ class Incoming:
         "_listening",
         "_pieces",
         "_waiter",
+        "dense",
         "ended",
         "total",
         "wide",
@@ -55,6 +58,7 @@ class Incoming:
         self._held = 0
         self._waiter: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
+        self.dense = False
         self.total = 0
         self.wide = wide
         self.ended = length == 0 and chunked is None
@@ -73,6 +77,7 @@ class Incoming:
         """Take what came; return what is behind the end. Raises `BrokenFramingError`."""
         if self._chunked is not None:
             pieces, rest = self._chunked.feed(data)
+            self.dense = len(pieces) > _MANY
             self._take(pieces[0] if len(pieces) == 1 else b"".join(pieces))
             self.ended = self._chunked.ended
         elif self._left is None:
@@ -85,7 +90,7 @@ class Incoming:
             self._take(piece)
             self.ended = self._left == 0
         self._wake()
-        if self._held > (HIGH_WATER if self.wide else _NARROW):
+        if self._held > (HIGH_WATER if self.wide else _NARROW) or (self.dense and not self._discards):
             self.pause()
         return rest
 

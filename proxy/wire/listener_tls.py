@@ -20,6 +20,7 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.certificate import CertificateFiles, UnusableCertificate, expires_at, not_in_use, read, server_context
 from proxy.tasks import BackgroundTasks
+from proxy.wire.tls_transport import serve_tls
 
 _LOOK_EVERY: Final = 5.0  # seconds
 _TLS_HANDSHAKE: Final = b"\x16"  # the first byte of a TLS connection (RFC 8446 §5.1, ContentType)
@@ -139,13 +140,11 @@ class TlsDoor(asyncio.Protocol):
         try:
             async with asyncio.timeout(self._timeout):
                 speaks_tls = await _first_byte(client) == _TLS_HANDSHAKE
-                await asyncio.get_running_loop().connect_accepted_socket(
-                    lambda: self._connection,
-                    client,
-                    ssl=self._tls.context if speaks_tls else None,
-                    ssl_handshake_timeout=self._timeout if speaks_tls else None,
-                    ssl_shutdown_timeout=self._closing if speaks_tls else None,
-                )
+                if speaks_tls:
+                    times = {"handshake": self._timeout, "closing": self._closing}
+                    await serve_tls(self._connection, client, self._tls.context, **times)
+                else:
+                    await asyncio.get_running_loop().connect_accepted_socket(lambda: self._connection, client)
         except OSError as error:  # a client that won't or can't
             self._failed(address, _why(error, self._timeout))
             return False

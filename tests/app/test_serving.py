@@ -37,7 +37,7 @@ def outside(on: Callable[[dict[str, Any]], object], resolver: AbstractResolver |
         raise structlog.DropEvent
 
     log = structlog.wrap_logger(None, processors=[keep], wrapper_class=structlog.make_filtering_bound_logger("debug"))
-    return Outside(log=log, conceal=lambda _: None, redact=str, resolver=resolver or SystemNames())
+    return Outside(log=log, conceal=lambda *_: None, redact=str, resolver=resolver or SystemNames())
 
 
 def kill(number: signal.Signals) -> None:

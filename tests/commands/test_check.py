@@ -236,6 +236,19 @@ async def test_a_secret_of_an_odd_shape_is_told_and_not_shown(tmp_path: Path) ->
     ]
 
 
+async def test_uploads_that_could_never_have_room_are_told_of(tmp_path: Path) -> None:
+    file = written(tmp_path / "config.toml", token_url="http://127.0.0.1:9/", api_url="http://127.0.0.1:9/")
+    file.write_text(file.read_text().replace("[server]\n", "[server]\nspool_budget = 100_000_000\n"))
+    ended = await ran("check", "--offline", "--config", str(file))
+
+    assert (ended.status, ended.stderr) == (
+        0,
+        "shop-auth-proxy: warning: one client alone can have 50000000 bytes of the room on the disk"
+        " (server.spool_budget, server.max_share), so that larger bodies are refused, though upstream.max_body_size is"
+        " 67108864: make the one larger, or the other smaller\n",
+    )
+
+
 async def test_a_wrong_configuration_ends_with_2(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text("[shops]\n")

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.commands.configurations import SECRET, written
 from tests.commands.processes import Command, free_port, listening, started
@@ -110,3 +112,45 @@ async def test_strangers_with_large_heads_who_read_nothing_hold_little_memory(tm
         held = resident(command) - before
 
     assert held / strangers < 200_000
+
+
+async def test_clients_with_tls_that_sent_and_read_much_hold_little_memory(tmp_path: Path) -> None:
+    """Neither what they were sent, nor what they sent, with room beside; it is all given back when they are idle."""
+    clients, port, authority = 50, free_port(), trustme.CA()
+    leaf = authority.issue_cert("localhost")
+    (tmp_path / "cert.pem").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+    leaf.private_key_pem.write_to_path(tmp_path / "key.pem")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    much = b"x" * 600_000
+    async with (
+        asyncio.timeout(60),
+        AsyncExitStack() as stack,
+        serving(answering(token_response())) as tokens,
+        serving(answering(response(much))) as api,
+    ):
+        file = written(
+            tmp_path / "c.toml",
+            port=port,
+            token_url=f"http://127.0.0.1:{tokens.port}/t",
+            api_url=f"http://127.0.0.1:{api.port}/",
+            level="error",
+        )
+        tls = f'[server.tls]\ncertificate = "{tmp_path}/cert.pem"\nprivate_key = "{tmp_path}/key.pem"\n'
+        file.write_text(file.read_text() + tls)
+        command = await stack.enter_async_context(started("serve", "--config", str(file)))
+        await listening(port)
+
+        async def call(within: AsyncExitStack) -> None:
+            client = await within.enter_async_context(connected(port, tls=context))
+            assert (await client.ask(request(b"POST", body=much))).body == much
+
+        for _ in range(5):
+            async with AsyncExitStack() as before_that:
+                await call(before_that)
+        before = resident(command)
+        for _ in range(clients):
+            await call(stack)
+        held = resident(command) - before
+
+    assert held / clients < 200_000

@@ -38,6 +38,9 @@ METRICS: Final[Mapping[str, tuple[str, frozenset[str]]]] = MappingProxyType(
             ("client_connections_displaced_total", "counter", ()),
             ("failed_handshakes_total", "counter", ()),
             ("log_lines_lost_total", "counter", ()),
+            ("budget_used", "gauge", ("budget",)),
+            ("budget_limit", "gauge", ("budget",)),
+            ("budget_refused_total", "counter", ("budget", "whose")),
             ("unauthorized_total", "counter", ("shop", "reaction")),
             ("token_waits_total", "counter", ()),
             ("token_wait_seconds_total", "counter", ()),
@@ -61,6 +64,7 @@ VALUES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "state": frozenset({"good", "refreshing", "refused", "unreachable", "none"}),
         "reaction": frozenset({"late", "replace", "not_permitted", "later", "leave"}),
         "outcome": frozenset({"granted", "refused", "unreachable", "ok", "timeout", "error", "skipped"}),
+        "whose": frozenset({"all", "client", "shop"}),
         "status": frozenset({"1xx", "2xx", "3xx", "4xx", "5xx"}),
     }
 )

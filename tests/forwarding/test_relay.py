@@ -3,9 +3,15 @@
 import asyncio
 import gzip
 import zlib
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from proxy.forwarding.relay import EditedBody
+from proxy.links.answers import Edit
+from proxy.links.body_editor import BodyEditor
+from proxy.links.unpacking import PIECE_SIZE
 from tests.forwarding.linking import BASE, JSON, OLD_HOST, linking, page
 from tests.peers import (
     DATE,
@@ -408,3 +414,25 @@ async def test_what_the_platform_refuses_is_rewritten_and_understood_too() -> No
     assert answer.body == body.replace(OLD_HOST, BASE)
     [warning] = path.proxy.logged("call.not_permitted")
     assert warning["inner_code"] == 40101
+
+
+async def test_others_are_served_while_an_answer_unpacks_to_a_thousand_times_as_much() -> None:
+    """All of it came at once, and the client takes it at once: nothing else would have it wait."""
+    no_links: Any = None
+    came: Any = SimpleNamespace(content=gzip.compress(b"\0" * 10 * PIECE_SIZE), body=None)
+    body = EditedBody(came, BodyEditor(no_links, Edit(unpack=True, rewrite=False, packed=True), b"gzip"))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while not body.complete:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(others())
+    size = 0
+    while piece := await body.read():
+        size += len(piece)
+    await counting
+    assert size == 10 * PIECE_SIZE
+    assert turns >= 9

@@ -34,6 +34,8 @@ def fill(of: Budget, client: Hashable, shop: Hashable = None, *, amount: int = 1
 )
 def test_one_alone_has_its_part(total: int, share: float, most: int) -> None:
     assert fill(budget(total, share), "erp")[0] == fill(budget(total, share), None, "demo")[0] == most
+    assert budget(total, share).of_one == most
+    budget(total, share).take("erp", None, most)
 
 
 def test_who_is_refused_learns_whose_share_it_was_and_when_to_come_again() -> None:

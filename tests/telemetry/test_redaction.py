@@ -158,6 +158,29 @@ def test_a_token_is_hidden_in_every_form_and_place(text: Callable[[str], str], v
     assert HIDDEN in str(shown)
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "%7Ea~secret-of-the-shop",
+        "~a%7esecret-of-the-shop",
+        "~%61~%73ecret-of-the-shop",
+        "%7E%61%7E%73%65%63%72%65%74%2D%6F%66%2D%74%68%65%2D%73%68%6F%70",
+        "~a~secret%252Dof-the-shop",
+        "~a~\\u0073ecret-of-the-shop",
+        "~a~&#115;ecret-of-the-sho&#x70;",
+    ],
+)
+@pytest.mark.parametrize("others", [[], ["an/other + secret"]])
+def test_a_secret_is_hidden_though_it_was_escaped_without_need(written: str, others: list[str]) -> None:
+    """Whoever writes a URL may escape letters too (RFC 3986 §2.3)."""
+    known = redactor(*others, "~a~secret-of-the-shop")
+    assert known.redact(f"/x?y={written}&z=%C3%A9") == f"/x?y={HIDDEN}&z=%C3%A9"
+    line: dict[str, str] = {}
+    known.fields({"path": f"/x/{written}/y", "method": "GET"}, line)
+    assert line == {"path": f"/x/{HIDDEN}/y", "method": "GET"}
+    assert known.redact("/x?y=%7Ea~secret-of-the-shoe") == "/x?y=%7Ea~secret-of-the-shoe"
+
+
 @given(
     secret=_SECRETS,
     before=_TEXTS,

@@ -39,7 +39,7 @@ class Asking:
     """An endpoint that is asked over real sockets, as the proxy does it."""
 
     endpoint: TokenEndpoint
-    concealed: list[str] = field(default_factory=list)
+    concealed: list[tuple[str, float | None]] = field(default_factory=list)
 
     async def refusal(self, request: TokenRequest) -> TokenError:
         with pytest.raises(TokenError) as caught:
@@ -49,9 +49,11 @@ class Asking:
 
 @asynccontextmanager
 async def asking(fetch_timeout: float = 20.0) -> AsyncIterator[Asking]:
-    concealed: list[str] = []
+    concealed: list[tuple[str, float | None]] = []
     async with open_connections(UpstreamConfig()) as connections:
-        endpoint = TokenEndpoint(connections.sessions, fetch_timeout=fetch_timeout, conceal=concealed.append)
+        endpoint = TokenEndpoint(
+            connections.sessions, fetch_timeout=fetch_timeout, conceal=lambda *token: concealed.append(token)
+        )
         yield Asking(endpoint, concealed)
 
 

@@ -16,12 +16,12 @@ from tests.proxies import SECRET, whole_path
 from tests.tokens.asking import GRANTED, INVALID_CLIENT, NO_JSON, TOKEN, answer, asking, refused, shop
 
 
-async def test_a_token_is_concealed_before_anyone_else_sees_it() -> None:
+async def test_a_token_is_concealed_with_its_lifetime_before_anyone_else_sees_it() -> None:
     async with serving(answering(GRANTED)) as peer, asking() as ask:
         granted = await ask.endpoint.fetch(token_request(shop(token_port=peer.port)))
 
     assert granted == TokenGrant(TOKEN, 3600.0, None)
-    assert ask.concealed == [TOKEN]
+    assert ask.concealed == [(TOKEN, 3600.0)]
     assert TOKEN not in repr(granted)
 
 

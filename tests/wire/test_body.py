@@ -210,10 +210,10 @@ class Bounded(Held):
 async def test_a_small_body_holds_what_it_may_take_on_its_way_and_then_what_it_is() -> None:
     held, stream = Held(), body_stream()
     body = request_body(stream, held=held)
-    assert held.in_memory == module._NARROW
+    assert held.in_memory == module.LEAST_MEMORY
     stream.feed(b"x" * 50_000)
     assert await body._receive()
-    assert held.in_memory == 50_000 + module._NARROW
+    assert held.in_memory == 50_000 + module.LEAST_MEMORY
     stream.feed(b"x" * 50_000)
     stream.end()
     await body.read_ahead()
@@ -241,7 +241,7 @@ async def test_a_large_body_holds_its_buffers_in_memory_and_itself_on_the_disk(a
     held, size = Held(), 2 * module.MEMORY_LIMIT
     stream = body_stream()
     body = request_body(stream, announced=size if announced else None, held=held)
-    assert (held.in_memory, held.on_disk) == (module._NARROW, size * announced)
+    assert (held.in_memory, held.on_disk) == (module.LEAST_MEMORY, size * announced)
     reading = asyncio.create_task(all_of(body))
     most_in_memory = 0
     for _ in range(32):
@@ -257,7 +257,7 @@ async def test_a_large_body_holds_its_buffers_in_memory_and_itself_on_the_disk(a
     assert held.on_disk == size
     assert stream.wide
     assert held.in_memory == (0 if announced else module._WIDE)
-    assert most_in_memory <= (module._WIDE if announced else module.MEMORY_LIMIT + module._NARROW)
+    assert most_in_memory <= (module._WIDE if announced else module.MEMORY_LIMIT + module.LEAST_MEMORY)
     body.close()
     assert (held.in_memory, held.on_disk) == (0, 0)
 
@@ -267,7 +267,7 @@ async def test_a_large_body_for_which_there_is_little_room_streams_on_in_small_p
     stream = body_stream(content[:1_000_000])
     body = request_body(stream, announced=len(content), held=held)
     assert await body._receive() == content[:1_000_000]
-    assert (stream.wide, held.in_memory) == (False, module._NARROW)
+    assert (stream.wide, held.in_memory) == (False, module.LEAST_MEMORY)
     stream.feed(content[1_000_000:])
     stream.end()
     assert await all_of(body) == content
@@ -286,7 +286,7 @@ async def test_where_there_is_no_room_in_memory_a_small_body_goes_to_the_disk_an
 
     assert await body.read_ahead() is None
     assert (body.length, body.complete) == (200_000, True)
-    assert (held.in_memory, held.on_disk) == (module._NARROW, 200_000)
+    assert (held.in_memory, held.on_disk) == (module.LEAST_MEMORY, 200_000)
     assert await all_of(body) == await all_of(body) == content
     body.close()
 
@@ -316,7 +316,7 @@ def _small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few bytes in memory and in one read, so that small bodies go all the ways that large ones go."""
     monkeypatch.setattr(module, "MEMORY_LIMIT", 50)
     monkeypatch.setattr(module, "_FILE_READ_SIZE", 7)
-    monkeypatch.setattr(module, "_NARROW", 20)
+    monkeypatch.setattr(module, "LEAST_MEMORY", 20)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

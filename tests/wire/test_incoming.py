@@ -304,3 +304,19 @@ def test_no_byte_is_lost_however_it_comes_and_is_read(
     got += body.read_nowait()
 
     assert (got, rest, body.complete, body.total) == (content, behind, True, len(content))
+
+
+async def test_a_body_of_tiny_chunks_is_taken_a_little_at_a_time() -> None:
+    """To take a chunk takes as long for one byte as for many: others are to be served in between."""
+    sender = Sender()
+    body = Incoming(0, sender, chunked=Chunked(lenient=False))
+
+    body.feed(b"1\r\nx\r\n" * 1000)
+    assert (body.dense, sender.told) == (True, [False])
+    assert await body.read() == b"x" * 1000
+    assert sender.told == [False, True]
+    body.feed(b"400\r\n" + b"y" * 1024 + b"\r\n")
+    assert (body.dense, sender.told) == (False, [False, True])
+    body.discard()
+    body.feed(b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n")
+    assert (body.ended, sender.told) == (True, [False, True])
