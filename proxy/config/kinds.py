@@ -9,6 +9,7 @@ from proxy.config.rules import BatchRule, EncryptionKeys, PortSource, ProxyUrlOr
 from proxy.platforms.batch import Batch
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import RateLimit
+from proxy.platforms.scopes import Scopes
 from proxy.secret import Secret
 
 # bool stands before int, which it is a kind of.
@@ -62,5 +63,6 @@ def _kinds(rule: Any) -> tuple[type, ...]:
         RateLimit: (dict,),
         Batch: (dict,),
         Mapping: (dict,),
+        Scopes: (dict,),
     }
     return by_base.get(get_origin(base) or base, (str,))

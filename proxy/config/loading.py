@@ -200,6 +200,8 @@ class Loader:
                 self._check_url((*place, key), settings)
         if self._problems.in_table(place):
             return base or SHOPRENTER
+        if base and base.scopes and (more := settings.get("scopes")):
+            settings["scopes"] = replace(base.scopes, needed_for={**base.scopes.needed_for, **more.needed_for})
         try:
             platform = replace(base, **settings) if base else Platform(name=name, **settings)
         except ValueError as error:

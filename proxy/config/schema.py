@@ -40,6 +40,7 @@ from proxy.config.rules import (
     PublicUrl,
     Rate,
     RateLimitRule,
+    ScopesRule,
     SecretSource,
     ShopNames,
     Size,
@@ -196,6 +197,7 @@ class PlatformSettings(Struct, frozen=True, kw_only=True):
     batch: BatchRule | None = None
     throttled_when: AnswerRules = (429,)
     unauthorized_when: AnswerRules = (401,)
+    scopes: ScopesRule | None = None
     rate_limit: RateLimitRule | None = None
     forwarded_headers: Flag = False
     allow_private: Flag = False

@@ -44,10 +44,12 @@ from proxy.config.rules import (
     ProxyUrlOrFalse,
     PublicUrl,
     RateLimitRule,
+    ScopesRule,
     SecretSource,
     StoreUrl,
     TokenParams,
 )
+from proxy.config.scopes import read_scopes
 from proxy.config.sharing import read_key, read_store_url
 from proxy.platforms.answers import AnswerRule, InBody
 from proxy.platforms.batch import Batch
@@ -102,6 +104,7 @@ class ValueReader:
             (CertificateAndKey, self._certificate_and_key),
             (Networks, _networks),
             (TokenParams, _token_params),
+            (ScopesRule, read_scopes),
             (PublicUrl, _public_url),
             (RateLimitRule, partial(_or_false, RateLimit)),
             (BatchRule, partial(_or_false, Batch)),
