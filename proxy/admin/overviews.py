@@ -6,12 +6,13 @@ alone: with tens of thousands of anything else Python would look for garbage for
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Final
 
 from proxy.admin.report import QUIET, WAITING, Loud, Overview, Steps, in_order, loud, trouble_of
 from proxy.admin.sources import Sources, names_now
 from proxy.platforms.shop import WILDCARD
+from proxy.tokens.status import TokenStatus
 
 _WORTH: Final = 50e-6  # seconds a shop
 _STEP: Final = 16  # shops
@@ -56,15 +57,9 @@ class Overviews:
                 quiet.append(name)  # nobody called it
                 continue
             calls, errors, unauthorized = _NO_CALLS if traffic is None else traffic.recent.sums(now)
-            queue, token, wait = 0, None, 0.0
+            token, queue, wait = None, 0, 0.0
             if failing or some_wait or name in fetching:
-                request = sources.find(name)
-                if request is None:
-                    continue  # another configuration has come
-                if request.key in failing or name in fetching:
-                    token = sources.tokens.status(request)
-                if queue := sources.pacer.waiting(request.application):
-                    wait = sources.pacer.expected_wait(request.application)
+                token, queue, wait = self._line_of(name, failing)
             trouble = trouble_of(token, errors, unauthorized, queue, wait)
             if trouble == QUIET:
                 quiet.append(name)
@@ -76,17 +71,28 @@ class Overviews:
         waiting = max(sources.pacing.waiting - waiting, 0)
         if sources.shops().wildcard is not None:
             rest = traffic_of.get(WILDCARD)
-            calls, errors, unauthorized = _NO_CALLS if rest is None else rest.recent.sums(now)
+            numbers[WILDCARD] = calls, errors, unauthorized, _ = (
+                *(rest.recent.sums(now) if rest else _NO_CALLS),
+                waiting,
+            )
             trouble = trouble_of(None, errors, unauthorized, waiting)
             if trouble == QUIET:
                 quiet.insert(0, WILDCARD)  # where it belongs in the order of names
             else:
                 not_quiet = {WILDCARD: loud(trouble, errors, unauthorized, waiting), **not_quiet}
-            numbers[WILDCARD] = calls, errors, unauthorized, waiting
             all_calls += calls
         names = yield from in_order(list(not_quiet), not_quiet.__getitem__)
         troubled = sum(shop[0] < WAITING for shop in not_quiet.values())
         return Overview(names + quiet, troubled, all_calls, waiting, numbers)
+
+    def _line_of(self, name: str, failing: Container[bytes]) -> tuple[TokenStatus | None, int, float]:
+        """Return the token of a shop if it may be the trouble, how many calls wait, and for how many seconds."""
+        tokens, pacer, request = self._sources.tokens, self._sources.pacer, self._sources.find(name)
+        if request is None:
+            return None, 0, 0.0  # another configuration has come
+        token = tokens.status(request) if request.key in failing or name in tokens.fetching else None
+        queue = pacer.waiting(request.application)
+        return token, queue, pacer.expected_wait(request.application) if queue else 0.0
 
     def _sorted_names(self) -> Steps[list[str]]:
         of, others = self._sources.shops().named, sum(1 for _ in self._sources.traffic.labels)

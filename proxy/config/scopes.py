@@ -4,7 +4,6 @@ scopes = { orders = { GET = "orders:read", "*" = "orders:write" }, reports = "re
 """
 
 import re
-from collections.abc import Mapping
 from typing import Final
 
 from proxy.config.files import Unusable

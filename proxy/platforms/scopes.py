@@ -11,8 +11,8 @@ ANY_METHOD: Final = "*"
 class Scopes:
     """The scopes that a platform lets an API client have.
 
-    `needed_for` is by the first segment of the path, then by method: `HEAD` counts as `GET`, and `ANY_METHOD` stands for
-    all that are not named. `place` is where somebody allows them.
+    `needed_for` is by the first segment of the path, then by method: `HEAD` counts as `GET`, `ANY_METHOD` is for all
+    that are not named. `place` is where somebody allows them.
     """
 
     needed_for: Mapping[str, Mapping[str, str]]
