@@ -64,7 +64,7 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
         lines = lines_of(text or "")
         told = problems.lines(lambda place: line_of(place, lines))
         raise ConfigError(problems.lines(), values.files, told=told)
-    return structs.replace(config, files=values.files)
+    return structs.replace(config, files=values.files, variables=frozenset(values.variables_used))
 
 
 def _read(path: Path, problems: Problems) -> str | None:

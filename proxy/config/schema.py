@@ -205,7 +205,10 @@ class PlatformSettings(Struct, frozen=True, kw_only=True):
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """The whole configuration, checked; `platforms` with the built-in ones and each its proxy, `files` as when read."""
+    """The whole configuration, checked; `platforms` with the built-in ones and each its proxy, `files` as when read.
+
+    `variables` are the names of the environment variables that it names.
+    """
 
     server: ServerConfig
     admin: AdminConfig
@@ -218,6 +221,7 @@ class Config(Struct, frozen=True, kw_only=True):
     platforms: Mapping[str, Platform]
     clients: Mapping[str, ClientConfig] = field(default_factory=dict)
     files: Mapping[Path, FileStamp] = field(default_factory=dict)
+    variables: frozenset[str] = frozenset()
 
 
 SECTIONS: Final[Mapping[str, type[Struct]]] = MappingProxyType(

@@ -30,6 +30,7 @@ _WORDS: Final = frozenset(
 _TYPOGRAPHIC: Final = re.compile("[“”„‟‘’‚‛«»″′]")  # noqa: RUF001 - these very characters
 _INVISIBLE: Final = re.compile("[\u00a0\u00ad\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]")
 _WORD: Final = re.compile(rf"""[^\s\[\]{{}}=:,"'#;/<>{_TYPOGRAPHIC.pattern[1:-1]}]+""")
+_END: Final = re.compile(r"(.*?)([;,])\s*(?:#.*)?$")
 _UNIT: Final = r"(?i:m?s|secs?|seconds?|min|minutes?|h|hours?|d|days?|[kmg]i?b?|bytes?|%)"
 _STRING: Final = 'a string needs quotes around it: name = "…"'
 _TOML: Final = "the file has to be TOML, with lines such as port = 8080 below a line [server]"
@@ -63,6 +64,10 @@ _WITHOUT_EQUALS: Final = (
 # What follows the = of a line.
 _VALUES: Final = (
     (r"(?:#|$)", "the value after the = is missing"),
+    (r"[=>]", "write a single = between the name and the value"),
+    (r"`", 'write " instead of `'),
+    (r"\(", "write the value without ( and )"),
+    (r"\$\{?\w", 'variables are not replaced in this file; a secret can be { env = "NAME" }'),
     (r"(?i:true|false|yes|no|on|off)\b", "write true or false, in lower case and without quotes"),
     (r"(?i:none|null|nil|undefined)\b", "there is no such value: remove the line"),
     (
@@ -75,6 +80,7 @@ _VALUES: Final = (
         'something follows the closing quote (inside, write \\" for ")',
     ),
     (r"\{[^}]*$", "what stands in { } has to end on the line where it begins"),
+    (r"\{.*;", "a comma stands between two entries of { }, not ;"),
     (r"\{.*,\s*\}", "remove the comma before the closing }"),
     (r"\{[^=]*:", "inside { }, too, write = instead of : between a name and its value"),
     (r"""\{.*=\s*[^\s"'{\[\dtf]""", f"inside {{ }}, too, {_STRING}"),
@@ -133,12 +139,22 @@ def _sentence(lines: list[str], number: int, message: str) -> str:
         return _twice(lines, number)
     if message.startswith(("Unescaped", "Invalid hex", "Escaped")):
         return "in double quotes a backslash has a meaning: write single quotes, 'C:\\folder', or / instead of it"
+    if (end := _END.match(line)) and _is_toml(end[1]):
+        return f"remove the {end[2]} at the end"
     if general := _first_that_fits(_LINES, line):
         return general
     if setting := SETTING.match(line):
         name = setting[1] if setting[1] in _WORDS else "name"
         return _first_that_fits(_VALUES, line[setting.end() :].strip()).replace("name = ", f"{name} = ")
     return _first_that_fits(_WITHOUT_EQUALS, line) or message
+
+
+def _is_toml(text: str) -> bool:
+    try:
+        tomllib.loads(text)
+    except ValueError:
+        return False
+    return bool(text.strip())
 
 
 def _first_that_fits(table: tuple[tuple[str, str], ...], text: str) -> str:
