@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 
 from proxy.config.clients import check_client, check_digests
 from proxy.config.environment import read_environment, refuse_beside_file
-from proxy.config.files import MAX_FILE, FileStamp, Unusable, closest, read_text
+from proxy.config.files import MAX_FILE, FileStamp, Unusable, closest, is_there, read_text
 from proxy.config.kinds import type_name
 from proxy.config.lines import line_of, lines_of
 from proxy.config.listeners import check_exposure, check_ports, check_share
@@ -72,7 +72,7 @@ def _read(path: Path, problems: Problems) -> str | None:
         # Windows editors like to begin a file with a byte order mark, which TOML does not know.
         return read_text(path, MAX_FILE).removeprefix("\ufeff")
     except Unusable as error:
-        made = "; shop-auth-proxy init makes one" if not path.exists() else ""
+        made = "; shop-auth-proxy init makes one" if not is_there(path) else ""
         problems.add((), f"{error}{made}")
         return None
 
