@@ -118,7 +118,7 @@ class Parser(argparse.ArgumentParser):
         elif missing := re.fullmatch(r"the following arguments are required: (.*)", message):
             message = f"{missing[1]} is missing: {self.prog} {missing[1]}"
         elif choice := re.fullmatch(r"argument .*: invalid choice: (.*) \(choose from (.*)\)", message):
-            message = f"{choice[1]} is not among what there is: {choice[2]}"
+            message = f"{choice[1]} is not one of the choices: {choice[2]}"
         self.exit(2, f"{self.format_usage()}{PROGRAM}: {message}\n")
 
 
@@ -175,7 +175,7 @@ def make_parser() -> Parser:
     check.add_argument(
         "--call", action=_Once, metavar="PATH", help="also make a real GET, such as products?limit=1, of each shop"
     )
-    token.add_argument("shop", metavar="SHOP", help="the shop, as it stands in the path of a request")
+    token.add_argument("shop", metavar="SHOP", help="the shop, as it is written in the path of a request")
     new_client.add_argument("name", metavar="NAME", help="what the client is to be called; its user name in HTTP Basic")
     demo.add_argument("--host", metavar="HOST", help='where the proxy listens (default: 127.0.0.1; "": every address)')
     demo.add_argument("--port", type=_port, metavar="N", help="its port (default: 8080)")

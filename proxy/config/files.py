@@ -103,7 +103,7 @@ def _perhaps(path: Path) -> str:
     if "$" in name or "%" in name:
         return ": variables in a name are not replaced"
     if name.strip() != name:
-        return ": its name begins or ends with a blank"
+        return ": its name begins or ends with a space"
     try:
         there = [entry.name for entry in islice(path.parent.iterdir(), _MANY)]
     except (OSError, ValueError):

@@ -33,6 +33,6 @@ def _by_method(segment: str, needed: object, expected: str) -> dict[str, str]:
             named = Problems().name((method,))
             raise Unusable(f'{expected}; {named}, of {shown}, is not a method in capitals, such as GET, or "*"')
         if not isinstance(scope, str) or _SCOPE.fullmatch(scope) is None:
-            raise Unusable(f"{expected}; what stands there for {shown} is not a scope")
+            raise Unusable(f"{expected}; the value of {shown} is not a scope")
         made[method] = scope
     return made

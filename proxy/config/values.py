@@ -281,7 +281,7 @@ def not_clean(text: str) -> str:
     if text.startswith("\ufeff"):
         return "begins with a byte order mark, as some editors of Windows write it: save it as UTF-8 without BOM"
     if "\n" in text:
-        return "has more than one line, or an empty line at its end: it must hold the secret and nothing else"
+        return "has more than one line, or an empty line at its end: it must contain the secret and nothing else"
     if _UNCLEAN.search(text):
-        return "has characters in it that can't be seen (control characters): write it again"
+        return "has invisible characters in it (control characters): type it again"
     return ""

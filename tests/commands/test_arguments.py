@@ -31,7 +31,7 @@ def mistake(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
             ["stop"],
             "there is no command 'stop': the commands are serve, init, check, token, new-client, demo, completion",
         ),
-        (["completion", "fish"], "'fish' is not among what there is: 'bash'"),
+        (["completion", "fish"], "'fish' is not one of the choices: 'bash'"),
         (["version"], "there is no command 'version': did you mean --version?"),
         (["-v"], "there is no option '-v': did you mean --version?"),
         (

@@ -71,7 +71,7 @@ async def test_an_api_that_can_not_be_reached_is_no_problem_but_a_warning() -> N
 
     assert well
     assert found.outcomes == [("demo", True, "granted"), ("demo", None, "not reached")]
-    assert found[1].explanation.startswith("warning: nobody listens on 127.0.0.1:")
+    assert found[1].explanation.startswith("warning: nothing listens on 127.0.0.1:")
 
 
 async def test_the_token_is_told_while_the_api_is_still_silent() -> None:

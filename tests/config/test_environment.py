@@ -151,7 +151,7 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
         (
             {"CLIENT_SECRET": "s3cret\n"},
             "SHOP_AUTH_PROXY_CLIENT_SECRET: the environment variable SHOP_AUTH_PROXY_CLIENT_SECRET has more"
-            " than one line, or an empty line at its end: it must hold the secret and nothing else",
+            " than one line, or an empty line at its end: it must contain the secret and nothing else",
         ),
         (
             {"CLIENT_SECRET_FILE": "/none"},

@@ -51,11 +51,11 @@ def test_those_of_shoprenter_can_be_added_to_and_changed(path: Path) -> None:
             '{ orders = { get = "a" } }',
             '; get, of orders, is not a method in capitals, such as GET, or "*"',
         ),
-        ("{ orders = 1 }", "; what stands there for orders is not a scope"),
-        ('{ orders = "" }', "; what stands there for orders is not a scope"),
-        ('{ orders = { GET = ["a"] } }', "; what stands there for orders is not a scope"),
-        ('{ orders = { GET = "a\\tb" } }', "; what stands there for orders is not a scope"),
-        ('{ orders = "scope «a»" }', "; what stands there for orders is not a scope"),
+        ("{ orders = 1 }", "; the value of orders is not a scope"),
+        ('{ orders = "" }', "; the value of orders is not a scope"),
+        ('{ orders = { GET = ["a"] } }', "; the value of orders is not a scope"),
+        ('{ orders = { GET = "a\\tb" } }', "; the value of orders is not a scope"),
+        ('{ orders = "scope «a»" }', "; the value of orders is not a scope"),
     ],
 )
 def test_what_is_none_is_told_with_its_place(path: Path, written: str, why: str) -> None:
