@@ -231,7 +231,7 @@ async def test_a_secret_of_an_odd_shape_is_told_and_not_shown(tmp_path: Path) ->
     assert ended.status == 0
     assert ended.stderr.splitlines() == [
         "shop-auth-proxy: warning: shops.demo.client_id: is that of the example",
-        "shop-auth-proxy: warning: shops.demo.client_secret: looks like an assignment: write only what stands behind"
+        "shop-auth-proxy: warning: shops.demo.client_secret: looks like an assignment: write only what comes after"
         " the = or :",
     ]
 
