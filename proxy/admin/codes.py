@@ -62,7 +62,7 @@ MEANINGS: Final = {
     ),
     "internal": Meaning(
         "500",
-        "a mistake of the proxy, or no room for temporary files; the log says which",
+        "a bug in the proxy, or no room for temporary files; the log says which",
     ),
     "method_not_supported": Meaning(
         "501",

@@ -53,12 +53,12 @@ def _of_process(process: ProcessNow, counters: CountersNow) -> Iterator[str]:
             "Connections without a request that made room for others.",
             connections.displaced,
         ),
-        ("failed_handshakes_total", "Connections on which TLS did not come about.", connections.failed_handshakes),
+        ("failed_handshakes_total", "TLS handshakes with clients that failed.", connections.failed_handshakes),
         ("log_lines_lost_total", "Lines of the log that nobody took in time.", counters.log.lost),
     ):
         yield _head(name, "counter", words) + _sample(name, count)
     yield from _of_errands(counters.errands)
-    yield _head("config_reloads_total", "counter", "Configurations that were read anew.")
+    yield _head("config_reloads_total", "counter", "How often the configuration was read again, by outcome.")
     for outcome in ("successful", "failed"):
         yield _sample("config_reloads_total", counters.reloads.get(outcome, 0), outcome=outcome)
     yield _head(
@@ -72,16 +72,18 @@ def _of_process(process: ProcessNow, counters: CountersNow) -> Iterator[str]:
             "gauge",
             "Until when the certificate that clients are shown is valid, in seconds since 1970.",
         ) + _sample("listener_certificate_expiry_timestamp_seconds", process.certificate_expires_at)
-    yield _head("errors_total", "counter", "Answers of the proxy's own, by shop and code.")
+    yield _head("errors_total", "counter", "The proxy's own error answers, by shop and code.")
     for (shop, code), number in counters.errors.items():
         yield _sample("errors_total", number, shop=shop, code=code)
     yield _head(
-        "client_requests_total", "counter", "Requests of each client, by class of status; of nobody, what was refused."
+        "client_requests_total",
+        "counter",
+        "Requests of each client, by class of status; the empty name is for those refused without one.",
     )
     for client, numbers in counters.clients.items():
         for status, number in numbers.requests.items():
             yield _sample("client_requests_total", number, client=client, status=status)
-    yield _head("client_errors_total", "counter", "Answers of the proxy's own to each client, by their code.")
+    yield _head("client_errors_total", "counter", "The proxy's own error answers to each client, by code.")
     for client, numbers in counters.clients.items():
         for code, number in numbers.errors.items():
             yield _sample("client_errors_total", number, client=client, code=code)
@@ -155,7 +157,7 @@ def _of_requests(counters: CountersNow) -> Iterator[str]:
         ),
         (
             "upstream_duration_seconds",
-            "What requests waited for the platform: from sending them to the beginning of the answer, all attempts.",
+            "How long requests waited for the platform, all attempts: from sending to the beginning of the answer.",
             "upstream",
         ),
         (

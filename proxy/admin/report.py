@@ -5,7 +5,7 @@ Rules: there may be tens of thousands of shops, so that what looks at all of the
 
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from heapq import merge
+from itertools import chain
 from typing import Any, Final, NamedTuple, TypeVar
 
 from proxy.admin.sources import ClientNow, ProcessNow, ShopNow
@@ -15,7 +15,7 @@ from proxy.tokens.status import Condition, TokenStatus
 
 PAGE_SIZE: Final = 100  # shops
 _NO_TOKEN: Final = frozenset((Condition.REFUSED, Condition.UNREACHABLE))
-_SORTED_AT_ONCE: Final = 256  # shops
+_SORTED_AT_ONCE: Final = 512  # shops
 _STEP: Final = 32  # shops
 RECENT: Final = MINUTES * 60  # seconds
 
@@ -87,15 +87,15 @@ class Report(NamedTuple):
     astray: tuple[Problem, ...]
 
 
-def trouble_of(token: TokenStatus | None, sums: Minute, queue: int, wait: float = 0.0) -> int:
+def trouble_of(token: TokenStatus | None, errors: int, unauthorized: int, queue: int, wait: float = 0.0) -> int:
     """Return how much trouble a shop is in, from `WITHOUT_TOKEN` to `QUIET`; `wait` is that in the queue, in s."""
     if token is not None and token.condition in _NO_TOKEN:
         return WITHOUT_TOKEN if token.left is None else OLD_TOKEN
-    if sums.errors:
+    if errors:
         return ERRORS
     if wait >= SLOW_AFTER or waits_for_token(token):
         return SLOW
-    if sums.unauthorized:
+    if unauthorized:
         return UNAUTHORIZED
     return WAITING if queue else QUIET
 
@@ -105,27 +105,28 @@ def waits_for_token(token: TokenStatus | None) -> bool:
     return token is not None and token.left is None and (token.asking_for or 0.0) >= SLOW_AFTER
 
 
-# What shops are sorted by: trouble, how often something failed, who waits (as negative numbers), and the name.
-Loud = tuple[int, int, int, int, str]
+# What shops are sorted by: trouble, how often something failed, who waits (as negative numbers).
+Loud = tuple[int, int, int, int]
 
 
-def loud(name: str, trouble: int, sums: Minute, queue: int) -> Loud:
-    """Return what a shop that is not quiet is sorted by."""
-    return trouble, -sums.errors, -sums.unauthorized, -queue, name
+def loud(trouble: int, errors: int, unauthorized: int, queue: int) -> Loud:
+    """Return what a shop that is not quiet is sorted by, before its name."""
+    return trouble, -errors, -unauthorized, -queue
 
 
-def in_order(shops: Sequence[tuple[Any, ...]]) -> Steps[list[str]]:
-    """Return the names of shops in order: each is given as what it is sorted by, and its name."""
+def in_order(names: Sequence[str], key: Callable[[str], Any] | None = None) -> Steps[list[str]]:
+    """Return names in the order of what `key` returns for each, or of themselves."""
     runs = []
-    for start in range(0, len(shops), _SORTED_AT_ONCE):
-        runs.append(sorted(shops[start : start + _SORTED_AT_ONCE]))
+    for start in range(0, len(names), _SORTED_AT_ONCE):
+        runs.append(sorted(names[start : start + _SORTED_AT_ONCE], key=key))
         yield ""
-    names = []
-    for number, shop in enumerate(merge(*runs)):
-        names.append(shop[-1])
-        if not number % _STEP:
+    while len(runs) > 1:  # two runs are merged by sorting them: Python's sort finds them, and merges in C
+        merged = []
+        for pair in range(0, len(runs), 2):
+            merged.append(sorted(chain(*runs[pair : pair + 2]), key=key))
             yield ""
-    return names
+        runs = merged
+    return runs[0] if runs else []
 
 
 def matching(every: Overview, wanted: Wanted, platform_of: Callable[[str], str]) -> Steps[list[str]]:
@@ -146,10 +147,17 @@ def matching(every: Overview, wanted: Wanted, platform_of: Callable[[str], str])
 
 def in_wanted_order(names: list[str], every: Overview, sort: str) -> Steps[list[str]]:
     """Return the names in the order that somebody wants: the greatest numbers first, those who have none by name."""
-    if sort not in SORTS:
-        return (yield from in_order([(name,) for name in names])) if sort == NAME else names
-    which, numbers = SORTS.index(sort), every.numbers
-    return (yield from in_order([(-numbers[name][which] if name in numbers else 0, name) for name in names]))
+    if sort not in (NAME, *SORTS):
+        return names
+    names = yield from in_order(names)
+    if sort == NAME:
+        return names
+    which, numbers, ranks = SORTS.index(sort), every.numbers, {}
+    for number, name in enumerate(names):
+        ranks[name] = -numbers[name][which] if name in numbers else 0
+        if not number % _STEP:
+            yield ""
+    return (yield from in_order(names, ranks.__getitem__))
 
 
 def report(
@@ -185,7 +193,7 @@ def report(
 def row(shop: ShopNow) -> Row:
     """Return the row of a shop."""
     sums = summed(shop.minutes)
-    return Row(shop, trouble_of(shop.token, sums, shop.queue, shop.wait), *sums)
+    return Row(shop, trouble_of(shop.token, sums.errors, sums.unauthorized, shop.queue, shop.wait), *sums)
 
 
 def summed(minutes: Iterable[Minute]) -> Minute:

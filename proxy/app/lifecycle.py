@@ -45,6 +45,7 @@ from proxy.certificate import CertificateFiles, UnusableCertificate
 from proxy.config import Config
 from proxy.forwarding.fields import answer_fields, request_fields
 from proxy.forwarding.forwarder import Forwarder
+from proxy.forwarding.route import Routes
 from proxy.forwarding.site import Site
 from proxy.guards.budgets import Budgets
 from proxy.guards.connections import ConnectionGuard
@@ -201,7 +202,7 @@ class RunningProxy:
         self.tokens.keep_to(token_policy(config), endpoint_of(config, connections, self._outside))
         self.pacer.keep_to(pacing_policy(config))
         self.replicas.follow(config.shared)
-        self.forwarder.site = self._site(config, connections)
+        self.forwarder.site = self._site(config, connections, self.forwarder.site.routes)
         self._server.limits = client_limits(config)
         self._limit_clients(config)
         if not same_files:
@@ -224,9 +225,10 @@ class RunningProxy:
     async def _close_connections(self) -> None:
         await self._upstream_connections.close()  # those of then, whichever it began with
 
-    def _site(self, config: Config, connections: Connections) -> Site:
+    def _site(self, config: Config, connections: Connections, earlier: Routes | None = None) -> Site:
         upstreams = upstreams_of(config, connections, self._descriptors, self._answer_fields, self._tasks)
-        return site_of(config, upstreams, self._spool, self._pseudonym, clock=asyncio.get_running_loop().time)
+        clock = asyncio.get_running_loop().time
+        return site_of(config, upstreams, self._spool, self._pseudonym, earlier, clock=clock)
 
     def _limit_clients(self, config: Config) -> None:
         server = config.server

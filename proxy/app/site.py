@@ -39,14 +39,23 @@ from proxy.wire.spool import Spool
 
 
 def site_of(
-    config: Config, upstreams: Mapping[bool, Upstream], spool: Spool, pseudonym: bytes, *, clock: Callable[[], float]
+    config: Config,
+    upstreams: Mapping[bool, Upstream],
+    spool: Spool,
+    pseudonym: bytes,
+    earlier: Routes | None,
+    *,
+    clock: Callable[[], float],
 ) -> Site:
-    """Return what the configuration says of requests; `pseudonym` is this process's name in `Via`."""
+    """Return what the configuration says of requests; `pseudonym` is this process's name in `Via`.
+
+    `earlier` are the routes of the configuration before, if there was one.
+    """
     server = config.server
     return Site(
         addressing=Addressing(ShopHosts(config.shops) if server.route_by_host else None, server.public_url),
         access=Access([_client(name, client) for name, client in config.clients.items()], clock=clock),
-        routes=Routes(config.shops),
+        routes=Routes(config.shops, earlier),
         links=LinksOfShops(),
         upstreams=upstreams,
         hop=Hop(pseudonym, server.trusted_proxies),

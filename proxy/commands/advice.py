@@ -57,7 +57,7 @@ def in_words(error: Exception, origin: Origin, platform: Platform, proxy: Egress
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"the certificate of {place} {_about_certificate(cause)}"
     if isinstance(cause, PrivateAddressError):
-        return f"{cause}: if it is meant, set platforms.{platform.name}.allow_private = true; if not, look at DNS"
+        return f"{cause}: if it is meant, set platforms.{platform.name}.allow_private = true; if not, check DNS"
     if isinstance(cause, socket.gaierror):
         return _about_name(cause, origin, proxy)
     if isinstance(cause, ssl.SSLError):
@@ -83,7 +83,7 @@ def _about_name(error: socket.gaierror, origin: Origin, proxy: EgressProxy | Non
         return f"{host} can't be resolved now, no name server answers: is this machine's network and DNS right?"
     return (
         f"{host} can't be resolved: is there a typo in the shop's name or the URL? If no other name can be resolved"
-        " either, look at this machine's DNS; if an egress proxy is the only way out, name it in upstream.proxy"
+        " either, check this machine's DNS; if an egress proxy is the only way out, name it in upstream.proxy"
     )
 
 
@@ -106,7 +106,7 @@ def _about_connection(error: Exception, place: str, proxy: EgressProxy | None) -
         place = f"{proxy.host}:{proxy.port}, the egress proxy"
     number = getattr(error, "errno", None)
     if number == errno.ECONNREFUSED:
-        return f"nobody listens on {place}: are host and port right, and does it run?"
+        return f"nothing listens on {place}: are host and port right, and does it run?"
     if number in _NO_WAY:
         return f"this machine has no way to {place}: is its network right? Through an egress proxy: upstream.proxy"
     return f"{place} closed the connection without an answer: does a firewall, or a port for something else, do that?"
@@ -121,7 +121,7 @@ def about_token(reason: str, platform: Platform, compare: str) -> str:
     found = re.match(r"status (\d+)", reason)
     status = int(found[1]) if found else 200
     if "invalid_scope" in reason:
-        return f"the platform does not grant the scope: look at {table}.scope, and at what the API client may do"
+        return f"the platform does not grant the scope: check {table}.scope, and what the API client may do"
     if "invalid_request" in reason or "unsupported_grant_type" in reason or status == 415:
         others = " or ".join(f'"{form}"' for form in TokenRequestForm if form is not platform.token_request)
         return (

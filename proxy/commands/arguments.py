@@ -117,6 +117,8 @@ class Parser(argparse.ArgumentParser):
             message = f"{option[1].split('/')[-1]} needs a value"
         elif missing := re.fullmatch(r"the following arguments are required: (.*)", message):
             message = f"{missing[1]} is missing: {self.prog} {missing[1]}"
+        elif choice := re.fullmatch(r"argument .*: invalid choice: (.*) \(choose from (.*)\)", message):
+            message = f"{choice[1]} is not one of the choices: {choice[2]}"
         self.exit(2, f"{self.format_usage()}{PROGRAM}: {message}\n")
 
 
@@ -173,7 +175,7 @@ def make_parser() -> Parser:
     check.add_argument(
         "--call", action=_Once, metavar="PATH", help="also make a real GET, such as products?limit=1, of each shop"
     )
-    token.add_argument("shop", metavar="SHOP", help="the shop, as it stands in the path of a request")
+    token.add_argument("shop", metavar="SHOP", help="the shop, as it is written in the path of a request")
     new_client.add_argument("name", metavar="NAME", help="what the client is to be called; its user name in HTTP Basic")
     demo.add_argument("--host", metavar="HOST", help='where the proxy listens (default: 127.0.0.1; "": every address)')
     demo.add_argument("--port", type=_port, metavar="N", help="its port (default: 8080)")
@@ -193,6 +195,7 @@ def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
         arguments = ["--help"]
     elif first not in (known := commands_of(parser)) and first not in ("-h", "--help", "--version"):
         meant = _OTHER_WORDS.get(first) or _closest(first, [*known, "--version", "--help"])
+        meant = meant or _OTHER_WORDS.get(_closest(first, [*_OTHER_WORDS], cutoff=0.75) or "")
         option = first.startswith("-")
         hint = f"did you mean {meant}?" if meant else f"the commands are {', '.join(known)}"
         if option and not meant:
@@ -230,10 +233,10 @@ def _about_extra(name: str, command: argparse.ArgumentParser, extra: str) -> str
     return f"{name} has no option {option!r}: it has {', '.join(options_of(command))}"
 
 
-def _closest(name: str, known: Sequence[str]) -> str | None:
+def _closest(name: str, known: Sequence[str], cutoff: float = 0.6) -> str | None:
     from difflib import get_close_matches  # noqa: PLC0415 - for messages alone
 
-    return next(iter(get_close_matches(name.lower(), known, n=1)), None)
+    return next(iter(get_close_matches(name.lower(), known, n=1, cutoff=cutoff)), None)
 
 
 def _add_config(command: argparse.ArgumentParser, what: str) -> None:

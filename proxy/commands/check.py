@@ -97,7 +97,7 @@ def _calls(path: str | None, shops: Shops) -> dict[str, str] | None:
         return {}
     path = path.partition("://")[2].partition("/")[2] if "://" in path else path.removeprefix("/")
     if re.fullmatch(r"[!-~]*", path) is None or "#" in path or ".." in path.partition("?")[0].split("/"):
-        complain("--call: a path such as products?limit=1 is needed, without .. and with %20 for a blank")
+        complain("--call: a path such as products?limit=1 is needed, without .. and with %20 for a space")
         return None
     first, _, rest = path.partition("/")
     return {first: rest} if first in shops.named else dict.fromkeys(shops.named, path)

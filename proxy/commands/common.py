@@ -8,8 +8,8 @@ from typing import Protocol
 from structlog.typing import FilteringBoundLogger
 
 from proxy.config import Config, ConfigError, load_config, locate
-from proxy.config.environment import CONFIG, SHOP
-from proxy.config.files import shown
+from proxy.config.environment import CONFIG, SHOP, mistyped
+from proxy.config.files import is_there, shown
 from proxy.config.location import DEFAULT
 from proxy.config.sharing import secrets_of
 from proxy.telemetry.redaction import SHORTEST_TOKEN, Redactor
@@ -33,9 +33,9 @@ def read_config(named: Path | None) -> Config | None:
     path = named
     try:
         path = locate(named, os.environ)
-        if path is None and DEFAULT.exists():
+        if path is None and is_there(DEFAULT):
             complain(f"warning: {DEFAULT} is not read, since {SHOP} is set; to have it read, name it with --config")
-        return load_config(path, os.environ)
+        config = load_config(path, os.environ)
     except ConfigError as error:
         count = len(error.problems)
         named_there = named is None and CONFIG in os.environ
@@ -46,6 +46,9 @@ def read_config(named: Path | None) -> Config | None:
         for line in error.excerpt:
             print(f"      {line}", file=sys.stderr)
         return None
+    for sentence in mistyped(os.environ, config.variables):
+        complain(f"warning: {sentence}")
+    return config
 
 
 def complain(sentence: str) -> None:

@@ -56,6 +56,9 @@ def init(answers: Answers, named: Path | None, *, offline: bool) -> Coroutine[An
     except (_Refused, Unusable) as error:
         complain(str(error))
         return _ended(2)
+    except PermissionError as error:  # of looking whether it is there
+        complain(f"{shown(Path(error.filename))} can't be written: {error.strerror}")
+        return _ended(2)
     except EOFError:
         complain("there was no answer, and nothing is written")
         return _ended(2)

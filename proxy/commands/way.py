@@ -125,7 +125,7 @@ class Way:
 async def why_no_token(shop: Shop, error: TokenError, sessions: Mapping[bool, ClientSession], *, within: float) -> str:
     """Return why a token endpoint granted no token, and what helps; one that gave no answer is asked again."""
     url = shop.platform.token_url_for(shop.name)
-    if not error.reason.startswith(("status ", "the ", "expires_in ")):  # there was no answer
+    if not error.reason.startswith(("status ", "the answer ", "the token ", "expires_in ")):  # it gave no answer
         # Asked once more, without the secret, for the network's own words.
         try:
             await reach(sessions, shop.platform, url, {}, within=within)

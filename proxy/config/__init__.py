@@ -8,6 +8,7 @@
     environment.py  the form without a file: one shop from `SHOP_AUTH_PROXY_…` variables
     clients.py      what is to be checked about `[clients.NAME]`
     listeners.py    the same, about where the proxy listens
+    scopes.py       which scopes calls need, as the file says it
     sharing.py      the same, about `[shared]`
     location.py     which file it is, if it is in one
     loading.py      puts it together

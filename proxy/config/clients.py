@@ -105,7 +105,9 @@ def _what_is_wrong_with_shop(shop: str, known: set[str]) -> str | None:
         return None
     if WILDCARD not in known:
         return unknown("shop", shop, known)
-    return None if is_shop_name(shop.encode(errors="replace")) else "is no shop's name, as it would stand in a path"
+    return (
+        None if is_shop_name(shop.encode(errors="replace")) else "is not the name of a shop, as it is written in a path"
+    )
 
 
 def _about_entries(entries: Iterable[str], what_is_wrong: Callable[[str], str | None]) -> str:

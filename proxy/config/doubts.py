@@ -14,7 +14,7 @@ _EXAMPLES: Final = frozenset({"0123456789abcdef", "fedcba9876543210"})  # of the
 # The first that fits is told.
 _OF_ANY: Final = (
     (r"(?P<quote>[\"'`]).*(?P=quote)|[“”„«»‘’].*", "has quotes around it: they would be part of it"),  # noqa: RUF001 - meant so
-    (r"\s.*|.*\s", "begins or ends with a blank, which would be part of it"),
+    (r"\s.*|.*\s", "begins or ends with a space, which would be part of it"),
     (
         r"<.*>|(?i:change-?me|todo|x{3,}|\.{3}|…|your[-_ ].*|secret|password|client[-_ ]?(?:id|secret))",
         "is a placeholder",
@@ -29,9 +29,9 @@ _OF_ANY: Final = (
     (r"[{\[].*[}\]]", "looks like JSON: write only the value that is in there"),
     (
         r"(?i:(?:export\s+)?[a-z_.-]*(?:secret|password|passwd|token|client|api|key|id|user)[a-z_.-]*\s*[=:]\s*\S.*)",
-        "looks like an assignment: write only what stands behind the = or :",
+        "looks like an assignment: write only what comes after the = or :",
     ),
-    (r"[\x21-\x7e]*\s.*", "has a blank in it"),
+    (r"[\x21-\x7e]*\s.*", "has a space in it"),
     (r".*[^\x00-\x7f].*", "has characters in it that are not ASCII"),
 )
 _OF_SECRET: Final = (

@@ -13,17 +13,18 @@
 Rules: the form is for a whole configuration. It does not change settings of a file: such a variable beside a file is a
 problem, unless the file itself names it (`{ env = "SHOP_AUTH_PROXY_CLIENT_SECRET" }`). `SHOP_AUTH_PROXY_CONFIG`, which
 names the file, is none of them (location.py). An empty value is one only for a host. Without a file, unknown
-variables of that prefix are problems; with one they may be the user's own. Those that Kubernetes sets in every pod
+variables of that prefix are problems; with one they may be the user's own, and only those that are nearly right are
+told of. Those that Kubernetes sets in every pod
 for a Service called `shop-auth-proxy` (`SHOP_AUTH_PROXY_PORT=tcp://10.0.0.1:8080`) are never looked at.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from proxy.config.files import shown
+from proxy.config.files import closest, shown
 from proxy.config.problems import Place, Problems, unknown
 
 PREFIX: Final = "SHOP_AUTH_PROXY_"
@@ -57,6 +58,7 @@ VARIABLES: Final[Mapping[str, Place]] = MappingProxyType(
         f"{PREFIX}LOG_LEVEL": ("logging", "level"),
     }
 )
+_NEAR: Final = 0.9  # of 1: variables may be the user's own
 _FILES: Final = frozenset({CLIENT_SECRET_FILE, CLIENT_PASSWORD_FILE})
 _MAY_BE_EMPTY: Final = frozenset({f"{PREFIX}HOST", f"{PREFIX}ADMIN_HOST"})  # every address, as in the file
 
@@ -77,12 +79,14 @@ def read_environment(environ: Mapping[str, str], problems: Problems) -> dict[str
             (),
             "there is no configuration: have one made by shop-auth-proxy init, name a file with --config FILE (without"
             f" it, config.toml is read here), or, for one shop, set and export {SHOP}, {CLIENT_ID} and {CLIENT_SECRET}"
-            f" (or {CLIENT_SECRET_FILE}){_in_lower_case(environ)}",
+            f" (or {CLIENT_SECRET_FILE}){''.join(f'; {sentence}' for sentence in mistyped(environ))}",
         )
         return None
     for variable in given:
         if variable not in VARIABLES:
-            problems.add((variable,), unknown("variable", variable, VARIABLES))
+            problems.add((variable,), unknown("variable", variable, {*VARIABLES, CONFIG}))
+    if not given.keys() & VARIABLES.keys():
+        return None  # what would be missing is not meant to be here
 
     shop, client = (given.get(name, "") for name in (SHOP, CLIENT_NAME))
     tables: dict[str, dict[str, Any]] = {place[0]: {} for place in VARIABLES.values()}
@@ -143,9 +147,17 @@ def _given(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _in_lower_case(environ: Mapping[str, str]) -> str:
-    lower = sorted(name for name in environ if name.upper().startswith(PREFIX) and not name.startswith(PREFIX))
-    return f"; {lower[0]} does not count, such names are in upper case" if lower else ""
+def mistyped(environ: Mapping[str, str], named_in_file: Container[str] = ()) -> Iterator[str]:
+    """Yield a sentence for each variable that is nearly one of these, and is therefore probably meant for one."""
+    known = {*VARIABLES, CONFIG}
+    for name in sorted(environ):
+        near = name.upper().startswith("SHOP") and name not in known and name not in named_in_file
+        if not near or _KUBERNETES_NAME.fullmatch(name):
+            continue
+        if name.upper() in known:
+            yield f"{name} does not count, such names are in upper case"
+        elif meant := closest(name, known, cutoff=_NEAR):
+            yield f"{name} is set, but there is no such variable: did you mean {meant}?"
 
 
 def _value(variable: str, text: str) -> object:

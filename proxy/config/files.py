@@ -47,6 +47,14 @@ def closest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
     return names[meant[0]] if meant else None
 
 
+def is_there(path: Path) -> bool:
+    """Tell whether there is something under this name; where that may not be known, whoever reads it will tell."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
+
+
 def read_file(path: Path, max_size: int) -> bytes:
     """Return what is in a file of at most `max_size` bytes. Raises `Unusable`."""
     name = shown(path)
@@ -57,8 +65,10 @@ def read_file(path: Path, max_size: int) -> bytes:
     except IsADirectoryError:
         raise Unusable(f"{name} is a directory, not a file: name a file in it") from None
     except PermissionError:
+        inside = os.access(path.parent, os.X_OK)
+        which = "its owner or its mode" if inside else f"owner or mode of the folder {shown(path.parent.absolute())}"
         raise Unusable(
-            f"the file {name} may not be read by user {os.geteuid()}, who runs this: change its owner or its mode"
+            f"the file {name} may not be read by user {os.geteuid()}, who runs this: change {which}"
         ) from None
     except NotAFile as error:
         raise Unusable(f"the path {name} {error.strerror}") from None
@@ -93,7 +103,7 @@ def _perhaps(path: Path) -> str:
     if "$" in name or "%" in name:
         return ": variables in a name are not replaced"
     if name.strip() != name:
-        return ": its name begins or ends with a blank"
+        return ": its name begins or ends with a space"
     try:
         there = [entry.name for entry in islice(path.parent.iterdir(), _MANY)]
     except (OSError, ValueError):

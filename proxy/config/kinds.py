@@ -9,6 +9,7 @@ from proxy.config.rules import BatchRule, EncryptionKeys, PortSource, ProxyUrlOr
 from proxy.platforms.batch import Batch
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import RateLimit
+from proxy.platforms.scopes import Scopes
 from proxy.secret import Secret
 
 # bool stands before int, which it is a kind of.
@@ -21,6 +22,7 @@ _NAMES: Final = (
 )
 # What stands in quotes although it is no string.
 _PLAIN: Final = re.compile(r"true|false|[0-9]+(?:\.[0-9]+)?")
+_WITH_UNIT: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?\s*(?:[a-zA-Z]+|%)")
 
 
 def type_name(value: object) -> str:
@@ -40,6 +42,8 @@ def of_wrong_type(rule: Any, value: object) -> str:
         return f'{sentence}: write it in brackets, ["…"]'
     if isinstance(value, str) and _PLAIN.fullmatch(value) and kinds != (dict,) and str not in kinds:
         return f"{sentence}: write it without quotes"
+    if isinstance(value, str) and _WITH_UNIT.fullmatch(value) and int in kinds:
+        return f"{sentence}: write the number alone, without quotes and unit"
     if str in kinds and not isinstance(value, bool | list | dict):
         return f"{sentence}: write it in quotes"
     return sentence
@@ -62,5 +66,6 @@ def _kinds(rule: Any) -> tuple[type, ...]:
         RateLimit: (dict,),
         Batch: (dict,),
         Mapping: (dict,),
+        Scopes: (dict,),
     }
     return by_base.get(get_origin(base) or base, (str,))

@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 
 from proxy.config.clients import check_client, check_digests
 from proxy.config.environment import read_environment, refuse_beside_file
-from proxy.config.files import MAX_FILE, FileStamp, Unusable, closest, read_text
+from proxy.config.files import MAX_FILE, FileStamp, Unusable, closest, is_there, read_text
 from proxy.config.kinds import type_name
 from proxy.config.lines import line_of, lines_of
 from proxy.config.listeners import check_exposure, check_ports, check_share
@@ -64,7 +64,7 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
         lines = lines_of(text or "")
         told = problems.lines(lambda place: line_of(place, lines))
         raise ConfigError(problems.lines(), values.files, told=told)
-    return structs.replace(config, files=values.files)
+    return structs.replace(config, files=values.files, variables=frozenset(values.variables_used))
 
 
 def _read(path: Path, problems: Problems) -> str | None:
@@ -72,7 +72,7 @@ def _read(path: Path, problems: Problems) -> str | None:
         # Windows editors like to begin a file with a byte order mark, which TOML does not know.
         return read_text(path, MAX_FILE).removeprefix("\ufeff")
     except Unusable as error:
-        made = "; shop-auth-proxy init makes one" if not path.exists() else ""
+        made = "; shop-auth-proxy init makes one" if not is_there(path) else ""
         problems.add((), f"{error}{made}")
         return None
 
@@ -200,6 +200,8 @@ class Loader:
                 self._check_url((*place, key), settings)
         if self._problems.in_table(place):
             return base or SHOPRENTER
+        if base and base.scopes and (more := settings.get("scopes")):
+            settings["scopes"] = replace(base.scopes, needed_for={**base.scopes.needed_for, **more.needed_for})
         try:
             platform = replace(base, **settings) if base else Platform(name=name, **settings)
         except ValueError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy.config.environment import CONFIG, SHOP
+from proxy.config.files import is_there
 from proxy.config.problems import ConfigError
 
 DEFAULT: Final = Path("config.toml")
@@ -25,4 +26,4 @@ def locate(named: Path | None, environ: Mapping[str, str]) -> Path | None:
         if not environ[CONFIG]:
             raise ConfigError((f"{CONFIG}: is empty: set it to the name of the configuration file, or remove it",), {})
         return Path(environ[CONFIG])
-    return None if SHOP in environ or not DEFAULT.exists() else DEFAULT
+    return None if SHOP in environ or not is_there(DEFAULT) else DEFAULT

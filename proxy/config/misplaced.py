@@ -83,7 +83,7 @@ def about_shop_name(name: str) -> str:
     if is_shop_name((bare := lower.strip("\"'")).encode(errors="replace")) and bare != lower:
         return f"has quotes around it, which are part of it here: write {bare} without them"
     if is_shop_name(lower.encode(errors="replace")):
-        return f'shop names are lower case{"" if lower == name.lower() else ", without blanks"}: write "{lower}"'
+        return f'shop names are lower case{"" if lower == name.lower() else ", without spaces"}: write "{lower}"'
     if is_shop_name(meant.encode(errors="replace")):
         return f'only the first label of the address is the name: write "{meant}"'
     if "." in name:

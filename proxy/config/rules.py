@@ -14,6 +14,7 @@ from proxy.platforms.answers import AnswerRule
 from proxy.platforms.batch import Batch
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import RateLimit
+from proxy.platforms.scopes import Scopes
 from proxy.secret import Secret
 
 # Control characters, halves of surrogate pairs (bytes in the environment that are not UTF-8), the byte order mark.
@@ -109,6 +110,13 @@ AnswerRules = Annotated[
     Meta(
         description="a list of statuses from 400 to 599, and of values in JSON such as"
         ' { status = 200, path = "error.code", equals = "TOO_FAST" }'
+    ),
+]
+ScopesRule = Annotated[
+    Scopes,
+    Meta(
+        description="a table of scopes by the first segment of the path and by method, such as"
+        ' { orders = { GET = "orders:read", "*" = "orders:write" } }'
     ),
 ]
 TokenParams = Annotated[Mapping[str, str], Meta(description="a table of strings, none of them with control characters")]

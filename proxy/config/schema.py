@@ -40,6 +40,7 @@ from proxy.config.rules import (
     PublicUrl,
     Rate,
     RateLimitRule,
+    ScopesRule,
     SecretSource,
     ShopNames,
     Size,
@@ -196,6 +197,7 @@ class PlatformSettings(Struct, frozen=True, kw_only=True):
     batch: BatchRule | None = None
     throttled_when: AnswerRules = (429,)
     unauthorized_when: AnswerRules = (401,)
+    scopes: ScopesRule | None = None
     rate_limit: RateLimitRule | None = None
     forwarded_headers: Flag = False
     allow_private: Flag = False
@@ -203,7 +205,10 @@ class PlatformSettings(Struct, frozen=True, kw_only=True):
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """The whole configuration, checked; `platforms` with the built-in ones and each its proxy, `files` as when read."""
+    """The whole configuration, checked; `platforms` with the built-in ones and each its proxy, `files` as when read.
+
+    `variables` are the names of the environment variables that it names.
+    """
 
     server: ServerConfig
     admin: AdminConfig
@@ -216,6 +221,7 @@ class Config(Struct, frozen=True, kw_only=True):
     platforms: Mapping[str, Platform]
     clients: Mapping[str, ClientConfig] = field(default_factory=dict)
     files: Mapping[Path, FileStamp] = field(default_factory=dict)
+    variables: frozenset[str] = frozenset()
 
 
 SECTIONS: Final[Mapping[str, type[Struct]]] = MappingProxyType(

@@ -1,7 +1,7 @@
 """What is wrong with a text that is not TOML, in words for somebody who has never heard of TOML.
 
 Python's parser says where it stopped. From that line the usual causes are told: a string without quotes, quotes from a
-word processor, a table that stands twice. The line is shown with a caret below.
+word processor, a table that is there twice. The line is shown with a caret below.
 
 Rules: any value may be a secret, and this may end in a log. So of the line only names of settings, punctuation, and the
 values of settings that can't hold a secret are shown; a dot stands for each other character. Loaded when it is needed.
@@ -30,6 +30,7 @@ _WORDS: Final = frozenset(
 _TYPOGRAPHIC: Final = re.compile("[“”„‟‘’‚‛«»″′]")  # noqa: RUF001 - these very characters
 _INVISIBLE: Final = re.compile("[\u00a0\u00ad\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]")
 _WORD: Final = re.compile(rf"""[^\s\[\]{{}}=:,"'#;/<>{_TYPOGRAPHIC.pattern[1:-1]}]+""")
+_END: Final = re.compile(r"(.*?)([;,])\s*(?:#.*)?$")
 _UNIT: Final = r"(?i:m?s|secs?|seconds?|min|minutes?|h|hours?|d|days?|[kmg]i?b?|bytes?|%)"
 _STRING: Final = 'a string needs quotes around it: name = "…"'
 _TOML: Final = "the file has to be TOML, with lines such as port = 8080 below a line [server]"
@@ -49,20 +50,24 @@ _LINES: Final = (
 )
 _WITHOUT_EQUALS: Final = (
     (r"\s*\[[^\]]*\.\*", 'the * needs quotes: write [shops."*"]'),
-    (r"\s*\[\[", "the name of a table stands in single brackets, such as [shops.demo]"),
+    (r"\s*\[\[", "the name of a table goes in single brackets, such as [shops.demo]"),
     (r"\s*\[[^\]]*(?:#.*)?$", "the closing ] after the name of the table is missing"),
     (r"\s*\[\s*\]", "the name of the table between [ and ] is missing"),
     (r"\s*\[[^\]]*\]\s*[^\s#]", "what follows the name of the table belongs on a line of its own"),
-    (r"\s*\[", "the name of a table may hold letters from A to Z, digits, - and _, with dots between its parts"),
+    (r"\s*\[", "the name of a table can contain letters from A to Z, digits, - and _, with dots between its parts"),
     (r"[^=]*?\s*:\s*(?![^=]*=)", "write = instead of : between the name and the value"),
-    (r"\s*[\w-]+[ \t]+[^\s=#]", "the = between the name and the value is missing (a name has no blanks)"),
+    (r"\s*[\w-]+[ \t]+[^\s=#]", "the = between the name and the value is missing (a name has no spaces)"),
     (r"\s*=", "the name before the = is missing"),
     (r"[^=]*$", "this is neither a [table], nor a setting (name = value), nor a comment (# …)"),
-    (r"\s*[^\x00-\x7f=]", "a name may hold letters from A to Z, digits, - and _"),
+    (r"\s*[^\x00-\x7f=]", "a name can contain letters from A to Z, digits, - and _"),
 )
 # What follows the = of a line.
 _VALUES: Final = (
     (r"(?:#|$)", "the value after the = is missing"),
+    (r"[=>]", "write a single = between the name and the value"),
+    (r"`", 'write " instead of `'),
+    (r"\(", "write the value without ( and )"),
+    (r"\$\{?\w", 'variables are not replaced in this file; a secret can be { env = "NAME" }'),
     (r"(?i:true|false|yes|no|on|off)\b", "write true or false, in lower case and without quotes"),
     (r"(?i:none|null|nil|undefined)\b", "there is no such value: remove the line"),
     (
@@ -74,11 +79,12 @@ _VALUES: Final = (
         r"""(?:"(?:[^"\\]|\\.)*"|'[^']*')\s*[^\s#]""",
         'something follows the closing quote (inside, write \\" for ")',
     ),
-    (r"\{[^}]*$", "what stands in { } has to end on the line where it begins"),
+    (r"\{[^}]*$", "what is in { } has to end on the line where it begins"),
+    (r"\{.*;", "put a comma between two entries of { }, not ;"),
     (r"\{.*,\s*\}", "remove the comma before the closing }"),
     (r"\{[^=]*:", "inside { }, too, write = instead of : between a name and its value"),
     (r"""\{.*=\s*[^\s"'{\[\dtf]""", f"inside {{ }}, too, {_STRING}"),
-    (r"\{", "a comma stands between two entries of { }"),
+    (r"\{", "put a comma between two entries of { }"),
     (r"""\[\s*[^\s"'\[{\]\dtf]""", "the strings in a list need quotes"),
     (r"\[", "the list lacks its closing ], or a comma between two entries"),
     (r"(?:file|env)\s*=", 'write { file = "…" } or { env = "…" }, in { }'),
@@ -128,17 +134,27 @@ def _sentence(lines: list[str], number: int, message: str) -> str:
     if quote := _TYPOGRAPHIC.search(line):
         return f'{quote[0]} is a quote of a word processor: write a straight one, "'
     if blank := _INVISIBLE.search(line):
-        return f"there is a character on the line that can't be seen, U+{ord(blank[0]):04X}: type the line again"
+        return f"there is an invisible character on the line, U+{ord(blank[0]):04X}: type the line again"
     if "twice" in message or "overwrite" in message or "Duplicate" in message:
         return _twice(lines, number)
     if message.startswith(("Unescaped", "Invalid hex", "Escaped")):
         return "in double quotes a backslash has a meaning: write single quotes, 'C:\\folder', or / instead of it"
+    if (end := _END.match(line)) and _is_toml(end[1]):
+        return f"remove the {end[2]} at the end"
     if general := _first_that_fits(_LINES, line):
         return general
     if setting := SETTING.match(line):
         name = setting[1] if setting[1] in _WORDS else "name"
         return _first_that_fits(_VALUES, line[setting.end() :].strip()).replace("name = ", f"{name} = ")
     return _first_that_fits(_WITHOUT_EQUALS, line) or message
+
+
+def _is_toml(text: str) -> bool:
+    try:
+        tomllib.loads(text)
+    except ValueError:
+        return False
+    return bool(text.strip())
 
 
 def _first_that_fits(table: tuple[tuple[str, str], ...], text: str) -> str:
@@ -150,15 +166,17 @@ def _twice(lines: list[str], number: int) -> str:
     above = "\n".join(lines[: number - 1])
     if header := HEADER.match(line):
         place: Place = keys_of(header[1])
-        again = f"[{Problems().name(place)}] stands twice{_first(place, above)}: put all its settings below one of them"
+        again = (
+            f"[{Problems().name(place)}] is there twice{_first(place, above)}: put all its settings below one of them"
+        )
     elif setting := SETTING.match(line):
         table = next(
             (keys_of(found[1]) for above_it in lines[number - 1 :: -1] if (found := HEADER.match(above_it))), ()
         )
         place = table + keys_of(setting[1])
-        again = f"{Problems().name(place)} stands twice{_first(place, above)}: remove one of the two"
+        again = f"{Problems().name(place)} is there twice{_first(place, above)}: remove one of the two"
     else:
-        again = "this stands twice: remove one of the two"
+        again = "this is there twice: remove one of the two"
     return again
 
 

@@ -44,10 +44,12 @@ from proxy.config.rules import (
     ProxyUrlOrFalse,
     PublicUrl,
     RateLimitRule,
+    ScopesRule,
     SecretSource,
     StoreUrl,
     TokenParams,
 )
+from proxy.config.scopes import read_scopes
 from proxy.config.sharing import read_key, read_store_url
 from proxy.platforms.answers import AnswerRule, InBody
 from proxy.platforms.batch import Batch
@@ -102,6 +104,7 @@ class ValueReader:
             (CertificateAndKey, self._certificate_and_key),
             (Networks, _networks),
             (TokenParams, _token_params),
+            (ScopesRule, read_scopes),
             (PublicUrl, _public_url),
             (RateLimitRule, partial(_or_false, RateLimit)),
             (BatchRule, partial(_or_false, Batch)),
@@ -278,7 +281,7 @@ def not_clean(text: str) -> str:
     if text.startswith("\ufeff"):
         return "begins with a byte order mark, as some editors of Windows write it: save it as UTF-8 without BOM"
     if "\n" in text:
-        return "has more than one line, or an empty line at its end: it must hold the secret and nothing else"
+        return "has more than one line, or an empty line at its end: it must contain the secret and nothing else"
     if _UNCLEAN.search(text):
-        return "has characters in it that can't be seen (control characters): write it again"
+        return "has invisible characters in it (control characters): type it again"
     return ""

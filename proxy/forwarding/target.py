@@ -90,12 +90,12 @@ def _checked_path(raw: bytes) -> bytes:
     if _NOT_VISIBLE_ASCII.search(raw):
         raise BadRequest(PERCENT_ENCODE)
     if b"#" in raw:
-        raise BadTarget("A '#' can't stand in a request target: percent-encode it as %23.")
+        raise BadTarget("A request target can't contain '#': percent-encode it as %23.")
     if not raw.startswith(b"/"):
         raise BadTarget(MUST_BE_A_PATH)
     path = raw.partition(b"?")[0]
     if (b"." in path or b"%" in path) and _DOT_SEGMENT.search(path):
-        raise BadTarget("The path must not hold '.' or '..' segments, encoded or not.")
+        raise BadTarget("The path must not contain '.' or '..' segments, encoded or not.")
     return path
 
 

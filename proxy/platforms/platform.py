@@ -160,7 +160,7 @@ class Platform:
         if _FIELD_NAME.fullmatch(self.token_header) is None:
             raise ValueError("token_header: must be the name of a header field, such as X-Access-Token")
         if self.token_field.decode() in _OWN_FIELDS:
-            raise ValueError(f"token_header: {self.token_header} has a meaning of its own, no token can stand there")
+            raise ValueError(f"token_header: {self.token_header} has a meaning of its own, no token can be there")
         _check_template("token_url", self.token_url, allow_private=self.allow_private)
         _check_template("api_url", self.api_url, allow_private=self.allow_private)
         for host in self.hosts:
@@ -271,10 +271,10 @@ def _check_template(name: str, template: str, *, allow_private: bool) -> None:
     if is_ip_address(host) and not is_public(host) and not allow_private:
         raise ValueError(f"{name}: is a loopback or private address: set allow_private = true if that is meant")
     if url.user is not None or url.password is not None:
-        raise ValueError(f"{name}: must not hold a user name or password")
+        raise ValueError(f"{name}: must not contain a user name or password")
     if "#" in sample:
-        raise ValueError(f"{name}: must not hold a fragment")
+        raise ValueError(f"{name}: must not contain a fragment")
     if "?" in sample and name == "api_url":  # a token endpoint may have a query (RFC 6749 §3.2)
-        raise ValueError(f"{name}: must not hold a query")
+        raise ValueError(f"{name}: must not contain a query")
     if any(segment in (".", "..") for segment in url.raw_path.lower().replace("%2e", ".").split("/")):
-        raise ValueError(f"{name}: must not hold '.' or '..' segments")
+        raise ValueError(f"{name}: must not contain '.' or '..' segments")

@@ -101,10 +101,9 @@ class TokenCache:
         """Return what is known of a token, without using it and without asking for one."""
         return token_status(self._states.peek(request.key), self._clock())
 
-    def has_failed(self, request: TokenRequest) -> bool:
-        """Tell whether the endpoint gave no token when it was asked last."""
-        state = self._states.peek(request.key)
-        return state is not None and state.error is not None
+    def failing(self) -> frozenset[bytes]:
+        """Return the keys of the requests that the endpoint gave no token for when it was asked last."""
+        return self._states.failing()
 
     def permitted(self, request: TokenRequest, kind: CallKind) -> bool:
         """Tell whether nothing is known that would forbid calls of this kind."""

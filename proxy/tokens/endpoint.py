@@ -148,7 +148,7 @@ def read_answer(
         raise TokenUnavailable(_UNAVAILABLE, reason="the answer is not a JSON object")
     token = document.get("access_token")
     if not isinstance(token, str) or not 0 < len(token) <= _MAX_TOKEN or not _is_visible_ascii(token):
-        raise TokenUnavailable(_UNAVAILABLE, reason="the answer holds no usable access_token")
+        raise TokenUnavailable(_UNAVAILABLE, reason="the answer has no usable access_token")
     token_type = document.get("token_type")
     if token_type is not None and str(token_type).strip().lower() not in (*_BEARER, scheme.lower()):
         # RFC 6749 §7.1: a token of a type that one does not understand must not be used.

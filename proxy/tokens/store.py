@@ -43,6 +43,11 @@ class StateStore:
             self._make_room(self._with_token)
             self._with_token[key] = state
 
+    def failing(self) -> frozenset[bytes]:
+        """Return the keys of those whose endpoint gave no token when it was asked last."""
+        both = (self._with_token, self._without)
+        return frozenset([key for states in both for key, state in states.items() if state.error is not None])
+
     def __len__(self) -> int:
         return len(self._with_token) + len(self._without)
 

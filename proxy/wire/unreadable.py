@@ -13,7 +13,7 @@ from proxy.wire.head import is_field
 
 MUST_BE_A_PATH: Final = "The request target must be a path: /<shop>/…"
 PERCENT_ENCODE: Final = (
-    "The request target may hold visible ASCII characters only: percent-encode the rest, a space as %20 and letters "
+    "The request target can contain only visible ASCII characters: percent-encode the rest, a space as %20 and letters "
     "outside ASCII as their UTF-8 bytes."
 )
 SPEAKS_HTTP_1: Final = "This proxy speaks HTTP/1.1 and HTTP/1.0."

@@ -37,8 +37,8 @@ def run(steps: Steps[T]) -> T:
 def overview(*shops: ShopNow) -> Overview:
     """These shops, in the order of their trouble."""
     rows = sorted(map(row, shops), key=lambda each: each.shop.name)
-    sums = {each.shop.name: Minute(each.calls, each.errors, each.unauthorized) for each in rows}
-    names = run(in_order([loud(r.shop.name, r.trouble, sums[r.shop.name], r.shop.queue) for r in rows]))
+    louds = {r.shop.name: loud(r.trouble, r.errors, r.unauthorized, r.shop.queue) for r in rows}
+    names = run(in_order(list(louds), louds.__getitem__))
     numbers = {each.shop.name: (each.calls, each.errors, each.unauthorized, each.shop.queue) for each in rows}
     troubled, calls = sum(each.trouble < WAITING for each in rows), sum(each.calls for each in rows)
     return Overview(names, troubled, calls, numbers=numbers)

@@ -1,5 +1,7 @@
 """All shops in the order of their trouble: what of that is worked out anew, and when."""
 
+import asyncio
+
 import pytest
 
 from proxy.admin.overviews import Overviews, good_for
@@ -10,6 +12,7 @@ from proxy.guards.budgets import Budgets
 from proxy.guards.descriptors import Descriptors
 from proxy.guards.office import PacingPolicy
 from proxy.guards.pacing import Pacer
+from proxy.platforms.platform import RateLimit
 from proxy.platforms.shop import Shops
 from proxy.telemetry.metrics import ConnectionMetrics, ErrandMetrics, LogMetrics, PacingMetrics, ProcessMetrics
 from proxy.telemetry.traffic import FinishedRequest, Traffic
@@ -154,3 +157,29 @@ async def test_another_configuration_has_its_own_shops() -> None:
         counted.real_now += 1.0
 
         assert counted.overview() == Overview(["a", "c"], 0, 0)
+
+
+async def test_a_call_that_waits_for_long_is_trouble() -> None:
+    async with office() as here:
+        counted = Counted(here, named("a", "b"))
+        application = token_request(counted.shops.named["b"]).application
+        first, second = (counted.sources.pacer.turn(application, "", RateLimit(1, per=20.0)) for _ in range(2))
+        counted.called("b")
+        await first.__aenter__()
+        waiting = asyncio.ensure_future(second.__aenter__())
+        await asyncio.sleep(0)
+
+        assert counted.overview() == Overview(["b", "a"], 1, 1, numbers={"b": (1, 0, 0, 1)})
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+
+async def test_of_shops_that_were_called_only_sums_are_looked_at_while_all_is_well() -> None:
+    async with office() as here:
+        counted = Counted(here, named("a", "b", "c"))
+        for key, status in (("a", 200), ("b", 503), ("c", 401)):
+            counted.called(key, status)
+
+        assert counted.overview().names == ["b", "c", "a"]
+        assert counted.looked_for == []

@@ -76,7 +76,7 @@ def tls_error(reason: str) -> ClientConnectorSSLError:
         ),
         (
             ClientConnectorError(KEY, OSError(errno.ECONNREFUSED, "refused")),
-            ["nobody listens on api.example:443", "host and port"],
+            ["nothing listens on api.example:443", "host and port"],
         ),
         (ClientConnectorError(KEY, OSError(errno.ENETUNREACH, "no")), ["no way to api.example:443", "network"]),
         (ServerDisconnectedError(), ["closed the connection without an answer"]),
@@ -103,7 +103,7 @@ def test_an_error_of_the_network_is_told_with_what_helps(error: Exception, told:
     [
         (
             ClientProxyConnectionError(KEY, OSError(errno.ECONNREFUSED, "refused")),
-            "nobody listens on proxy.internal:3128, the egress proxy",
+            "nothing listens on proxy.internal:3128, the egress proxy",
         ),
         (
             ClientProxyConnectionError(KEY, socket.gaierror(socket.EAI_NONAME, "unknown")),

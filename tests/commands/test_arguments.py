@@ -26,6 +26,12 @@ def mistake(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["chekc"], "there is no command 'chekc': did you mean check?"),
         (["new_client"], "there is no command 'new_client': did you mean new-client?"),
         (["run"], "there is no command 'run': did you mean serve?"),
+        (["strat"], "there is no command 'strat': did you mean serve?"),
+        (
+            ["stop"],
+            "there is no command 'stop': the commands are serve, init, check, token, new-client, demo, completion",
+        ),
+        (["completion", "fish"], "'fish' is not one of the choices: 'bash'"),
         (["version"], "there is no command 'version': did you mean --version?"),
         (["-v"], "there is no option '-v': did you mean --version?"),
         (

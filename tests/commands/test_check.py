@@ -63,7 +63,7 @@ async def test_each_shop_is_asked_for_and_told_in_a_line(tmp_path: Path) -> None
     assert "Check the `client_id` parameter" in lines["refused"]
     assert "compare client_id and client_secret of [shops.refused] with what the platform gave you" in lines["refused"]
     assert lines["scoped"].endswith("no lifetime given, scopes: products orders")
-    assert f"nobody listens on 127.0.0.1:{closed.port}" in lines["lost"]
+    assert f"nothing listens on 127.0.0.1:{closed.port}" in lines["lost"]
     assert told[-1] == lines["*"]
     assert "Give your application" not in ended.stdout
     assert SECRET not in ended.stdout
@@ -217,7 +217,7 @@ async def test_a_call_that_is_no_path_is_refused(tmp_path: Path, path: str) -> N
 
     assert ended.status == 2
     assert ended.stderr == (
-        "shop-auth-proxy: --call: a path such as products?limit=1 is needed, without .. and with %20 for a blank\n"
+        "shop-auth-proxy: --call: a path such as products?limit=1 is needed, without .. and with %20 for a space\n"
     )
 
 
@@ -231,7 +231,7 @@ async def test_a_secret_of_an_odd_shape_is_told_and_not_shown(tmp_path: Path) ->
     assert ended.status == 0
     assert ended.stderr.splitlines() == [
         "shop-auth-proxy: warning: shops.demo.client_id: is that of the example",
-        "shop-auth-proxy: warning: shops.demo.client_secret: looks like an assignment: write only what stands behind"
+        "shop-auth-proxy: warning: shops.demo.client_secret: looks like an assignment: write only what comes after"
         " the = or :",
     ]
 

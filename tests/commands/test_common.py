@@ -86,6 +86,21 @@ def test_the_secrets_of_all_shops_and_clients_are_kept_out_of_the_log(tmp_path: 
     assert redactor_for(config).redact(f"{SECRET}, another-secret, secret-of-erp") == ", ".join(["[hidden]"] * 3)
 
 
+def test_a_mistyped_variable_beside_a_file_is_told_of_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SHOP_AUTH_PROXY_CLEINT_SECRET", "s3cret-of-somebody")
+    monkeypatch.setenv("SHOP_AUTH_PROXY_CLIENT_SECRE", SECRET)
+    file = tmp_path / "config.toml"
+    file.write_text('[shops.demo]\nclient_id = "id"\nclient_secret = { env = "SHOP_AUTH_PROXY_CLIENT_SECRE" }\n')
+
+    assert read_config(file) is not None
+    assert capsys.readouterr().err == (
+        "shop-auth-proxy: warning: SHOP_AUTH_PROXY_CLEINT_SECRET is set, but there is no such variable: did you mean"
+        " SHOP_AUTH_PROXY_CLIENT_SECRET?\n"
+    )
+
+
 def test_the_passwords_of_egress_proxies_are_kept_out_of_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,7 +45,7 @@ async def test_an_answer_is_an_answer_whatever_its_status_and_redirects_are_not_
 async def test_nobody_listens() -> None:
     port = free_port()
 
-    assert (await refusal(f"http://127.0.0.1:{port}/")).startswith(f"nobody listens on 127.0.0.1:{port}: ")
+    assert (await refusal(f"http://127.0.0.1:{port}/")).startswith(f"nothing listens on 127.0.0.1:{port}: ")
 
 
 async def test_a_certificate_of_an_unknown_authority() -> None:
@@ -112,4 +112,4 @@ async def test_an_egress_proxy_that_does_not_run() -> None:
         with pytest.raises(Unreachable) as caught:
             await reach(connections.sessions, behind, "https://api.example/", {}, within=5.0)
 
-    assert str(caught.value).startswith(f"nobody listens on 127.0.0.1:{port}, the egress proxy")
+    assert str(caught.value).startswith(f"nothing listens on 127.0.0.1:{port}, the egress proxy")

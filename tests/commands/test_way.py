@@ -13,6 +13,7 @@ from proxy.commands.findings import Finding
 from proxy.commands.way import Way
 from proxy.config import Config
 from proxy.platforms.answers import InBody
+from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.shop import Shop
 from tests.commands.processes import free_port
 from tests.peers import Connection, answering, response, serving, token_response
@@ -70,7 +71,7 @@ async def test_an_api_that_can_not_be_reached_is_no_problem_but_a_warning() -> N
 
     assert well
     assert found.outcomes == [("demo", True, "granted"), ("demo", None, "not reached")]
-    assert found[1].explanation.startswith("warning: nobody listens on 127.0.0.1:")
+    assert found[1].explanation.startswith("warning: nothing listens on 127.0.0.1:")
 
 
 async def test_the_token_is_told_while_the_api_is_still_silent() -> None:
@@ -211,3 +212,16 @@ async def test_an_answer_that_is_no_token_is_told_with_what_may_be_wrong() -> No
     )
     assert "is platforms.test.token_url right" in found[0].explanation
     assert len(tokens.received) == 1
+
+
+async def test_a_refusal_of_the_egress_proxy_is_told_as_its_own() -> None:
+    refusal = response(status=b"407 Proxy Authentication Required")
+    async with serving(answering(refusal)) as proxy:
+        way_out = EgressProxy("127.0.0.1", proxy.port)
+        behind = replace(platform(1, 1), token_url="https://a.example/", api_url="https://b.example/", proxy=way_out)
+        well, found = await tried(shop("demo", behind))
+
+    token = next(each for each in found if each.outcome == "unreachable")
+    assert not well
+    assert "answered 407 to CONNECT a.example:443: it needs a user name and a password" in token.explanation
+    assert token.explanation.endswith("(asked https://a.example/)")

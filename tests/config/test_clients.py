@@ -155,7 +155,7 @@ def test_another_name_is_none(path: Path, name: str) -> None:
         (f'{ERP}shops = ["s3cret"]', "clients.erp.shops: entry 1: unknown shop: known are demo"),
         (
             f'{ERP}shops = ["elsewhere", "s3cret."]\n{OTHERS}',
-            "clients.erp.shops: entry 2: is no shop's name, as it would stand in a path",
+            "clients.erp.shops: entry 2: is not the name of a shop, as it is written in a path",
         ),
         (
             f"{ERP}shops = []",

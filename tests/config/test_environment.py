@@ -6,7 +6,7 @@ import pytest
 
 from proxy.config import Config, ConfigError, load_config
 from proxy.config.clients import NAME_RULE
-from proxy.config.environment import VARIABLES
+from proxy.config.environment import VARIABLES, mistyped
 from proxy.config.schema import AdminConfig, ClientConfig, LoggingConfig, ServerConfig, setting_names
 from proxy.platforms.platform import Credentials
 from proxy.platforms.shop import Shop, Shops
@@ -151,7 +151,7 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
         (
             {"CLIENT_SECRET": "s3cret\n"},
             "SHOP_AUTH_PROXY_CLIENT_SECRET: the environment variable SHOP_AUTH_PROXY_CLIENT_SECRET has more"
-            " than one line, or an empty line at its end: it must hold the secret and nothing else",
+            " than one line, or an empty line at its end: it must contain the secret and nothing else",
         ),
         (
             {"CLIENT_SECRET_FILE": "/none"},
@@ -274,3 +274,42 @@ def test_every_variable_stands_for_a_setting() -> None:
     names = {*setting_names(), "shops.NAME", "clients.NAME"}
 
     assert {".".join(place) for place in VARIABLES.values()} <= names
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("SHOP_AUTH_PROXY_CLEINT_ID", "SHOP_AUTH_PROXY_CLIENT_ID"),
+        ("SHOP_AUTH_PROXY_CONFG", "SHOP_AUTH_PROXY_CONFIG"),
+        ("SHOP_AUTHPROXY_PORT", "SHOP_AUTH_PROXY_PORT"),
+        ("shop_auth_proxy_prot", "SHOP_AUTH_PROXY_PORT"),
+    ],
+)
+def test_a_variable_that_is_nearly_one_of_these_is_told_of(name: str, meant: str) -> None:
+    sentence = f"{name} is set, but there is no such variable: did you mean {meant}?"
+
+    assert list(mistyped({name: "s3cret", "SHOPPING": "x"})) == [sentence]
+    assert list(mistyped({name: "s3cret"}, {name})) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SHOP_AUTH_PROXY_CONFIG",
+        "SHOP_AUTH_PROXY_CLIENT_ID",
+        "SHOP_AUTH_PROXY_OTHER_SECRET",
+        "SHOP_AUTH_PROXY_SERVICE_PORT",
+        "SHOP_AUTH_PROXY_SERVICE_HOST",
+        "SHOPS",
+        "XSHOP_AUTH_PROXY_PORT",
+    ],
+)
+def test_others_are_the_users_own(name: str) -> None:
+    assert list(mistyped({name: "x"})) == []
+
+
+def test_where_only_the_name_of_the_file_is_mistyped_nothing_else_is_asked_for() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, {"SHOP_AUTH_PROXY_CONFG": "/etc/x.toml"})
+
+    assert caught.value.problems == ("SHOP_AUTH_PROXY_CONFG: unknown variable: did you mean SHOP_AUTH_PROXY_CONFIG?",)

@@ -42,7 +42,7 @@ def test_a_file_that_is_replaced_changed_or_gone_has_another_stamp(tmp_path: Pat
             " path",
         ),
         ("$HOME/demo", "the file DIR/$HOME/demo does not exist: variables in a name are not replaced"),
-        ("demo.secret ", "the file DIR/demo.secret  does not exist: its name begins or ends with a blank"),
+        ("demo.secret ", "the file DIR/demo.secret  does not exist: its name begins or ends with a space"),
     ],
 )
 def test_a_file_that_is_missing_is_told_with_what_may_be_wrong_with_its_name(

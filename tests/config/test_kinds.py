@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.config.kinds import of_wrong_type, type_name
-from proxy.config.rules import EncryptionKeys, Flag, Networks, Port, PortSource, RateLimitRule, StoreUrl, Text
+from proxy.config.rules import Duration, EncryptionKeys, Flag, Networks, Port, PortSource, RateLimitRule, StoreUrl, Text
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,9 @@ def test_a_value_of_the_right_type_passes(rule: Any, value: object) -> None:
         (PortSource, [8080], "not a list"),
         (Flag, "true", "not a string: write it without quotes"),
         (Flag, "yes", "not a string"),
+        (Port, "8080 tcp", "not a string: write the number alone, without quotes and unit"),
+        (Duration, "30s", "not a string: write the number alone, without quotes and unit"),
+        (Duration, "soon", "not a string"),
         (Text, 7, "not a number: write it in quotes"),
         (Networks, "10.0.0.0/8", 'not a string: write it in brackets, ["…"]'),
         (RateLimitRule, True, "not true or false"),

@@ -94,7 +94,7 @@ KNOWN_SECTIONS = "known are admin, clients, logging, pacing, platforms, server, 
         ),
         (
             f'{DEMO}[platforms.shoprenter]\ntoken_header = "Content-Length"',
-            "platforms.shoprenter.token_header: Content-Length has a meaning of its own, no token can stand there",
+            "platforms.shoprenter.token_header: Content-Length has a meaning of its own, no token can be there",
         ),
         (
             f'{DEMO}[platforms.mine]\n{MINE}token_header = "X Token"',

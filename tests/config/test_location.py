@@ -37,6 +37,17 @@ def test_the_first_that_says_where_it_is_counts(
     assert locate(named, environ) == expected
 
 
+def test_a_folder_that_may_not_be_looked_into_is_no_folder_without_a_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", "config.toml")
+
+    monkeypatch.setattr(Path, "exists", refuse)
+
+    assert locate(None, {}) == Path("config.toml")
+
+
 def test_an_empty_variable_is_a_problem() -> None:
     with pytest.raises(ConfigError) as caught:
         locate(None, {"SHOP_AUTH_PROXY_CONFIG": ""})

@@ -37,7 +37,7 @@ OF_A_SHOP = 'client_id = "id"\nclient_secret = "s3cret"\n'
             ' "demo"',
         ),
         (f'[shops."www.myshop.hu"]\n{OF_A_SHOP}', f'shops."www.myshop.hu": {OWN_DOMAIN}'),
-        (f'[shops."Demo "]\n{OF_A_SHOP}', 'shops."Demo ": shop names are lower case, without blanks: write "demo"'),
+        (f'[shops."Demo "]\n{OF_A_SHOP}', 'shops."Demo ": shop names are lower case, without spaces: write "demo"'),
         (f"{DEMO}port = 80", "shops.demo.port: unknown setting here: it belongs in [server] or [admin]"),
         (
             f"{DEMO}rewrite_links = true",

@@ -15,8 +15,8 @@ from proxy.config.values import ValueReader
 from proxy.secret import Secret
 
 SECRET = 'must be a string, { file = "…" } or { env = "NAME" }, and exactly one of them'
-MORE_LINES = "has more than one line, or an empty line at its end: it must hold the secret and nothing else"
-UNSEEN = "has characters in it that can't be seen (control characters): write it again"
+MORE_LINES = "has more than one line, or an empty line at its end: it must contain the secret and nothing else"
+UNSEEN = "has invisible characters in it (control characters): type it again"
 
 
 def read(rule: object, value: object, *, directory: Path = Path(), environ: Mapping[str, str] | None = None) -> object:

@@ -89,7 +89,7 @@ def test_the_defaults_of_a_platform_are_those_of_the_type_that_is_made_of_it() -
     settings = PlatformSettings(token_url="https://a.example/", api_url="https://b.example/")
 
     # The name stands above the settings; what is known of a built-in platform's admin is not for the file.
-    beside = {"name", "credentials_place", "scopes"}
+    beside = {"name", "credentials_place"}
     given = {field.name for field in dataclasses.fields(Platform) if field.init}
     assert {field.name for field in fields(settings)} | beside == given
     for field in fields(settings):

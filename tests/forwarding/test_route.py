@@ -98,3 +98,23 @@ def test_the_route_that_was_worked_out_first_makes_room_for_one_too_many(monkeyp
     assert routes.find("second") is second
     assert routes.find("first") is not first
     assert routes.find("first") == first
+
+
+def test_named_shops_never_make_room_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(route, "_MAX_ROUTES", 0)
+    routes = Routes(Shops({"demo": DEMO, "seoul": SEOUL}))
+    demo, _ = routes.find("demo"), routes.find("seoul")
+
+    assert routes.find("demo") is demo
+
+
+def test_another_configuration_takes_over_the_routes_that_did_not_change() -> None:
+    earlier = Routes(Shops({"demo": DEMO, "seoul": SEOUL, "gone": DEMO}))
+    demo, seoul, _ = (earlier.find(key) for key in ("demo", "seoul", "gone"))
+    changed = replace(SEOUL, credentials=Credentials("id", Secret("another secret")))
+    routes = Routes(Shops({"demo": replace(DEMO), "seoul": changed}), earlier)
+
+    assert routes.find("demo") is demo
+    assert routes.find("seoul") not in (None, seoul)
+    assert routes.find("seoul") == Routes(Shops({"seoul": changed})).find("seoul")
+    assert routes.find("gone") is None

@@ -3,12 +3,14 @@
 import asyncio
 import gzip
 from html import escape
+from pathlib import Path
 
 import pytest
 
 from proxy.config import TokensConfig
 from proxy.platforms.shoprenter_scopes import SHOPRENTER_SCOPES
 from tests.admin.asking import ask
+from tests.config.written import DEMO, load
 from tests.peers import Connection, Script, answering, request, response, token_response
 from tests.proxies import whole_path
 
@@ -252,3 +254,21 @@ async def test_the_scope_that_a_refused_call_needs_is_named() -> None:
     words = "DELETE /products needs product.product:write: allow it in the shop's admin, Settings > API Settings"
     assert (told["scope"], told["hint"]) == ("product.product:write", words)
     assert escape(words).encode() in page.body
+
+
+async def test_a_platform_of_the_users_own_can_name_it_too(tmp_path: Path) -> None:
+    forbidden = response(status=b"401 Unauthorized")
+    tokens = answering(token_response("token-1"), token_response("token-2"))
+    written = """[platforms.mine]
+        token_url = "https://auth.example.com/token"
+        api_url = "https://api.example.com/"
+        scopes = { orders = { GET = "read_orders", "*" = "write_orders" } }
+    """
+    scopes = load(tmp_path / "config.toml", DEMO + written).platforms["mine"].scopes
+    async with whole_path(answering(forbidden), tokens=tokens, of={"scopes": scopes, "api_prefix": "v1"}) as path:
+        await path.ask(request(b"PUT", b"/demo/v1/orders/5"))
+        await path.proxy.until_logged("call.not_permitted")
+        [told] = path.proxy.logged("call.not_permitted")
+
+    words = "PUT /orders needs write_orders: allow it in the settings of the API client"
+    assert (told["scope"], told["hint"]) == ("write_orders", words)

@@ -46,7 +46,7 @@ async def test_a_script_that_knows_forms_and_xml_alone_works_and_can_read_all_th
     assert report["gone"]["message"] == "The resource does not exist"
     assert report["not permitted"]["message"] == "You have no permission for this operation!"
     assert report["no such shop"]["message"] == "There is no shop 'no-such-shop' here."
-    assert report["climbing"]["message"] == "The path must not hold '.' or '..' segments, encoded or not."
+    assert report["climbing"]["message"] == "The path must not contain '.' or '..' segments, encoded or not."
     assert report["wrong password"]["message"] == "These are not the credentials of a client of this proxy."
 
     calls = list(site.platform.api_requests)

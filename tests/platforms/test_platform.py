@@ -13,9 +13,9 @@ from proxy.platforms.batch import Batch
 from proxy.platforms.platform import Origin, Platform, RateLimit, is_shop_name
 
 NOT_ABSOLUTE = "must be an absolute URL, such as https://{shop}.example.com/api/"
-NO_FRAGMENT = "must not hold a fragment"
-NO_USER = "must not hold a user name or password"
-NO_DOTS = "must not hold '.' or '..' segments"
+NO_FRAGMENT = "must not contain a fragment"
+NO_USER = "must not contain a user name or password"
+NO_DOTS = "must not contain '.' or '..' segments"
 BAD_HOST = "the host must be a DNS name or an IP address"
 BAD_END = "the host name must not end with {shop}"
 PRIVATE = "is a loopback or private address: set allow_private = true if that is meant"
@@ -170,7 +170,7 @@ def test_a_template_that_can_not_be_used_is_refused(name: str, template: str, pr
 @pytest.mark.parametrize("query", ["?", "?a=b"])
 def test_the_token_url_may_have_a_query_but_the_api_url_may_not(query: str) -> None:
     assert make(token_url=f"https://a.example/{query}").token_url == f"https://a.example/{query}"
-    with pytest.raises(ValueError, match=r"^api_url: must not hold a query$"):
+    with pytest.raises(ValueError, match=r"^api_url: must not contain a query$"):
         make(api_url=f"https://a.example/{query}")
 
 
@@ -356,9 +356,7 @@ def test_a_header_that_has_no_name_is_refused(header: str) -> None:
     ["Connection", "TE", "transfer-encoding", "HOST", "Content-Length", "Expect", "Via", "X-Forwarded-For", "Cookie"],
 )
 def test_a_header_that_has_a_meaning_of_its_own_is_refused(header: str) -> None:
-    with pytest.raises(
-        ValueError, match=f"^token_header: {header} has a meaning of its own, no token can stand there$"
-    ):
+    with pytest.raises(ValueError, match=f"^token_header: {header} has a meaning of its own, no token can be there$"):
         make(token_header=header)
 
 

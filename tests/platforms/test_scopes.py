@@ -28,3 +28,26 @@ def test_the_hint_says_what_to_allow_and_where() -> None:
     words = SCOPES.hint("DELETE", b"products")
 
     assert words == "DELETE /products needs product.product:write: allow it in the admin"
+
+
+OWN = Scopes({"orders": {"GET": "read_orders", "POST": "add_orders"}, "reports": {"*": "reports"}})
+
+
+@pytest.mark.parametrize(
+    ("method", "segment", "scope"),
+    [
+        ("HEAD", b"orders", "read_orders"),
+        ("POST", b"orders", "add_orders"),
+        ("DELETE", b"orders", ""),
+        ("GET", b"reports", "reports"),
+        ("PATCH", b"reports", "reports"),
+    ],
+)
+def test_each_method_may_need_a_scope_of_its_own(method: str, segment: bytes, scope: str) -> None:
+    assert OWN.needed(method, segment) == scope
+
+
+def test_where_the_platform_does_not_say_so_it_is_allowed_with_the_api_client() -> None:
+    words = "PATCH /reports needs reports: allow it in the settings of the API client"
+
+    assert OWN.hint("PATCH", b"reports") == words

@@ -21,5 +21,5 @@ def test_calls_need_what_is_documented(method: str, segment: bytes, scope: str) 
 
 
 def test_no_resource_belongs_to_two_areas() -> None:
-    assert len(SHOPRENTER_SCOPES.areas) == 100
+    assert len(SHOPRENTER_SCOPES.needed_for) == 100
     assert SHOPRENTER_SCOPES.hint("GET", b"orders").endswith("allow it in the shop's admin, Settings > API Settings")

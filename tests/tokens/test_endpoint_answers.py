@@ -70,7 +70,7 @@ def test_a_lifetime_that_is_no_positive_number_is_not_guessed(lifetime: bytes) -
     assert caught.value.reason == "expires_in is not a positive number of seconds"
 
 
-NO_TOKEN = "the answer holds no usable access_token"
+NO_TOKEN = "the answer has no usable access_token"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from proxy.errors import TokenUnavailable
 from proxy.tokens.state import TokenState
 from proxy.tokens.store import StateStore
 from proxy.tokens.token import AccessToken
@@ -96,6 +97,15 @@ def test_tokens_never_cost_a_refused_shop_its_pause() -> None:
         add_granted(store, key(number))
 
     assert known(store, 10) == [0, 8, 9]
+
+
+def test_those_that_failed_are_told_with_an_old_token_and_without() -> None:
+    store = StateStore(3)
+    add_granted(store, key(0))
+    for state in (add_granted(store, key(1)), store.add(key(2))):
+        state.failed(TokenUnavailable("There was no answer."), 0.0, 1.0)
+
+    assert store.failing() == {key(1), key(2)}
 
 
 def test_one_whose_fetch_is_under_way_stays() -> None:
