@@ -2,20 +2,31 @@
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from proxy.config.problems import Problems
 from proxy.config.schema import SharedConfig
+from proxy.files import read_bounded
 
 _KEY_BYTES: Final = 32
 _NEW_KEY: Final = "openssl rand -base64 32"
 _LIBRARIES: Final = ("redis", "cryptography")
 _SENTINEL: Final = ("redis+sentinel", "rediss+sentinel")
 _SCHEMES: Final = ("redis", "rediss", "unix", *_SENTINEL)
-_PLACE: Final = re.compile(r"(?:[^@]*@)?[^@:,\[\]]+(?::[0-9]+)?(?:,[^@:,\[\]]+(?::[0-9]+)?)*")
+_HOST: Final = r"(?:[^@:,\[\]]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+_PLACES: Final = re.compile(rf"(?:[^@]*@)?{_HOST}(?:,{_HOST})*")
+# What may stand behind the question mark, called as in the library. Others of its own would undo what the proxy needs.
+_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_PARAMETERS: Final = {
+    "db": r"[0-9]+",
+    "ssl_check_hostname": r"(?i:true|false)",
+    "ssl_cert_reqs": r"required|none",
+    **dict.fromkeys(_FILES, r"/.+"),
+}
 
 
 def check_shared(shared: SharedConfig, problems: Problems) -> None:
@@ -51,25 +62,44 @@ def read_store_url(text: str) -> None:
     """Check a URL of Redis. Raises `ValueError` with the rest of a sentence, without the URL."""
     try:
         parts = urlsplit(text)
+        parameters = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
         raise ValueError("is no URL") from None
     if parts.scheme not in _SCHEMES or not text.startswith(f"{parts.scheme}://"):
         raise ValueError(f"must begin with {', '.join(f'{scheme}://' for scheme in _SCHEMES[:3])} or {_SENTINEL[0]}://")
     if parts.scheme in _SENTINEL:
         service, _, database = parts.path.strip("/").partition("/")
-        if not service or not _PLACE.fullmatch(parts.netloc) or not (not database or database.isdecimal()):
+        if not service or not _PLACES.fullmatch(parts.netloc) or not (not database or database.isdecimal()):
             raise ValueError(
                 f'must name the Sentinels and the service: "{_SENTINEL[0]}://one:26379,two:26379/mymaster"'
             )
-        return
-    try:
-        wrong = parts.path in ("", "/") if parts.scheme == "unix" else parts.hostname is None or parts.port == 0
-    except ValueError:
-        wrong = True
-    if wrong or (parts.scheme != "unix" and not re.fullmatch(r"/?[0-9]*", parts.path)):
-        raise ValueError(
-            'must name a host and maybe a port, as "redis://redis:6379", or a socket, "unix:///run/redis.sock"'
-        )
+    else:
+        try:
+            place = parts.hostname is None and len(parts.path) > 1 if parts.scheme == "unix" else parts.hostname
+            wrong = not place or parts.port == 0
+        except ValueError:
+            wrong = True
+        if wrong or parts.fragment or (parts.scheme != "unix" and not re.fullmatch(r"/?[0-9]*", parts.path)):
+            raise ValueError(
+                'must name a host and maybe a port, as "redis://redis:6379", or a socket, "unix:///run/redis.sock";'
+                " signs such as / and # in a password are written %2F and %23, or it stands in shared.password"
+            )
+    _check_parameters(parameters, tls=parts.scheme.startswith("rediss"))
+
+
+def _check_parameters(parameters: Iterable[tuple[str, str]], *, tls: bool) -> None:
+    for name, value in parameters:
+        known = _PARAMETERS.get(name) if tls or name == "db" else None
+        if known is None:
+            names = _PARAMETERS if tls else ("db",)
+            raise ValueError(f"has a parameter that is not known here; there are {', '.join(names)}")
+        if not re.fullmatch(known, value):
+            raise ValueError(f"has an unusable {name}")
+        if name in _FILES:
+            try:
+                read_bounded(Path(value), 0)
+            except OSError as error:
+                raise ValueError(f"names a file in {name} that can't be read: {error.strerror}") from None
 
 
 def secrets_of(shared: SharedConfig) -> Iterator[str]:

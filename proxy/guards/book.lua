@@ -10,21 +10,19 @@
 -- comes too late, as from a server that was frozen: nobody would use the slots.
 -- The log is in order of time, what is past the window is forgotten. Replicas that are farther away use their slots
 -- later: as long as slots of theirs are in the log, the longest such time counts for all.
-local function number(index) return tonumber(ARGV[index]) end
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
+-- Where the account was lost, one window passes before anything is booked.
 local requests, window, late, wanted, patience = number(1), number(2), number(3), number(4), number(5)
 local settling, quiet, step, steps_down, longest_try = number(6), number(7), number(8), number(9), number(10)
 if number(11) > 0 and now > number(11) then return {now, 4, 0} end
 local from = tonumber(redis.call('GET', KEYS[2]))
-if not from then
+if not from or from > now + settling then -- none, or of a clock that was set back
   from = now + settling
   redis.call('SET', KEYS[2], string.format('%.0f', from))
 end
-local packed = redis.call('GET', KEYS[1])
-local account = packed and cmsgpack.unpack(packed) or {log = {}}
+local account, whole = known()
 if late >= (account.late or 0) or now >= (account.late_until or 0) then account.late = late end
 window = window + account.late
+if not whole then account.hold = now + window end
 
 local returned = {}
 for index = 12, #ARGV do

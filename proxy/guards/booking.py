@@ -29,8 +29,9 @@ from proxy.platforms.platform import RateLimit
 from proxy.shared.scripts import script
 from proxy.shared.store import SETTLING, SharedStore
 
-_BOOK: Final = script(Path(__file__).with_name("book.lua"))
-_NOTE: Final = script(Path(__file__).with_name("note.lua"))
+_ACCOUNT: Final = Path(__file__).with_name("account.lua")
+_BOOK: Final = script(_ACCOUNT, Path(__file__).with_name("book.lua"))
+_NOTE: Final = script(_ACCOUNT, Path(__file__).with_name("note.lua"))
 # A request that is sent by so much later than its slot, and one that is not, are as much closer together: the window is
 # kept for as much longer. With the margin that one process keeps too, 96 % of a limit per second are left.
 GRACE: Final = 0.020  # seconds

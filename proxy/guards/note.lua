@@ -7,12 +7,9 @@
 --         first belief; the time of a step of the lowered pace, how many one "too fast" costs, and the most of them
 --         "sent": for how long it counts; all in microseconds
 -- The rules are those of pace.py.
-local function number(index) return tonumber(ARGV[index]) end
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
 local what, at = ARGV[1], number(2)
-local packed = redis.call('GET', KEYS[1])
-local account = packed and cmsgpack.unpack(packed) or {log = {}}
+local account, whole = known()
+if not whole and what ~= 'throttled' then return {now} end -- book.lua sees to it
 local remembered = 0
 if what == 'throttled' then
   local said, max_wait, first, longest, belief = number(4), number(5), number(6), number(7), number(8)

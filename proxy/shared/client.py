@@ -6,13 +6,15 @@ docs/scaling.md says why it is this library.
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
@@ -32,12 +34,16 @@ SCHEMES: Final = ("redis", "rediss", "unix", *SENTINEL)
 _SENTINEL_PORT: Final = 26379
 _LONGEST_SUBSCRIBING: Final = 5.0  # seconds
 _REASONS: Final = (
-    (AuthenticationError, "it refuses the password"),
+    (MasterNotFoundError, "no Sentinel tells its primary"),
+    (AuthenticationError, "it wants a password, or another one"),
     (NoPermissionError, "the user may not do that there"),
     (ReadOnlyError, "it is a read-only replica"),
     (BusyLoadingError, "it is loading its data"),
     (OutOfMemoryError, "its memory is full"),
     (TimeoutError, "no answer in time"),
+    (ssl.SSLCertVerificationError, "its certificate is not trusted"),
+    (ssl.SSLError, "TLS failed"),
+    (PermissionError, "its socket may not be opened"),
     (OSError, "can't be reached"),
 )
 # Of errors inside a script, older servers tell the kind in the text alone.
@@ -46,6 +52,7 @@ _WORDS: Final = (
     ("OOM", "its memory is full"),
     ("user executing the script", "the user may not do that there"),
     ("ACL failure", "the user may not do that there"),
+    ("DB index", "it has no database of that number"),
 )
 
 Argument = str | bytes | int
@@ -63,7 +70,7 @@ class Client(Protocol):
         ...
 
     def listen(self, channel: str) -> AsyncGenerator[str]:
-        """Yield what is said on a channel from now on. Raises `Failure`."""
+        """Yield "" as soon as it listens, then what is said on a channel. Raises `Failure`."""
         ...
 
     async def reset(self) -> None:
@@ -99,13 +106,13 @@ class RedisClient:
             raise failure(error) from None
 
     async def listen(self, channel: str) -> AsyncGenerator[str]:
-        """Yield what is said on a channel from now on. Raises `Failure`."""
-        subscription = self._redis.pubsub(ignore_subscribe_messages=True)
+        """Yield "" as soon as it listens, then what is said on a channel. Raises `Failure`."""
+        subscription = self._redis.pubsub()
         try:
             async with asyncio.timeout(_LONGEST_SUBSCRIBING):
                 await subscription.subscribe(channel)
             async for message in subscription.listen():
-                yield message["data"].decode()
+                yield message["data"].decode() if message["type"] == "message" else ""
         except (RedisError, OSError) as error:
             raise failure(error) from None
         finally:
@@ -149,19 +156,24 @@ def _open(url: str, options: dict[str, Any]) -> tuple[Redis, Sentinel | None]:
     parts = urlsplit(url)
     if parts.scheme not in SENTINEL:
         return Redis.from_url(url, **options), None
-    # redis+sentinel://[user:password@]HOST[:PORT],HOST[:PORT]/SERVICE[/DATABASE]
+    # redis+sentinel://[user:password@]HOST[:PORT],HOST[:PORT]/SERVICE[/DATABASE]; rediss: TLS with all of them
     user, _, places = parts.netloc.rpartition("@")
     service, _, database = parts.path.strip("/").partition("/")
     if not service or not places:
         raise ValueError("names no service of Sentinel: redis+sentinel://HOST:26379,HOST:26379/SERVICE")
-    name, _, password = user.partition(":")
-    options |= {"username": unquote(name) or None, "db": int(database or 0)}
-    options.setdefault("password", unquote(password) or None)
-    hosts = [
-        (host, int(port or _SENTINEL_PORT)) for host, _, port in (each.partition(":") for each in places.split(","))
-    ]
-    if parts.scheme == "rediss+sentinel":
-        options["ssl"] = True
-    asking = {key: options[key] for key in ("retry", "socket_timeout", "socket_connect_timeout", "protocol")}
+    scheme = parts.scheme.removesuffix("+sentinel")
+    found: dict[str, Any] = {**parse_url(f"{scheme}://{user}@all/{database}?{parts.query}")}
+    del found["host"]
+    found["ssl"] = found.pop("connection_class", None) is not None
+    options = found | options
+    hosts = [(place.hostname, place.port or _SENTINEL_PORT) for place in _places(places)]
+    asking = {name: value for name, value in options.items() if name not in ("username", "password", "db")}
     sentinel: Any = Sentinel(hosts, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]  # - as above
+    if "password" in options:  # some want it too, and those that don't refuse who brings one
+        asking |= {name: options[name] for name in ("username", "password") if name in options}
+        sentinel.sentinels += Sentinel(hosts, sentinel_kwargs=asking).sentinels  # type: ignore[no-untyped-call]
     return sentinel.master_for(service, **options), sentinel
+
+
+def _places(places: str) -> list[SplitResult]:
+    return [urlsplit(f"//{place}") for place in places.split(",")]

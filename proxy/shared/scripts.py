@@ -23,6 +23,6 @@ class Script:
         object.__setattr__(self, "digest", digest)
 
 
-def script(path: Path) -> Script:
-    """Return the script in a file, called like the file."""
-    return Script(path.stem, path.read_text(encoding="utf-8"))
+def script(*paths: Path) -> Script:
+    """Return the script in some files, one behind the other, called like the last one."""
+    return Script(paths[-1].stem, "".join(path.read_text(encoding="utf-8") for path in paths))

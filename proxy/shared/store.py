@@ -155,7 +155,8 @@ class SharedStore:
             with suppress(Failure):
                 async with aclosing(self._client.listen(self.key(kind, "news"))) as news:
                     async for name in news:
-                        heard(name)
+                        if name:
+                            heard(name)
             await self._sleep(BEAT)
 
     async def touch(self) -> None:

@@ -14,6 +14,12 @@ local now = time[1] * 1000000 + time[2]
 local id, lifetime, away, settling = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local heard, waits_until = tonumber(ARGV[5]), tonumber(ARGV[7])
 if waits_until > 0 and now > waits_until then return {now, 0, 0} end
+-- What somebody else has put under these names is dropped; so is what is of a clock that was set back.
+for index, command in ipairs({'ZCARD', 'GET'}) do
+  local found = redis.pcall(command, KEYS[index])
+  if type(found) == 'table' and string.find(found.err, 'WRONGTYPE', 1, true) then redis.call('DEL', KEYS[index]) end
+end
+local set_back = redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.0f', now + heard), '+inf') > 0
 local begins = ARGV[6] == '1' and redis.call('ZCARD', KEYS[1]) == 0
 redis.call('ZREM', KEYS[1], id)
 local unheard = redis.call('ZCOUNT', KEYS[1], '-inf', now - heard) > 0
@@ -22,7 +28,7 @@ redis.call('ZADD', KEYS[1], string.format('%.0f', away > 0 and now - heard - 1 o
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%.0f', now - lifetime))
 redis.call('PEXPIRE', KEYS[1], math.ceil(lifetime / 1000))
 local from = tonumber(redis.call('GET', KEYS[2]))
-if not from or (away > 0 and (unheard or alone or now - away < from)) then
+if not from or set_back or from > now + settling or (away > 0 and (unheard or alone or now - away < from)) then
   from = begins and 0 or now + settling
   redis.call('SET', KEYS[2], string.format('%.0f', from))
 end

@@ -7,26 +7,40 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from proxy.shared.client import Failure, RedisClient
-from proxy.shared.scripts import script
+from proxy.shared.scripts import Script, script
 
 _TRIAL: Final = script(Path(__file__).with_name("trial.lua"))
 _OLDEST: Final = (6, 2)
 _CLOCKS_APART: Final = 5.0  # seconds
 _PATIENCE: Final = 2.0  # seconds for each question: a slow store is to be told from one that is not there
+# From 6.2 on a user may hear of everything unless `resetchannels` stands before the channels.
 RIGHTS: Final = (
-    "+eval +evalsha +info +time +get +set +del +pexpire +hset +hmget +zadd +zrem +zcard +zcount +zremrangebyscore"
-    " +publish +subscribe +unsubscribe"
+    "resetchannels '~{prefix}*' '&{prefix}*' +eval +evalsha +info +time +get +set +del +pexpire +hset +hmget"
+    " +zadd +zrem +zcard +zcount +zremrangebyscore +publish +subscribe +select"
 )
 _MENDS: Final = (
+    ("Sentinel", "look at the Sentinels and the service in shared.url, at the password, and at firewalls"),
     ("password", "look at the password in shared.url or shared.password, and at the user in the URL"),
-    ("user", "give the user the rights: ACL SETUSER <user> on '>…' '~{prefix}*' '&{prefix}*' {rights}"),
+    ("user", f"give the user the rights: ACL SETUSER <user> on '>…' {RIGHTS}"),
     ("read-only", "shared.url leads to a replica: name the primary, or the Sentinels (redis+sentinel://…)"),
     ("memory", "give it more memory: it needs about 1 kB for each shop"),
     ("loading", "wait until it has read its data"),
+    (
+        "certificate",
+        "name the authority behind shared.url: rediss://redis:6379?ssl_ca_certs=/path/to/ca.pem; its name counts",
+    ),
+    (
+        "TLS",
+        "look whether it speaks TLS on that port, and whether it asks for a certificate (ssl_certfile, ssl_keyfile)",
+    ),
+    ("socket", "let the user that the proxy runs as open it: put it into the socket's group"),
+    ("database", "look at the number of the database in shared.url"),
+    ("hear", "it must let replicas tell each other: look whether something stands between that drops pub/sub"),
     ("reached", "look at shared.url, at name and port, at firewalls, and whether it asks for TLS (rediss://)"),
     ("", "look at its log"),
 )
@@ -46,15 +60,19 @@ async def try_store(
     try:
         async with asyncio.timeout(_PATIENCE):
             about = await client.info()
-        if sentence := _too_old(about):
+        if sentence := _unfit(about):
             return Outcome(False, [sentence])
         name = f"{prefix}trial"
+        # A script that it does not know yet, since the right to bring one is another one than that to run it.
+        trial = Script(_TRIAL.name, f"{_TRIAL.text}-- {time.time_ns()}")
         async with asyncio.timeout(_PATIENCE):
-            await client.run(_TRIAL, (name,), ())  # which connects, and brings the script
+            await client.run(trial, (name,), ())  # which connects, and brings the script
         started = time.monotonic()
         async with asyncio.timeout(_PATIENCE):
-            [now] = await client.run(_TRIAL, (name,), ())
+            [now] = await client.run(trial, (name,), ())
         took = time.monotonic() - started
+        if not await _is_heard(client, trial, name):
+            return Outcome(False, [f"what is published there is not heard: {_mend('hear', prefix)}"])
     except TimeoutError:
         return Outcome(False, [f"it does not answer within {_PATIENCE:g} s: {_mend('reached', prefix)}"])
     except Failure as error:
@@ -74,7 +92,25 @@ async def try_store(
     return Outcome(True, sentences)
 
 
-def _too_old(about: dict[str, Any]) -> str:
+async def _is_heard(client: RedisClient, trial: Script, name: str) -> bool:
+    """Tell whether what the trial says on a channel is heard."""
+    async with aclosing(client.listen(name)) as news:
+        async with asyncio.timeout(_PATIENCE):
+            await anext(news)
+        await client.run(trial, (name,), ())
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return bool(await anext(news))
+        except TimeoutError:
+            return False
+
+
+def _unfit(about: dict[str, Any]) -> str:
+    mode = about.get("redis_mode")
+    if mode == "cluster":
+        return "it is a Redis Cluster, which is not supported: name a server that stands alone, or Sentinels"
+    if mode == "sentinel":
+        return "it is a Sentinel: write redis+sentinel://… with the service's name, as in docs/scaling.md"
     found = re.match(r"(\d+)\.(\d+)", str(about.get("redis_version", "")))
     if found and (int(found[1]), int(found[2])) < _OLDEST:
         return f"{_name(about)} is too old: it must be Redis 6.2 or newer, or Valkey"
@@ -88,4 +124,4 @@ def _name(about: dict[str, Any]) -> str:
 
 
 def _mend(why: str, prefix: str) -> str:
-    return next(fix for word, fix in _MENDS if word in why).format(prefix=prefix, rights=RIGHTS)
+    return next(fix for word, fix in _MENDS if word in why).format(prefix=prefix)

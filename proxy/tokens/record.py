@@ -1,9 +1,12 @@
 """What is known for one set of credentials, as bytes that replicas share. Pure.
 
 Rules: times are Redis's own, in microseconds; each replica knows them by `offset`, the seconds that Redis's clock is
-ahead of its own. A token is the same object for as long as it is the same token.
+ahead of its own. A token is the same object for as long as it is the same token. What would last longer than anything
+does is of a clock that was set back since, and does not count; a token lives from now on then. What can't stand in a
+header field is no token.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Final
@@ -11,12 +14,27 @@ from typing import Final
 import msgspec
 
 from proxy.errors import TokenError, TokenRefused, TokenUnavailable
-from proxy.tokens.state import CallKind, TokenState
+from proxy.tokens.leases import LEASE
+from proxy.tokens.state import (
+    LONGEST_BACKOFF,
+    LONGEST_RETRY_AFTER,
+    REFUSAL_PAUSE,
+    SUSPICION_INTERVAL,
+    SUSPICIONS_AT_ONCE,
+    CallKind,
+    TokenState,
+)
 from proxy.tokens.token import AccessToken
 
 _LOCAL: Final = frozenset({"fetch", "told_of_leaving_until"})  # what a process knows for itself
 SHARED_FIELDS: Final = tuple(field.name for field in fields(TokenState) if field.name not in _LOCAL)
 _NEVER: Final = float("-inf")
+# From now on, in seconds, with what replicas may differ in what they take for Redis's time.
+_INEXACT: Final = 1.0
+_LONGEST_PAUSE: Final = max(LONGEST_BACKOFF, LONGEST_RETRY_AFTER, REFUSAL_PAUSE) + _INEXACT
+_LONGEST_LEASE: Final = LEASE + _INEXACT
+_LONGEST_SUSPICION: Final = SUSPICIONS_AT_ONCE * SUSPICION_INTERVAL + _INEXACT
+_FIELD_VALUE: Final = re.compile(rb"[!-~]+(?: [!-~]+)*")
 
 Kinds = list[tuple[str, bytes, int]]
 
@@ -75,8 +93,10 @@ def encode(state: TokenState, offset: float) -> bytes:
     )
 
 
-def decode(content: bytes, offset: float, known: Iterable[AccessToken | None], make: MakeToken) -> TokenState:
-    """Return what `encode` was given, in local times.
+def decode(
+    content: bytes, offset: float, now: float, known: Iterable[AccessToken | None], make: MakeToken
+) -> TokenState:
+    """Return what `encode` was given, in local times; `now` is one.
 
     Of the `known` tokens the one of the same generation is taken; else `make` makes one of its field's value, its
     generation, and when it was asked for and ends. Raises `ValueError` for what is no such record.
@@ -85,21 +105,25 @@ def decode(content: bytes, offset: float, known: Iterable[AccessToken | None], m
     token = None
     if record.token is not None:
         parts = record.token
+        if not _FIELD_VALUE.fullmatch(parts.authorization):
+            raise ValueError("no value of a header field")
         same = (each for each in known if each is not None and each.generation == parts.generation)
+        requested_at, expires_at = _local(parts.requested_at, offset), _local(parts.expires_at, offset)
+        ahead = max(requested_at - now, 0.0)
         token = next(same, None) or make(
-            parts.authorization, parts.generation, _local(parts.requested_at, offset), _local(parts.expires_at, offset)
+            parts.authorization, parts.generation, requested_at - ahead, expires_at - ahead
         )
     return TokenState(
         token=token,
-        ask_not_before=_local(record.ask_not_before, offset),
+        ask_not_before=_within(record.ask_not_before, offset, now + _LONGEST_PAUSE),
         error=_error(record.error),
         failures=record.failures,
         refused=record.refused,
         lease=record.lease,
-        leased_until=_local(record.leased_until, offset),
+        leased_until=_within(record.leased_until, offset, now + _LONGEST_LEASE),
         suspect=record.suspect,
         replaced=record.replaced,
-        suspected_until=_local(record.suspected_until, offset),
+        suspected_until=_within(record.suspected_until, offset, now + _LONGEST_SUSPICION),
         not_permitted_until=_local_kinds(record.not_permitted_until, offset),
         repeated_until=_local_kinds(record.repeated_until, offset),
     )
@@ -115,6 +139,11 @@ def _shared(moment: float, offset: float) -> int | None:
 
 def _local(moment: int | None, offset: float) -> float:
     return _NEVER if moment is None else moment / 1e6 - offset
+
+
+def _within(moment: int | None, offset: float, latest: float) -> float:
+    local = _local(moment, offset)
+    return local if local <= latest else _NEVER
 
 
 def _shared_kinds(kinds: Mapping[CallKind, float] | None, offset: float) -> Kinds | None:

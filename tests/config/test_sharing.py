@@ -59,6 +59,9 @@ def test_every_setting_is_taken(path: Path, tmp_path: Path) -> None:
         "unix:///run/redis.sock?db=1",
         "redis+sentinel://one,two:26380/mymaster",
         "rediss+sentinel://user:pass@one/mymaster/2",
+        "redis+sentinel://[::1]:26379,[fe80::1]/mymaster",
+        f"rediss://redis?ssl_ca_certs={__file__}&ssl_check_hostname=false&db=3",
+        f"rediss+sentinel://one/mymaster?ssl_certfile={__file__}&ssl_keyfile={__file__}&ssl_cert_reqs=none",
     ],
 )
 def test_a_url_of_redis_is_taken(path: Path, url: str) -> None:
@@ -85,6 +88,20 @@ def test_a_url_of_redis_is_taken(path: Path, url: str) -> None:
         "redis+sentinel://wrong:x/mymaster",
         "redis+sentinel://wrong/mymaster/x",
         "redis+sentinel:///mymaster",
+        "unix://run/redis.sock",
+        "unix:///?db=1",
+        "redis://:pa#ss@redis:6379",
+        "redis://redis:6379#1",
+        "redis://redis?db=one",
+        "redis://redis?db=",
+        "redis://redis?decode_responses=true",
+        "redis://redis?password=s3cret",
+        "redis://redis?ssl_ca_certs=/etc/ssl/ca.pem",
+        "rediss://redis?ssl_ca_certs=ca.pem",
+        "rediss://redis?ssl_ca_certs=/nowhere/ca.pem",
+        "rediss://redis?ssl_ca_certs=/dev/zero",
+        "rediss://redis?ssl_cert_reqs=never",
+        "redis+sentinel://one/mymaster?nonsense",
     ],
 )
 def test_another_url_is_a_problem_that_does_not_show_it(path: Path, url: str) -> None:

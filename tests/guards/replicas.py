@@ -72,7 +72,7 @@ class TimedClient:
         async with aclosing(self._client.listen(channel)) as news:
             async for name in news:
                 yield name
-                self.heard += 1
+                self.heard += bool(name)
 
     async def reset(self) -> None:
         pass

@@ -157,6 +157,67 @@ async def test_where_replicas_are_not_equally_near_the_farthest_sets_the_window(
     assert later[1].time - later[0].time == pytest.approx((1.0 + margin + GRACE + 0.001) * 1e6, abs=2)
 
 
+@pytest.mark.parametrize("program", each_server())
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"of somebody else",
+        b"\xc1",
+        b"\x07",
+        b"\x80",  # a map without a log
+        b"\x81\xa3log\x01",
+        b"\x81\xa3log\x91\xa1x",
+        b"\x82\xa3log\x90\xa4hold\xa1x",
+        None,  # not even a text
+    ],
+    ids=repr,
+)
+async def test_an_account_that_was_spoiled_is_begun_anew_after_one_window(program: str, content: bytes | None) -> None:
+    async with serving_redis(program) as server:
+        client, world = RedisClient(server.url), World(LIMIT)
+        book = opened(TimedClient(client, world), world)
+        try:
+            await book.store.touch()
+            first = await book.book(b"key", LIMIT, wanted=3, patience=9.0, returned=())
+            name = book._name(b"key")
+            await client._redis.delete(name)
+            await client._command(*(("LPUSH", name, "x") if content is None else ("SET", name, content)))
+            await asyncio.wait([note for note in [book.answered(b"key", world.now)] if note])
+            anew = await book.book(b"key", LIMIT, wanted=3, patience=9.0, returned=())
+        finally:
+            await client.close()
+
+    assert book.store.breaker.closed
+    assert len(first.slots) == len(anew.slots) == 3
+    assert anew.slots[0].time - first.slots[0].time == pytest.approx(book.window(LIMIT) * 1e6, abs=1)
+
+
+@pytest.mark.parametrize("program", each_server())
+@pytest.mark.parametrize("back", [0.05, 1.0, 3600.0])
+async def test_a_clock_that_is_set_back_stops_nobody_and_breaks_no_limit(program: str, back: float) -> None:
+    async with serving_redis(program) as server:
+        client, world = RedisClient(server.url), World(LIMIT)
+        book = opened(TimedClient(client, world), world)
+        try:
+            await book.store.touch()
+            first = await book.book(b"key", LIMIT, wanted=3, patience=9.0, returned=())
+            note = book.throttled(b"key", world.now, None, 30.0)
+            assert note is not None
+            await asyncio.wait([note])
+            world.now -= back  # the local clock does not: what counts is how much later than now the slot is
+            await book.store.touch()
+            after = await book.book(b"key", LIMIT, wanted=1, patience=99.0, returned=())
+            if after.kind is Kind.CLOSED:
+                world.now = after.until
+                after = await book.book(b"key", LIMIT, wanted=1, patience=99.0, returned=())
+        finally:
+            await client.close()
+
+    assert first.kind is after.kind is Kind.BOOKED
+    assert 0.0 <= after.slots[0].at - world.now <= 6.0
+
+
 @pytest.mark.parametrize(
     ("limit", "replicas", "expected"),
     [

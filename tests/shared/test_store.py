@@ -197,3 +197,34 @@ async def test_a_server_with_another_clock_is_taken_by_it(program: str) -> None:
 
         assert here.store.breaker.closed
         assert here.store.replicas == 1
+
+
+@pytest.mark.parametrize("name", ["replicas:all", "slots:from"])
+@pytest.mark.parametrize("of", ["list", "text", "hash"])
+async def test_what_somebody_else_has_put_under_our_names_is_dropped(program: str, name: str, of: str) -> None:
+    async with serving_redis(program) as server, opened(server.url) as here:
+        await here.store.touch()
+        key = f"test:{name}"
+        await here.client._redis.delete(key)
+        spoiling = {"list": ("LPUSH", key, "x"), "text": ("SET", key, "x"), "hash": ("HSET", key, "x", "y")}
+        await here.client._command(*spoiling[of])
+        await here.store.touch()
+
+        assert here.store.breaker.closed
+        assert here.store.replicas == 1
+        assert (await opening(server) > 0) is (name == "slots:from")
+
+
+async def test_a_clock_that_was_set_back_counts_no_replicas_of_later_and_closes_nothing_for_long(program: str) -> None:
+    async with serving_redis(program) as server, opened(server.url) as here:
+        await here.store.touch()
+        redis = here.client._redis
+        seconds, micros = await redis.time()
+        later = (seconds + 3600) * 1_000_000 + micros
+        await redis.zadd("test:replicas:all", {"of-later": later})
+        await redis.set("test:slots:from", later)
+        await here.store.touch()
+
+        assert here.store.breaker.closed
+        assert await redis.zrange("test:replicas:all", 0, -1) == [b"a"]
+        assert await opening(server) <= (seconds + 5) * 1_000_000

@@ -1,12 +1,15 @@
 """Each way in which a store can't be used has a sentence that fixes it."""
 
 import os
+import re
+import shlex
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
+import proxy
 from proxy.shared.client import RedisClient
 from proxy.shared.trial import RIGHTS, Outcome, try_store
 from tests.redis_servers import Server, each_server, serving_redis
@@ -63,16 +66,40 @@ async def test_a_wrong_password_is_told_without_it(program: str) -> None:
     assert "wr0ng-password" not in sentence
 
 
-async def test_the_rights_that_are_told_are_enough_and_fewer_are_not(program: str) -> None:
+async def test_the_rights_that_are_told_are_enough_and_with_one_fewer_that_is_told(program: str) -> None:
+    rights = shlex.split(RIGHTS.format(prefix="test:"))
+    commands = [right.removeprefix("+") for right in rights if right.startswith("+")]
     async with serving_redis(program) as server:
-        await configured(server, "ACL", "SETUSER", "proxy", "on", ">pass", "~test:*", "&test:*", *RIGHTS.split())
-        enough = await tried(server.url.replace("unix://", "unix://proxy@"), "pass")
-        await configured(server, "ACL", "SETUSER", "proxy", "-zadd")
-        fewer = await tried(server.url.replace("unix://", "unix://proxy@"), "pass")
+        await configured(server, "ACL", "SETUSER", "proxy", "on", ">pass", *rights)
+        url = f"{server.url.replace('unix://', 'unix://proxy@')}?db=1"
+        enough = await tried(url, "pass")
+        fewer = {}
+        for command in commands:
+            await configured(server, "ACL", "SETUSER", "proxy", f"-{command}")
+            fewer[command] = await tried(url, "pass")
+            await configured(server, "ACL", "SETUSER", "proxy", f"+{command}")
+        for what, changes in {
+            "other entries": ("resetkeys", "~other:*"),
+            "other channels": ("resetkeys", "~test:*", "resetchannels", "&other:*"),
+        }.items():
+            await configured(server, "ACL", "SETUSER", "proxy", *changes)
+            fewer[what] = await tried(url, "pass")
 
-    assert enough.well
-    assert not fewer.well
-    assert RIGHTS in fewer.sentences[0]
+    assert enough.well, enough.sentences
+    assert {what for what, outcome in fewer.items() if outcome.well} == set()
+    assert {outcome.sentences[0].partition(":")[0] for outcome in fewer.values()} == {"the user may not do that there"}
+    assert all(RIGHTS.format(prefix="test:") in outcome.sentences[0] for outcome in fewer.values())
+
+
+def test_the_rights_that_are_told_are_those_that_the_scripts_and_the_client_need(program: str) -> None:
+    called = {
+        command.lower()
+        for file in Path(proxy.__path__[0]).rglob("*.lua")
+        for command in re.findall(r"redis\.p?call\('([A-Z]+)'", file.read_text())
+    }
+    client = {"eval", "evalsha", "info", "subscribe", "select"}
+
+    assert called | client == set(re.findall(r"\+([a-z]+)", RIGHTS))
 
 
 async def test_a_replica_a_full_memory_and_one_that_forgets_are_told(program: str) -> None:
