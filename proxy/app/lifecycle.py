@@ -87,7 +87,7 @@ class RunningProxy:
         stack.callback(self._spool.end)
         self._tasks = BackgroundTasks()
         stack.push_async_callback(self._tasks.close)
-        self._answer_fields = answer_fields()
+        self._request_fields, self._answer_fields = request_fields(), answer_fields()
         self._pseudonym = b"shop-auth-proxy-" + secrets.token_hex(8).encode()
         self._started_with = self.config = config
         self.process, self.connections = ProcessMetrics(), ConnectionMetrics()
@@ -137,7 +137,7 @@ class RunningProxy:
             self.forwarder.refuse,
             self._guard,
             client_limits(config),
-            request_fields(),
+            self._request_fields,
             DateLine(time.time),
             tasks=self._tasks,
         )
@@ -272,7 +272,8 @@ class RunningProxy:
         )
         host, port = config.admin.host, config.admin.port
         try:
-            return await self._stack.enter_async_context(open_admin(sources, host, port))
+            opened = open_admin(sources, host, port, self._request_fields, self._outside.log, self._tasks)
+            return await self._stack.enter_async_context(opened)
         except OSError as error:
             raise StartError(
                 f"admin.host, admin.port: {cannot_listen(host, port, error)};"
