@@ -17,13 +17,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
-from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
-
 from proxy import __version__
 from proxy.admin.server import open_admin
 from proxy.admin.sources import Sources
 from proxy.app.addresses import base_url
 from proxy.app.connections import Connections
+from proxy.app.later import has_strict_parser
 from proxy.app.listening import cannot_listen
 from proxy.app.outside import Outside, StartError
 from proxy.app.replicas import Replicas
@@ -284,7 +283,7 @@ class RunningProxy:
 @asynccontextmanager
 async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProxy]:
     """Serve while the context lasts. Raises `StartError`."""
-    if HttpRequestParser is HttpRequestParserPy:
+    if not has_strict_parser():
         raise StartError("aiohttp runs without its C parser, which is less strict: install a wheel of aiohttp.")
     async with AsyncExitStack() as stack:
         room, descriptors = await find_room(), Descriptors()

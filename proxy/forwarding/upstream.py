@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.errors import InternalError, ProxyError, UpstreamTimeout
 from proxy.forwarding.rewritten_body import RewrittenBody
@@ -19,10 +19,12 @@ from proxy.platforms.answers import ORDINARY
 from proxy.tasks import BackgroundTasks
 from proxy.tokens.endpoint import read_retry_after
 from proxy.wire.body import RequestBody
-from proxy.wire.dialing import Destination, Dialer
 from proxy.wire.head import Head
-from proxy.wire.pool import Pool
+from proxy.wire.pool import Destination, Pool
 from proxy.wire.upstream_connection import Answer, ConnectionLostError, UpstreamConnection
+
+if TYPE_CHECKING:
+    from proxy.wire.dialing import Dialer
 
 _IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))  # RFC 9110 §9.2.2
 _FRESH_ENOUGH: Final = 1.0  # seconds
@@ -144,9 +146,14 @@ class UpstreamResponse:
 
 
 class Upstream:
-    """Sends requests to the shops' APIs over connections of `pool`, or new ones; `read_timeout` in seconds."""
+    """Sends requests to the shops' APIs over connections of `pool`, or new ones that `dialer()` makes.
 
-    def __init__(self, dialer: Dialer, pool: Pool, tasks: BackgroundTasks, *, read_timeout: float) -> None:
+    `read_timeout` in seconds.
+    """
+
+    def __init__(
+        self, dialer: Callable[[], "Dialer"], pool: Pool, tasks: BackgroundTasks, *, read_timeout: float
+    ) -> None:
         self._dialer = dialer
         self._pool = pool
         self._tasks = tasks
@@ -170,7 +177,7 @@ class Upstream:
                 if not idempotent:
                     raise
             await turn.again()
-        new = await self._dialer.dial(destination, partial(pool.lost, destination))
+        new = await self._dialer().dial(destination, partial(pool.lost, destination))
         if turn.may_lapse and turn.lapsed:  # while it was made
             pool.keep(destination, new)
             return await self.send(request, token_line, turn)
