@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "commands": SERVING | {"app", "config", "simulator", "systemd", "shared"},
     "app": SERVING | {"config", "admin", "forwarding", "wire", "links", "systemd", "shared"},
     "config": GROUND | {"platforms"},  # known by app and commands alone: others get the values they need
-    "admin": SERVING - {"tasks"},
+    "admin": SERVING | {"wire"},
     "forwarding": SERVING | {"wire", "links"},
     "wire": GROUND | {"tasks"},
     "links": GROUND | {"platforms"},

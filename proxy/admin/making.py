@@ -13,17 +13,34 @@ import asyncio
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from http import HTTPStatus
 from itertools import count
 from typing import Final, NamedTuple
-
-from aiohttp import web
 
 _AT_ONCE: Final = 0.001  # seconds
 _MOST_AT_ONCE: Final = 131_072  # characters: to pack them takes time too
 _REST: Final = 2  # times as long
 _PIECE: Final = 65_536  # bytes
 _GZIP: Final = 31  # of zlib's `wbits`
+
+
+class Answer(NamedTuple):
+    """An answer: its status, its header fields, and its body of `length` bytes, piece by piece."""
+
+    status: int
+    fields: dict[str, str]
+    length: int
+    body: AsyncGenerator[bytes, None]
+
+    @property
+    def reason(self) -> bytes:
+        return HTTPStatus(self.status).phrase.encode()
+
+    @property
+    def lines(self) -> bytes:
+        """The lines of its header fields."""
+        return "".join(f"{name}: {value}\r\n" for name, value in self.fields.items()).encode()
 
 
 class Page(NamedTuple):
@@ -33,15 +50,20 @@ class Page(NamedTuple):
     length: int
     packed: bool = False
 
-    def answer(self, content_type: str, *, gzip: bool = False) -> web.Response:
+    def answer(self, content_type: str, *, gzip: bool = False, status: int = 200) -> Answer:
         """Return an answer that is handed to the connection as the client takes it; `gzip`: it takes that."""
         as_it_is = gzip or not self.packed
-        headers = {
-            "Content-Type": content_type,
-            "Content-Length": str(sum(map(len, self.parts)) if as_it_is else self.length),
-            **({"Content-Encoding": "gzip"} if self.packed and gzip else {}),
-        }
-        return web.Response(body=_pieces(self.parts) if as_it_is else _unpacked(self.parts), headers=headers)
+        return Answer(
+            status,
+            {"Content-Type": content_type} | ({"Content-Encoding": "gzip"} if self.packed and gzip else {}),
+            sum(map(len, self.parts)) if as_it_is else self.length,
+            _pieces(self.parts) if as_it_is else _unpacked(self.parts),
+        )
+
+
+def plain_page(body: bytes) -> Page:
+    """Return a page that is all there."""
+    return Page([body], len(body))
 
 
 class _Kept(NamedTuple):
@@ -109,14 +131,14 @@ class PageMaker:
         return "".join(texts).encode(), True
 
 
-async def _pieces(parts: list[bytes]) -> AsyncIterator[bytes]:
+async def _pieces(parts: list[bytes]) -> AsyncGenerator[bytes, None]:
     for part in parts:
         for start in range(0, len(part), _PIECE):
             await asyncio.sleep(0)  # who takes a piece at once is not waited for, and would hold up all others
             yield part[start : start + _PIECE]
 
 
-async def _unpacked(parts: list[bytes]) -> AsyncIterator[bytes]:
+async def _unpacked(parts: list[bytes]) -> AsyncGenerator[bytes, None]:
     unpacker = zlib.decompressobj(_GZIP)
     for part in parts:
         rest = part

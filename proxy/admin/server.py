@@ -1,23 +1,26 @@
 """The pages of the admin port, who may ask for them, and how they are sent.
 
-Rules: GET and HEAD, nothing else; no page is kept by anybody, framed by another or read by another site. How pages are
-made, and how often, is in `making.py`.
+Rules: GET and HEAD, nothing else; no page is kept by anybody, framed by another or read by another site. What is no
+HTTP request is told so in a fixed sentence, without repeating it to anybody: it may hold secrets. How pages are made,
+and how often, is in `making.py`.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
+from urllib.parse import parse_qsl
 
-from aiohttp import web
+from structlog.typing import FilteringBoundLogger
 
 from proxy.admin.codes import codes_page
-from proxy.admin.connections import Connections
+from proxy.admin.connections import Connections, limits
 from proxy.admin.exposition import CONTENT_TYPE, exposition
-from proxy.admin.making import PageMaker
+from proxy.admin.making import Answer, PageMaker, plain_page
 from proxy.admin.negotiation import accepts_gzip, prefers_json
 from proxy.admin.overviews import Overviews, good_for
 from proxy.admin.page import page
@@ -34,8 +37,14 @@ from proxy.admin.sources import (
     process_now,
     shop_now,
 )
+from proxy.errors import MethodNotSupported, ProxyError, RequestTimeout
 from proxy.platforms.platform import is_shop_name
+from proxy.tasks import BackgroundTasks
 from proxy.telemetry.labels import UNKNOWN
+from proxy.wire.date import DateLine
+from proxy.wire.head import FieldTable, Head
+from proxy.wire.listener import ClientServer, close_listener
+from proxy.wire.request import ClientRequest
 
 _SHUTDOWN: Final = 1.0  # seconds that pages which are being made get at the end
 _MAX_QUERY: Final = 100  # characters
@@ -57,54 +66,30 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
     "Server": "shop-auth-proxy",
-    "Connection": "close",
-}
-_SENTENCES: Final = {
-    404: "There is no such page. The status page is at /status.",
-    405: "Pages are read here, with GET or HEAD; nothing can be changed.",
 }
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Query = Mapping[str, str]
 
 
 @asynccontextmanager
-async def open_admin(sources: Sources, host: str, port: int) -> AsyncIterator[tuple[str, int]]:
-    """Serve the pages while the context lasts; provide the address. Raises `OSError` if it can't be had."""
-    runner = web.AppRunner(
-        admin_application(sources),
-        handle_signals=False,
-        shutdown_timeout=_SHUTDOWN,
-    )
-    await runner.setup()
-    assert runner.server is not None  # noqa: S101 - for the type checker
-    listener = None
+async def open_admin(
+    sources: Sources, host: str, port: int, fields: FieldTable, log: FilteringBoundLogger, tasks: BackgroundTasks
+) -> AsyncIterator[tuple[str, int]]:
+    """Serve the pages while the context lasts; provide the address. Raises `OSError` if it can't be had.
+
+    `fields` is what is known of the fields of requests.
+    """
+    connections = Connections()
+    site = _Site(_Pages(sources), connections, log)
+    server = ClientServer(site.handle, site.refuse, connections, limits(), fields, DateLine(time.time), tasks=tasks)
+    listener = await asyncio.get_running_loop().create_server(server.door, host or None, port)
     try:
-        listener = await asyncio.get_running_loop().create_server(
-            Connections(runner.server, _HEADERS), host or None, port
-        )
         address = listener.sockets[0].getsockname()
         yield address[0], address[1]
     finally:
-        if listener is not None:
-            listener.close()
-        await runner.cleanup()
-
-
-def admin_application(sources: Sources) -> web.Application:
-    """Return the application with all pages."""
-    pages = _Pages(sources)
-    application = web.Application(middlewares=[_only_for_us])
-    application.on_response_prepare.append(_add_headers)
-    application.router.add_get("/", _to_status)
-    application.router.add_get("/livez", _live)
-    application.router.add_get("/readyz", pages.ready)
-    application.router.add_get("/metrics", pages.metrics)
-    application.router.add_get("/status", pages.status)
-    application.router.add_get("/status.json", pages.status_json)
-    application.router.add_get("/codes", _static(codes_page().encode(), "text/html"))
-    for name, content_type in _STATIC_TYPES.items():
-        application.router.add_get(f"/{name}", _static((_STATIC / name).read_bytes(), content_type))
-    return application
+        await close_listener(listener)
+        connections.drop_silent()
+        await server.shutdown(_SHUTDOWN)
 
 
 def is_local_name(host: str) -> bool:
@@ -120,6 +105,47 @@ def is_local_name(host: str) -> bool:
     return True
 
 
+class _Site:
+    """Answers requests with pages."""
+
+    def __init__(self, pages: "_Pages", connections: Connections, log: FilteringBoundLogger) -> None:
+        self._pages = pages.by_path()
+        self._connections = connections
+        self._log = log
+
+    async def handle(self, request: ClientRequest) -> bool:
+        """Answer a request; tell that its connection is not kept."""
+        request.connection.admitted()
+        try:
+            answer = await self._answer(request)
+        except Exception:
+            self._log.exception("admin.page_failed")
+            answer = _text(500, "The page could not be made; the log says why.")
+        return await self._send(request, answer)
+
+    async def refuse(self, request: ClientRequest, error: ProxyError) -> bool:
+        """Answer what is no request, unless that is since it has not come."""
+        if isinstance(error, RequestTimeout):
+            return False
+        no_method = isinstance(error, MethodNotSupported)
+        return await self._send(request, _not_allowed() if no_method else _text(400, "This is no HTTP request."))
+
+    async def _answer(self, request: ClientRequest) -> Answer:
+        if not _is_for_us(request):
+            return _text(421, "This port is asked for by an address or as localhost.")
+        path, _, query = request.target.decode("latin-1").partition("?")
+        page = self._pages.get(path)
+        if page is None:
+            return _text(404, "There is no such page. The status page is at /status.")
+        if request.method not in ("GET", "HEAD"):
+            return _not_allowed()
+        # Of a name that comes twice, the first counts.
+        return await page(dict(reversed(parse_qsl(query, keep_blank_values=True))), request.head)
+
+    async def _send(self, request: ClientRequest, answer: Answer) -> bool:
+        return await self._connections.send(request, answer._replace(fields=_HEADERS | answer.fields))
+
+
 class _Pages:
     """The pages that show how the proxy is."""
 
@@ -128,10 +154,26 @@ class _Pages:
         self._overviews = Overviews(sources)
         self._maker = PageMaker()
 
-    async def ready(self, request: web.Request) -> web.Response:
+    def by_path(self) -> dict[str, Callable[[Query, Head], Awaitable[Answer]]]:
+        """Return what makes each page."""
+        static = {
+            f"/{name}": _static((_STATIC / name).read_bytes(), content_type)
+            for name, content_type in _STATIC_TYPES.items()
+        }
+        return static | {
+            "/": _to_status,
+            "/livez": _live,
+            "/readyz": self.ready,
+            "/metrics": self.metrics,
+            "/status": self.status,
+            "/status.json": self.status_json,
+            "/codes": _static(codes_page().encode(), "text/html"),
+        }
+
+    async def ready(self, query: Query, _: Head) -> Answer:
         """Say whether requests are welcome, or, with `?shop=`, whether that shop could be served now."""
         ready = process_readiness(self._sources.process.phase)
-        key = request.query.get("shop")
+        key = query.get("shop")
         if key is None or ready.status != 200:
             return _text(*ready)
         if not is_shop_name(key.encode()):
@@ -141,7 +183,7 @@ class _Pages:
             return _text(404, f"There is no shop '{key}' here.")
         return _text(*shop_readiness(key, self._sources.tokens.status(asked), asked.shop.fix))
 
-    async def metrics(self, request: web.Request) -> web.Response:
+    async def metrics(self, _: Query, head: Head) -> Answer:
         """Show the numbers for Prometheus."""
 
         def pieces() -> Iterator[str]:
@@ -150,14 +192,14 @@ class _Pages:
             return exposition(process_now(sources), shops, counters_now(sources))
 
         made = await self._maker.page("metrics", None, pieces, good_for=good_for(self._sources), packed=True)
-        return made.answer(CONTENT_TYPE, gzip=_accepts_gzip(request))
+        return made.answer(CONTENT_TYPE, gzip=_accepts_gzip(head))
 
-    async def status(self, request: web.Request) -> web.Response:
+    async def status(self, query: Query, head: Head) -> Answer:
         """Show the status page, or the same as JSON to who prefers that."""
-        if prefers_json(",".join(request.headers.getall("Accept", ()))):
-            response = await self.status_json(request)
+        if prefers_json(_list(head, b"accept")):
+            answer = await self.status_json(query, head)
         else:
-            wanted = _wanted(request.query)
+            wanted = _wanted(query)
 
             def pieces() -> Iterator[str]:
                 sources = self._sources
@@ -174,11 +216,10 @@ class _Pages:
                 yield from page(shown, now=sources.clock())
 
             made = await self._maker.page("status", wanted, pieces, good_for=good_for(self._sources))
-            response = made.answer("text/html; charset=utf-8")
-        response.headers["Vary"] = "Accept"
-        return response
+            answer = made.answer("text/html; charset=utf-8")
+        return answer._replace(fields=answer.fields | {"Vary": "Accept"})
 
-    async def status_json(self, request: web.Request) -> web.Response:
+    async def status_json(self, _: Query, head: Head) -> Answer:
         """Show the state of all shops as JSON."""
 
         def pieces() -> Iterator[str]:
@@ -189,7 +230,7 @@ class _Pages:
             yield from as_json(process_now(sources), shops, clients_now(sources), now=sources.clock())
 
         made = await self._maker.page("json", None, pieces, good_for=good_for(self._sources), packed=True)
-        return made.answer("application/json; charset=utf-8", gzip=_accepts_gzip(request))
+        return made.answer("application/json; charset=utf-8", gzip=_accepts_gzip(head))
 
 
 def _wanted(query: Mapping[str, str]) -> Wanted:
@@ -201,55 +242,49 @@ def _wanted(query: Mapping[str, str]) -> Wanted:
     return Wanted(words, "trouble" in query, page_number, sort if sort in (NAME, *SORTS) else "")
 
 
-def _accepts_gzip(request: web.Request) -> bool:
-    return accepts_gzip(",".join(request.headers.getall("Accept-Encoding", ())))
+def _accepts_gzip(head: Head) -> bool:
+    return accepts_gzip(_list(head, b"accept-encoding"))
 
 
-async def _live(_request: web.Request) -> web.Response:
+def _list(head: Head, name: bytes) -> str:
+    return b",".join(head.values(name)).decode("latin-1")
+
+
+async def _live(_query: Query, _head: Head) -> Answer:
     return _text(200, "The event loop turns.")
 
 
-async def _to_status(_request: web.Request) -> web.Response:
-    response = _text(302, "The status page is at /status.")
-    response.headers["Location"] = "/status"
-    return response
+async def _to_status(_query: Query, _head: Head) -> Answer:
+    answer = _text(302, "The status page is at /status.")
+    return answer._replace(fields=answer.fields | {"Location": "/status"})
 
 
-def _static(body: bytes, content_type: str) -> Handler:
-    async def handler(_request: web.Request) -> web.Response:
-        return web.Response(body=body, content_type=content_type, charset="utf-8")
+def _static(body: bytes, content_type: str) -> Callable[[Query, Head], Awaitable[Answer]]:
+    async def handler(_query: Query, _head: Head) -> Answer:
+        return plain_page(body).answer(f"{content_type}; charset=utf-8")
 
     return handler
 
 
-def _text(status: int, sentence: str) -> web.Response:
-    return web.Response(status=status, text=sentence + "\n")
+def _text(status: int, sentence: str) -> Answer:
+    return plain_page(f"{sentence}\n".encode()).answer("text/plain; charset=utf-8", status=status)
 
 
-def _came_by_loopback(request: web.Request) -> bool:
-    # A connection that is gone has no address any more, and gets no answer.
-    own_address: str = request.get_extra_info("sockname", ("127.0.0.1",))[0]
-    return ip_address(own_address.partition("%")[0]).is_loopback
+def _not_allowed() -> Answer:
+    answer = _text(405, "Pages are read here, with GET or HEAD; nothing can be changed.")
+    return answer._replace(fields=answer.fields | {"Allow": "GET,HEAD"})
 
 
-@web.middleware
-async def _only_for_us(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse a name that somebody else's DNS leads here, if only this machine can reach the port.
+def _is_for_us(request: ClientRequest) -> bool:
+    """Tell whether a request may be meant for here, by the name that it asks for.
 
-    A web site could have its own name lead to 127.0.0.1, and then read the page in the browser of whoever sits here
-    (DNS rebinding). On other addresses names are in use that are not known here, and whoever is in that network can
-    read the pages anyway.
+    If only this machine can reach the port, that is no other machine's: a web site could have its own name lead to
+    127.0.0.1, and then read the page in the browser of whoever sits here (DNS rebinding). On other addresses names are
+    in use that are not known here, and whoever is in that network can read the pages anyway.
     """
-    host = request.headers.get("Host", "localhost")
-    if not is_local_name(host) and _came_by_loopback(request):
-        return _text(421, "This port is asked for by an address or as localhost.")
-    try:
-        return await handler(request)
-    except web.HTTPException as error:  # of the router
-        error.text = _SENTENCES.get(error.status, error.reason) + "\n"
-        raise
-
-
-async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(_HEADERS)
-    response.force_close()
+    host = request.head.first.get(b"host", b"localhost").decode("latin-1")
+    if is_local_name(host):
+        return True
+    # A connection that is gone has no address any more, and gets no answer.
+    own_address = (request.connection.local_address() or ("127.0.0.1", 0))[0]
+    return not ip_address(own_address.partition("%")[0]).is_loopback

@@ -3,27 +3,39 @@
 import asyncio
 import ssl
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Self, TypeVar
-
-import aiohttp
-from aiohttp.abc import AbstractResolver
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from proxy import __version__
 from proxy.certificate import Authorities
 from proxy.config import UpstreamConfig
 from proxy.guards.descriptors import Descriptors
 from proxy.guards.egress import PublicResolver
-from proxy.guards.names import SystemNames
+from proxy.guards.names import Resolver, SystemNames
 from proxy.threads import in_thread
-from proxy.wire.answer_parsing import MAX_FIELDS, MAX_LINE
-from proxy.wire.lenient_client import LenientHandler
 from proxy.wire.pool import Pool
 from proxy.wire.transports import upstream_loop
 
+if TYPE_CHECKING:
+    import aiohttp
+    from aiohttp.abc import AbstractResolver
+
 _User = TypeVar("_User")
+_Made = TypeVar("_Made")
+
+
+class _OnDemand(dict[bool, _Made], Generic[_Made]):
+    """What is made when it is first asked for."""
+
+    def __init__(self, make: Callable[[bool], _Made]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, key: bool) -> _Made:
+        made = self[key] = self._make(key)
+        return made
 
 
 class Connections:
@@ -34,47 +46,58 @@ class Connections:
     those that they began with.
     """
 
-    def __init__(self, tls: ssl.SSLContext | bool, resolver: AbstractResolver, descriptors: Descriptors) -> None:
-        loop = asyncio.get_running_loop()
-
-        def connector(on: asyncio.AbstractEventLoop, *, allow_private: bool) -> aiohttp.TCPConnector:
-            addresses = resolver if allow_private else PublicResolver(resolver)
-            # No limit here: one silent shop would hold the connections of all. What is found is kept by the resolver.
-            # No connection is kept either: those to the APIs have a pool of their own, and a token request is rare and
-            # not sent twice, so that a kept one would be dead too often.
-            return aiohttp.TCPConnector(
-                limit=0, ssl=tls, resolver=addresses, use_dns_cache=False, force_close=True, loop=on
-            )
-
-        self.connectors = {each: connector(upstream_loop(loop), allow_private=each) for each in (False, True)}
-        self.pools = {each: Pool(loop.time) for each in (False, True)}
-
-        def lenient(connector: aiohttp.TCPConnector) -> aiohttp.TCPConnector:
-            # There is no public way to say how a connector's answers are read.
-            connector._factory = partial(LenientHandler, loop=loop)  # type: ignore[assignment]  # - its own handler's type
-            return connector
-
-        self.sessions = {
-            each: aiohttp.ClientSession(
-                connector=lenient(connector(loop, allow_private=each)),
-                max_line_size=MAX_LINE,
-                max_field_size=MAX_LINE,
-                max_headers=MAX_FIELDS,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                headers={"User-Agent": f"shop-auth-proxy/{__version__}"},
-                trace_configs=[_counted(descriptors)],
-            )
-            for each in (False, True)
-        }
+    def __init__(self, tls: ssl.SSLContext | bool, resolver: Resolver, descriptors: Descriptors) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._tls = tls
+        self._resolver = resolver
+        self.connectors: dict[bool, aiohttp.TCPConnector] = _OnDemand(
+            partial(self._connector, upstream_loop(self._loop))
+        )
+        self.sessions: dict[bool, aiohttp.ClientSession] = _OnDemand(self._session)
+        self.pools = {each: Pool(self._loop.time) for each in (False, True)}
         self._descriptors = descriptors
         descriptors.make_room += [pool.make_room for pool in self.pools.values()]
         self._users = 0
         self._one_left = asyncio.Event()
-        self._loop = loop
+
+    def _connector(self, loop: asyncio.AbstractEventLoop, allow_private: bool) -> "aiohttp.TCPConnector":
+        import aiohttp  # noqa: PLC0415 - see later.py
+
+        addresses = self._resolver if allow_private else PublicResolver(self._resolver)
+        # No limit here: one silent shop would hold the connections of all. What is found is kept by the resolver.
+        # No connection is kept either: those to the APIs have a pool of their own, and a token request is rare and
+        # not sent twice, so that a kept one would be dead too often.
+        return aiohttp.TCPConnector(
+            limit=0,
+            ssl=self._tls,
+            resolver=cast("AbstractResolver", addresses),
+            use_dns_cache=False,
+            force_close=True,
+            loop=loop,
+        )
+
+    def _session(self, allow_private: bool) -> "aiohttp.ClientSession":
+        import aiohttp  # noqa: PLC0415 - see later.py
+
+        from proxy.wire.answer_parsing import MAX_FIELDS, MAX_LINE  # noqa: PLC0415
+        from proxy.wire.lenient_client import LenientHandler  # noqa: PLC0415
+
+        connector = self._connector(self._loop, allow_private)
+        # There is no public way to say how a connector's answers are read.
+        connector._factory = partial(LenientHandler, loop=self._loop)  # type: ignore[assignment]  # - its own handler's type
+        return aiohttp.ClientSession(
+            connector=connector,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE,
+            max_headers=MAX_FIELDS,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            headers={"User-Agent": f"shop-auth-proxy/{__version__}"},
+            trace_configs=[_counted(self._descriptors)],
+        )
 
     @classmethod
-    async def open(cls, config: UpstreamConfig, resolver: AbstractResolver, descriptors: Descriptors) -> Self:
+    async def open(cls, config: UpstreamConfig, resolver: Resolver, descriptors: Descriptors) -> Self:
         """Return connections that are made as `config` says; each takes one of the `descriptors`."""
         if config.ca_file is None:
             return cls(True, resolver, descriptors)  # as aiohttp has it
@@ -99,11 +122,13 @@ class Connections:
 
     async def close(self) -> None:
         """Close them now."""
-        for allow_private in (False, True):
-            self._descriptors.make_room.remove(self.pools[allow_private].make_room)
-            self.pools[allow_private].close()
-            await self.connectors[allow_private].close()
-            await self.sessions[allow_private].close()
+        for pool in self.pools.values():
+            self._descriptors.make_room.remove(pool.make_room)
+            pool.close()
+        for connector in self.connectors.values():
+            await connector.close()
+        for session in self.sessions.values():
+            await session.close()
 
     def _left(self) -> None:
         with suppress(RuntimeError):  # the loop is closed; and objects may be let go of in any thread
@@ -114,8 +139,9 @@ class Connections:
         self._one_left.set()
 
 
-def _counted(descriptors: Descriptors) -> aiohttp.TraceConfig:
+def _counted(descriptors: Descriptors) -> "aiohttp.TraceConfig":
     """Have the requests of a session count, each of which has a connection of its own."""
+    import aiohttp  # noqa: PLC0415 - see later.py
 
     async def begin(*_: object) -> None:
         descriptors.note()
@@ -137,9 +163,7 @@ def _trusting(authorities: Authorities) -> ssl.SSLContext:
 
 
 @asynccontextmanager
-async def open_connections(
-    config: UpstreamConfig, resolver: AbstractResolver | None = None
-) -> AsyncIterator[Connections]:
+async def open_connections(config: UpstreamConfig, resolver: Resolver | None = None) -> AsyncIterator[Connections]:
     """Provide the connections to the platforms, and close them at the end; `resolver` is the system's own if `None`."""
     connections = await Connections.open(config, resolver or SystemNames(), Descriptors())
     try:

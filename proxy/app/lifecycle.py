@@ -17,13 +17,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
-from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
-
 from proxy import __version__
 from proxy.admin.server import open_admin
 from proxy.admin.sources import Sources
 from proxy.app.addresses import base_url
 from proxy.app.connections import Connections
+from proxy.app.later import has_strict_parser
 from proxy.app.listening import cannot_listen
 from proxy.app.outside import Outside, StartError
 from proxy.app.replicas import Replicas
@@ -88,7 +87,7 @@ class RunningProxy:
         stack.callback(self._spool.end)
         self._tasks = BackgroundTasks()
         stack.push_async_callback(self._tasks.close)
-        self._answer_fields = answer_fields()
+        self._request_fields, self._answer_fields = request_fields(), answer_fields()
         self._pseudonym = b"shop-auth-proxy-" + secrets.token_hex(8).encode()
         self._started_with = self.config = config
         self.process, self.connections = ProcessMetrics(), ConnectionMetrics()
@@ -138,7 +137,7 @@ class RunningProxy:
             self.forwarder.refuse,
             self._guard,
             client_limits(config),
-            request_fields(),
+            self._request_fields,
             DateLine(time.time),
             tasks=self._tasks,
         )
@@ -275,7 +274,8 @@ class RunningProxy:
         )
         host, port = config.admin.host, config.admin.port
         try:
-            return await self._stack.enter_async_context(open_admin(sources, host, port))
+            opened = open_admin(sources, host, port, self._request_fields, self._outside.log, self._tasks)
+            return await self._stack.enter_async_context(opened)
         except OSError as error:
             raise StartError(
                 f"admin.host, admin.port: {cannot_listen(host, port, error)};"
@@ -286,7 +286,7 @@ class RunningProxy:
 @asynccontextmanager
 async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProxy]:
     """Serve while the context lasts. Raises `StartError`."""
-    if HttpRequestParser is HttpRequestParserPy:
+    if not has_strict_parser():
         raise StartError("aiohttp runs without its C parser, which is less strict: install a wheel of aiohttp.")
     async with AsyncExitStack() as stack:
         room, descriptors = await find_room(), Descriptors()

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from aiohttp.abc import AbstractResolver
 from structlog.typing import FilteringBoundLogger
 
 from proxy.config import Config
 from proxy.guards.aliases import HostOfPlatform, hosts_of_platforms, leading_here
-from proxy.guards.names import SystemNames
+from proxy.guards.names import Resolver, SystemNames
 from proxy.systemd import Supervisor
 from proxy.telemetry.metrics import LogMetrics
 
@@ -32,12 +31,12 @@ class Outside:
     log: FilteringBoundLogger
     conceal: Callable[[str, float | None], object]
     redact: Callable[[str], str]
-    resolver: AbstractResolver = field(default_factory=SystemNames)
+    resolver: Resolver = field(default_factory=SystemNames)
     log_metrics: LogMetrics = field(default_factory=LogMetrics)
     supervisor: Supervisor = field(default_factory=Supervisor)
 
 
-async def hosts_leading_here(config: Config, *, within: float, resolver: AbstractResolver | None = None) -> list[str]:
+async def hosts_leading_here(config: Config, *, within: float, resolver: Resolver | None = None) -> list[str]:
     """Return a sentence for each platform host that this machine takes for itself; give up after `within` seconds.
 
     `localhost` always is this machine: there the platform's URL is what has to be changed, and no hosts file.

@@ -4,6 +4,8 @@ import dataclasses
 import itertools
 import secrets
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 from structlog.typing import FilteringBoundLogger
@@ -33,9 +35,11 @@ from proxy.telemetry.metrics import ErrandMetrics
 from proxy.tokens.cache import TokenCache, TokenPolicy
 from proxy.tokens.endpoint import TokenEndpoint
 from proxy.wire.client_watch import ClientLimits
-from proxy.wire.dialing import Dialer
 from proxy.wire.head import FieldTable
 from proxy.wire.spool import Spool
+
+if TYPE_CHECKING:
+    from proxy.wire.dialing import Dialer
 
 
 def site_of(
@@ -71,16 +75,22 @@ def upstreams_of(
 ) -> Mapping[bool, Upstream]:
     """Return what sends requests to the platforms, by whether it may lead into the own network."""
     upstream = config.upstream
+
+    def dialer(any_address: bool) -> "Dialer":
+        from proxy.wire.dialing import Dialer  # noqa: PLC0415 - see later.py
+
+        return Dialer(connections.connectors[any_address], descriptors, answers, timeout=upstream.connect_timeout)
+
     return {
         any_address: connections.used_by(
             Upstream(
-                Dialer(connector, descriptors, answers, timeout=upstream.connect_timeout),
-                connections.pools[any_address],
+                partial(dialer, any_address),
+                pool,
                 tasks,
                 read_timeout=upstream.read_timeout,
             )
         )
-        for any_address, connector in connections.connectors.items()
+        for any_address, pool in connections.pools.items()
     }
 
 

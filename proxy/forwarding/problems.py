@@ -19,7 +19,8 @@ from proxy.errors import PROXY_NAME, ProxyError
 
 _TYPE_PREFIX: Final = "urn:problem-type:shop-auth-proxy:"
 _NAMESPACE: Final = "urn:ietf:rfc:7807"  # RFC 9457, appendix B
-_NOT_IN_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0 §2.2
+# What XML 1.0 §2.2 leaves out. (It takes 5 ms to compile what that lets in.)
+_NOT_IN_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 _PROBLEM_JSON: Final = b"application/problem+json"
 _PROBLEM_XML: Final = b"application/problem+xml"

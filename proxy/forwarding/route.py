@@ -10,7 +10,7 @@ from typing import Final
 
 from proxy.platforms.shop import Shop, Shops
 from proxy.tokens.endpoint import TokenRequest, token_request
-from proxy.wire.dialing import Destination
+from proxy.wire.pool import Destination
 
 _MAX_ROUTES: Final = 20_000  # besides those of the shops that the configuration names
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -21,10 +21,12 @@ from proxy.platforms.answers import ORDINARY
 from proxy.tasks import BackgroundTasks
 from proxy.tokens.endpoint import read_retry_after
 from proxy.wire.body import RequestBody
-from proxy.wire.dialing import Destination, Dialer
 from proxy.wire.head import Head
-from proxy.wire.pool import Pool
+from proxy.wire.pool import Destination, Pool
 from proxy.wire.upstream_connection import Answer, ConnectionLostError, UpstreamConnection
+
+if TYPE_CHECKING:
+    from proxy.wire.dialing import Dialer
 
 _IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))  # RFC 9110 §9.2.2
 _FRESH_ENOUGH: Final = 1.0  # seconds
@@ -146,9 +148,14 @@ class UpstreamResponse:
 
 
 class Upstream:
-    """Sends requests to the shops' APIs over connections of `pool`, or new ones; `read_timeout` in seconds."""
+    """Sends requests to the shops' APIs over connections of `pool`, or new ones that `dialer()` makes.
 
-    def __init__(self, dialer: Dialer, pool: Pool, tasks: BackgroundTasks, *, read_timeout: float) -> None:
+    `read_timeout` in seconds.
+    """
+
+    def __init__(
+        self, dialer: Callable[[], "Dialer"], pool: Pool, tasks: BackgroundTasks, *, read_timeout: float
+    ) -> None:
         self._dialer = dialer
         self._pool = pool
         self._tasks = tasks
@@ -172,7 +179,7 @@ class Upstream:
                 if not idempotent:
                     raise
             await turn.again()
-        new = await self._dialer.dial(destination, partial(pool.lost, destination))
+        new = await self._dialer().dial(destination, partial(pool.lost, destination))
         if turn.may_lapse and turn.lapsed:  # while it was made
             pool.keep(destination, new)
             return await self.send(request, token_line, turn)

@@ -16,8 +16,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from aiohttp.abc import AbstractResolver
-
+from proxy.guards.names import Resolver
 from proxy.platforms.addresses import is_ip_address
 from proxy.platforms.platform import SHOP_PLACEHOLDER, Platform
 from proxy.platforms.shop import Shops
@@ -67,7 +66,7 @@ def _hosts(platform: Platform, shop_name: str) -> list[HostOfPlatform]:
 
 async def leading_here(
     hosts: Iterable[HostOfPlatform],
-    resolver: AbstractResolver,
+    resolver: Resolver,
     *,
     listener: tuple[str, int],
     within: float,

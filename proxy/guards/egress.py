@@ -7,22 +7,25 @@ get here; `Platform` refuses them.
 """
 
 import socket
-
-from aiohttp.abc import AbstractResolver, ResolveResult
+from typing import TYPE_CHECKING
 
 from proxy.errors import PrivateAddressError
+from proxy.guards.names import Resolver
 from proxy.platforms.addresses import is_public
 
+if TYPE_CHECKING:
+    from aiohttp.abc import ResolveResult
 
-class PublicResolver(AbstractResolver):
+
+class PublicResolver:
     """Resolves host names through another resolver, and leaves out the addresses that are not public."""
 
-    def __init__(self, resolver: AbstractResolver) -> None:
+    def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
+    ) -> "list[ResolveResult]":
         """Return the public addresses of `host`; raises `PrivateAddressError` if it has others only."""
         results = await self._resolver.resolve(host, port, family)
         public = [result for result in results if is_public(result["host"])]

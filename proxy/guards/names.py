@@ -17,11 +17,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, NamedTuple
-
-from aiohttp.abc import AbstractResolver, ResolveResult
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from proxy.threads import in_thread
+
+if TYPE_CHECKING:
+    from aiohttp.abc import ResolveResult
 
 _AT_ONCE: Final = 32
 _ANSWER_WITHIN: Final = 4.0  # seconds; less than a connection may take, so that the error says what was waited for
@@ -79,7 +80,16 @@ class _Lookup:
         return parent if "." in parent else self.host
 
 
-class SystemNames(AbstractResolver):
+class Resolver(Protocol):
+    """Finds the addresses of a host, as aiohttp's `AbstractResolver` has it. Raises `OSError`, and `UnicodeError`."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> "list[ResolveResult]": ...
+    async def close(self) -> None: ...
+
+
+class SystemNames:
     """Resolves host names. `look_up` finds the addresses of one, and may block; `clock` is monotonic, in seconds."""
 
     def __init__(
@@ -101,7 +111,7 @@ class SystemNames(AbstractResolver):
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
+    ) -> "list[ResolveResult]":
         """Return the addresses of `host`. Raises `OSError`, and `UnicodeError` if nothing can be called so."""
         known = self._known.get(host)
         if known is None or known.until <= self._clock():
@@ -110,14 +120,14 @@ class SystemNames(AbstractResolver):
         if not addresses and known.error is not None:
             raise known.error.with_traceback(None)
         return [
-            ResolveResult(
-                hostname=host,
-                host=address.text,
-                port=port,
-                family=address.family,
-                proto=0,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
+            {
+                "hostname": host,
+                "host": address.text,
+                "port": port,
+                "family": address.family,
+                "proto": 0,
+                "flags": socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            }
             for address in addresses
             if family in (socket.AF_UNSPEC, address.family)
         ]

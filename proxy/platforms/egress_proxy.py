@@ -9,7 +9,6 @@ import re
 from base64 import b64encode
 from dataclasses import dataclass
 from typing import Final
-from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # - typeshed forgets it
 
 from yarl import URL
 
@@ -37,6 +36,11 @@ class EgressProxy:
 
     def serves(self, host: str, port: int) -> bool:
         """Tell whether connections to `host` go through the proxy."""
+        # Not imported above: it takes a dozen modules of mail and HTTP with it, and most have no such proxy.
+        from urllib.request import (  # type: ignore[attr-defined]  # noqa: PLC0415 - typeshed forgets it
+            proxy_bypass_environment,
+        )
+
         return not proxy_bypass_environment(f"{host}:{port}", {"no": self.no_proxy})
 
     def connect_headers(self) -> dict[str, str]:

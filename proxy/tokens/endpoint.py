@@ -16,15 +16,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote_plus, urlencode
-
-from aiohttp import ClientError, ClientHttpProxyError, ClientSession, ClientTimeout, StreamReader
 
 from proxy.errors import TokenRefused, TokenUnavailable
 from proxy.platforms.platform import TokenRequestForm
 from proxy.platforms.shop import Shop
 from proxy.tokens.words import own_words
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession, StreamReader
 
 _MAX_ANSWER: Final = 1 << 16  # bytes
 _MAX_TOKEN: Final = 1 << 14  # characters
@@ -223,19 +224,21 @@ class TokenEndpoint:
 
     def __init__(
         self,
-        sessions: dict[bool, ClientSession],
+        sessions: "dict[bool, ClientSession]",
         *,
         fetch_timeout: float,
         conceal: Callable[[str, float | None], object],
         redact: Callable[[str], str] = str,
     ) -> None:
         self._sessions = sessions
-        self._timeout = ClientTimeout(total=fetch_timeout)
+        self._fetch_timeout = fetch_timeout
         self._conceal = conceal
         self._redact = redact
 
     async def fetch(self, request: TokenRequest) -> TokenGrant:
         """Ask once. Raises `TokenRefused` or `TokenUnavailable`."""
+        from aiohttp import ClientError, ClientHttpProxyError, ClientTimeout  # noqa: PLC0415 - see app/later.py
+
         url, headers, body = wire_request(request.shop)
         platform = request.shop.platform
         proxy = platform.proxy_for(platform.token_origin_for(request.shop.name))
@@ -248,7 +251,7 @@ class TokenEndpoint:
                 headers=headers,
                 data=body,
                 allow_redirects=False,
-                timeout=self._timeout,
+                timeout=ClientTimeout(total=self._fetch_timeout),
                 skip_auto_headers=("Accept-Encoding",),
                 **way,
             ) as response:
@@ -273,7 +276,7 @@ class TokenEndpoint:
         return grant
 
 
-async def _read_bounded(content: StreamReader) -> bytes:
+async def _read_bounded(content: "StreamReader") -> bytes:
     answer = b""
     while chunk := await content.readany():
         answer += chunk

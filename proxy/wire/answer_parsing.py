@@ -13,10 +13,10 @@ from aiohttp.http import HttpResponseParser
 from aiohttp.http_exceptions import HttpProcessingError
 
 from proxy.errors import UpstreamProtocolError
+from proxy.wire.framing import not_http
 from proxy.wire.head import BrokenFieldError, FieldTable, Head, is_text
 from proxy.wire.repair import broken_field, repaired_answer
 
-MAX_HEAD: Final = 1 << 16  # bytes
 MAX_LINE: Final = 1 << 15  # bytes of a status line or field
 MAX_FIELDS: Final = 256
 _UNUSED: Final = 1 << 16  # the parser asks for a limit of its bodies
@@ -47,11 +47,6 @@ def parse_answer(raw: bytes, table: FieldTable, loop: asyncio.AbstractEventLoop)
         if why:
             raise UpstreamProtocolError("The shop's API sent a broken header field.", reason=why) from None
         raise not_http(type(refused).__name__) from None
-
-
-def not_http(reason: str) -> UpstreamProtocolError:
-    """Return the error for what is no HTTP."""
-    return UpstreamProtocolError("The shop's API did not answer in HTTP.", reason=reason)
 
 
 def _parsed(raw: bytes, table: FieldTable, loop: asyncio.AbstractEventLoop) -> ParsedAnswer:

@@ -6,7 +6,6 @@ no connection, and knows only that this one is in use until it has ended.
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from aiohttp import ClientTimeout, TCPConnector
 from aiohttp.client_reqrep import ClientRequest
@@ -15,17 +14,9 @@ from yarl import URL
 
 from proxy.wire.descriptors import Descriptors, none_left
 from proxy.wire.head import FieldTable
+from proxy.wire.pool import Destination
 from proxy.wire.upstream_connection import UpstreamConnection
-from proxy.wire.upstream_errors import FOREIGN_ERRORS, Way, translate
-
-
-class Destination(NamedTuple):
-    """Where a connection goes, and by which way; `None`: directly."""
-
-    scheme: str
-    host: str
-    port: int
-    way: Way | None
+from proxy.wire.upstream_errors import FOREIGN_ERRORS, translate
 
 
 class Dialer:

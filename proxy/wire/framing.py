@@ -12,6 +12,7 @@ from proxy.errors import BadRequest, UpstreamProtocolError
 from proxy.wire.head import Head
 
 CHUNKED: Final = -1  # as the length of an answer
+MAX_HEAD: Final = 1 << 16  # bytes of an answer's
 
 # RFC 9112 §3.2, RFC 3986 §3.2.2: a name or an IP address, and perhaps a port.
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?")
@@ -38,6 +39,11 @@ def check_request(head: Head, *, modern: bool) -> None:
 def is_host(value: bytes) -> bool:
     """Tell whether the value of a Host field can name one."""
     return _HOST.fullmatch(value) is not None
+
+
+def not_http(reason: str) -> UpstreamProtocolError:
+    """Return the error for an answer that is no HTTP."""
+    return UpstreamProtocolError("The shop's API did not answer in HTTP.", reason=reason)
 
 
 def answer_length(head: Head) -> int | None:

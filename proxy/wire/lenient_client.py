@@ -11,9 +11,9 @@ from typing import Final
 from aiohttp.client_proto import ResponseHandler
 
 from proxy.errors import UpstreamProtocolError
-from proxy.wire.answer_parsing import MAX_HEAD, parse_answer
+from proxy.wire.answer_parsing import parse_answer
 from proxy.wire.chunked import BrokenFramingError, Chunked
-from proxy.wire.framing import CHUNKED, answer_length
+from proxy.wire.framing import CHUNKED, MAX_HEAD, answer_length
 from proxy.wire.head import PASSES, FieldTable
 
 _ANY_END: Final = re.compile(rb"\r?\n\r?\n")

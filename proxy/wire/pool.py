@@ -8,15 +8,26 @@ others need what a connection takes, the one ends that was not used for longest.
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from proxy.wire.dialing import Destination
 from proxy.wire.upstream_connection import UpstreamConnection
+
+if TYPE_CHECKING:
+    from proxy.wire.upstream_errors import Way
 
 _MAX_IDLE: Final = 15.0  # seconds; most servers keep one for longer
 _MAX_AGE: Final = 180.0  # seconds
 _MAX_KEPT: Final = 500  # with TLS each takes some 50 kB
 _SWEEP: Final = 5.0  # seconds between two looks for those that are idle for too long
+
+
+class Destination(NamedTuple):
+    """Where a connection goes, and by which way; `None`: directly."""
+
+    scheme: str
+    host: str
+    port: int
+    way: "Way | None"
 
 
 class Pool:

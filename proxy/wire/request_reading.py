@@ -7,7 +7,6 @@ doubt since what follows can be no other one, it is refused before anything of i
 
 from typing import TYPE_CHECKING, Final
 
-from aiohttp.http import HttpVersion11
 from msgspec.structs import replace
 
 from proxy.errors import BadRequest, ProxyError, RequestTooLarge
@@ -17,11 +16,12 @@ from proxy.wire.head import FieldTable, Head
 from proxy.wire.incoming import Incoming
 from proxy.wire.plain import Block, plain_request
 from proxy.wire.request import ClientRequest
-from proxy.wire.request_parsing import ParsedHead, RequestParser, check_start_line, not_a_request
 from proxy.wire.unreadable import headers_too_large
 
 if TYPE_CHECKING:
+    # The second is imported where it is needed, see app/later.py.
     from proxy.wire.client import ClientConnection
+    from proxy.wire.request_parsing import ParsedHead, RequestParser
 
 _MAX_AHEAD: Final = 1 << 14  # bytes kept of what follows the request that is served
 _PIECE_COST: Final = 64  # bytes of memory beside its content; somebody might send one byte at a time
@@ -116,6 +116,8 @@ class RequestReader:
             connection.take(ClientRequest(connection, method, target, True, head, not head.closes, content, None))
             return
         if self._parser is None:
+            from proxy.wire.request_parsing import RequestParser  # noqa: PLC0415
+
             self._parser = RequestParser(self._table, connection.server.limits, connection.loop)
         fits = connection.watch.head_came(len(data), connection.loop.time())
         try:
@@ -130,11 +132,13 @@ class RequestReader:
             self._parser = None
             self._parsed(parsed)
 
-    def _parsed(self, parsed: ParsedHead) -> None:
+    def _parsed(self, parsed: "ParsedHead") -> None:
         """Take a request whose head has been parsed, and what came of its body."""
+        from proxy.wire.request_parsing import check_start_line, not_a_request  # noqa: PLC0415
+
         connection, head = self._connection, parsed.head
         self.last = None
-        modern = parsed.version == HttpVersion11
+        modern = parsed.version == (1, 1)
         weight, keep_alive = _PARSED * parsed.size, parsed.keep_alive
         request = ClientRequest(connection, parsed.method, parsed.target, modern, head, keep_alive, b"", None, weight)
         try:

@@ -5,8 +5,6 @@ Rules: the parser's own words quote the input, so none of them reach the client.
 
 from typing import Final
 
-from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
-
 from proxy.errors import BadRequest, BadTarget, MethodNotSupported, ProxyError, RequestTooLarge
 from proxy.wire.client_watch import ClientLimits
 from proxy.wire.head import is_field
@@ -43,6 +41,12 @@ _WORDS: Final[tuple[tuple[str, type[BadRequest | BadTarget], str], ...]] = (
 
 def unreadable(error: BaseException, limits: ClientLimits, head: bytes = b"") -> ProxyError:
     """Return what the client is told of a parser's error; `head` is what the parser was given."""
+    from aiohttp.http_exceptions import (  # noqa: PLC0415 - see app/later.py
+        BadHttpMethod,
+        HttpProcessingError,
+        LineTooLong,
+    )
+
     text = error.message.partition(":\n\n")[0] if isinstance(error, HttpProcessingError) else ""
     match error:
         case LineTooLong() if error.args[1] == limits.max_request_line:

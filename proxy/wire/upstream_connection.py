@@ -14,9 +14,8 @@ from collections.abc import Callable
 from typing import Final
 
 from proxy.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
-from proxy.wire.answer_parsing import MAX_HEAD, not_http, parse_answer
 from proxy.wire.chunked import BrokenFramingError, Chunked
-from proxy.wire.framing import CHUNKED, answer_length
+from proxy.wire.framing import CHUNKED, MAX_HEAD, answer_length, not_http
 from proxy.wire.head import FieldTable, Head
 from proxy.wire.incoming import Incoming
 from proxy.wire.plain import END, plain_answer
@@ -215,6 +214,8 @@ class UpstreamConnection(asyncio.Protocol):
                 raise not_http("no status line")  # its end might never come
             self._head = data
             return
+        from proxy.wire.answer_parsing import parse_answer  # noqa: PLC0415 - see app/later.py
+
         parsed = parse_answer(data[begin : found.end()], self._table, self._loop)
         if parsed.status >= 200:
             self._settle(*parsed, data[found.end() :])

@@ -6,11 +6,17 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from aiohttp import web
 
 from proxy.admin import connections
-from proxy.admin.connections import MAX_CONNECTIONS, Connections
-from proxy.admin.making import Page
+from proxy.admin.connections import MAX_CONNECTIONS, Connections, limits
+from proxy.admin.making import plain_page
+from proxy.errors import ProxyError
+from proxy.forwarding.fields import request_fields
+from proxy.tasks import BackgroundTasks
+from proxy.wire.client import ClientConnection
+from proxy.wire.date import DateLine
+from proxy.wire.listener import ClientServer
+from proxy.wire.request import ClientRequest
 from tests.admin.asking import admin_port, ask
 from tests.peers import RawClient, answering, connected, response
 from tests.proxies import whole_path
@@ -21,22 +27,28 @@ LONG = b"x" * (1 << 25)  # far more than the buffers of two sockets hold
 
 
 @asynccontextmanager
-async def listening() -> AsyncIterator[tuple[Connections, int]]:
-    """A server that gives a long answer, and its port."""
+async def listening(body: bytes = LONG, *, made_in: float = 0.0) -> AsyncIterator[tuple[Connections, int]]:
+    """A server that gives an answer, long and at once if nothing else is said, and its port."""
+    made, tasks = Connections(), BackgroundTasks()
 
-    async def long(_: web.BaseRequest) -> web.StreamResponse:
-        answer = Page([LONG], len(LONG)).answer("text/plain")
-        answer.force_close()
-        return answer
+    async def answer(request: ClientRequest) -> bool:
+        request.connection.admitted()
+        if made_in:
+            await asyncio.sleep(made_in)
+        return await made.send(request, plain_page(body).answer("text/plain"))
 
-    made = Connections(web.Server(long), {})
-    listener = await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0)
+    async def refuse(_: ClientRequest, __: ProxyError) -> bool:
+        return False
+
+    server = ClientServer(answer, refuse, made, limits(), request_fields(), DateLine(lambda: 0), tasks=tasks)
+    listener = await asyncio.get_running_loop().create_server(server.door, "127.0.0.1", 0)
     try:
         yield made, listener.sockets[0].getsockname()[1]
     finally:
         listener.close()
-        for transport in made.open.values():
-            transport.abort()
+        for connection in made.held():
+            connection.drop()
+        await tasks.close()
 
 
 @pytest.mark.parametrize("data", [b"", HALF, LIVE.replace(b"livez", b"metrics") * 12])
@@ -56,7 +68,7 @@ async def test_who_came_first_makes_room() -> None:
         last = await stack.enter_async_context(connected(port))
 
         assert await held[0].at_end()
-        assert len(made.open) == MAX_CONNECTIONS
+        assert len(made) == MAX_CONNECTIONS
         for client in (held[1], last):
             await client.send(LIVE)
             assert (await client.read_answer(body=False)).status == 200
@@ -94,23 +106,16 @@ async def test_an_address_with_many_connections_makes_room_for_its_own_next_ones
         slow.start_reading()
 
         assert (await slow.read_answer()).body == LONG
-        assert len(made.open) <= MAX_CONNECTIONS
+        assert len(made) <= MAX_CONNECTIONS
 
 
 async def test_the_time_that_a_page_takes_to_be_made_is_not_the_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "_ASKED_WITHIN", 0.05)
     monkeypatch.setattr(connections, "_TAKEN_WITHIN", 0.05)
 
-    async def slow(_: web.BaseRequest) -> web.StreamResponse:
-        await asyncio.sleep(0.15)
-        return web.Response(text="made")
-
-    made = Connections(web.Server(slow), {})
-    listener = await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0)
-    async with asyncio.timeout(20), connected(listener.sockets[0].getsockname()[1]) as client:
+    async with asyncio.timeout(20), listening(b"made", made_in=0.15) as (_, port), connected(port) as client:
         assert (await client.ask(LIVE)).body == b"made"
         assert await client.at_end()
-    listener.close()
 
 
 async def test_a_connection_has_one_answer() -> None:
@@ -151,7 +156,7 @@ async def test_who_does_not_take_an_answer_is_not_waited_for(monkeypatch: pytest
         await slow.send(LIVE)
         async with connected(port) as later:
             assert await later.at_end()
-        while made.open:  # noqa: ASYNC110 - nobody tells
+        while len(made):  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
         slow.start_reading()
 
@@ -165,10 +170,12 @@ async def test_a_long_answer_is_held_once_and_comes_whole() -> None:
         async with connected(port) as quick:
             answer = await quick.ask(LIVE)
             assert await quick.at_end()
-        [waiting] = made.open.values()
+        [waiting] = made.held()
 
         assert (answer.values(b"Content-Length"), answer.body == LONG) == ([b"%d" % len(LONG)], True)
-        assert 0 < waiting.get_write_buffer_size() < 1 << 20
+        assert isinstance(waiting, ClientConnection)
+        assert waiting.transport is not None
+        assert 0 < waiting.transport.get_write_buffer_size() < 1 << 20
 
 
 @pytest.mark.parametrize(
@@ -198,3 +205,4 @@ async def test_a_mistake_of_ours_is_logged_and_not_shown(monkeypatch: pytest.Mon
 
         assert (answer.status, answer.body) == (500, b"The page could not be made; the log says why.\n")
         assert answer.values(b"Server") == [b"shop-auth-proxy"]
+        assert len(path.proxy.logged("admin.page_failed")) == 1

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.http_parser import HttpRequestParserPy
 
 from proxy.app import StartError
 from proxy.config import PacingConfig, ServerConfig, TokensConfig
@@ -63,7 +62,7 @@ async def test_a_port_in_use_is_a_sentence() -> None:
 
 
 async def test_without_the_strict_parser_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.app.lifecycle.HttpRequestParser", HttpRequestParserPy)
+    monkeypatch.setenv("AIOHTTP_NO_EXTENSIONS", "1")
     with pytest.raises(StartError, match="C parser"):
         async with proxying(config()):
             pass

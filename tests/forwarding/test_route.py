@@ -13,7 +13,7 @@ from proxy.platforms.shoprenter import SHOPRENTER
 from proxy.platforms.toss_shopping import TOSS_SHOPPING
 from proxy.secret import Secret
 from proxy.tokens.endpoint import token_request, wire_request
-from proxy.wire.dialing import Destination
+from proxy.wire.pool import Destination
 
 CREDENTIALS = Credentials("id", Secret("secret"))
 DEMO = Shop("demo", "demo", SHOPRENTER, CREDENTIALS)

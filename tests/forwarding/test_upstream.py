@@ -15,9 +15,9 @@ from proxy.guards.descriptors import Descriptors
 from proxy.guards.pacing import UNPACED, Turn
 from proxy.tasks import BackgroundTasks
 from proxy.wire.body import RequestBody
-from proxy.wire.dialing import Destination, Dialer
+from proxy.wire.dialing import Dialer
 from proxy.wire.incoming import Incoming
-from proxy.wire.pool import Pool
+from proxy.wire.pool import Destination, Pool
 from proxy.wire.transports import upstream_loop
 from tests.peers import CHUNKED, Connection, answering, chunked, request, response, serving
 from tests.proxies import whole_path
@@ -79,7 +79,7 @@ async def calling(port: int, *, read_timeout: float = 10.0) -> AsyncIterator[Cal
     pool = Pool(lambda: caller.now)
     async with asyncio.timeout(20), connector:
         dialer = Dialer(connector, Descriptors(), answer_fields(), timeout=5.0)
-        caller.upstream = Upstream(dialer, pool, tasks, read_timeout=read_timeout)
+        caller.upstream = Upstream(lambda: dialer, pool, tasks, read_timeout=read_timeout)
         yield caller
         await tasks.close()
         pool.close()

@@ -16,7 +16,8 @@ from proxy.forwarding.fields import answer_fields
 from proxy.guards.descriptors import Descriptors
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.secret import Secret
-from proxy.wire.dialing import Destination, Dialer
+from proxy.wire.dialing import Dialer
+from proxy.wire.pool import Destination
 from proxy.wire.transports import upstream_loop
 from proxy.wire.upstream_connection import UpstreamConnection
 from tests.egress import certified, tunnelling

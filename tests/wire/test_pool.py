@@ -13,8 +13,8 @@ from proxy.forwarding.fields import answer_fields
 from proxy.guards.descriptors import Descriptors
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.wire import pool as module
-from proxy.wire.dialing import Destination, Dialer
-from proxy.wire.pool import Pool
+from proxy.wire.dialing import Dialer
+from proxy.wire.pool import Destination, Pool
 from proxy.wire.transports import upstream_loop
 from proxy.wire.upstream_connection import UpstreamConnection
 from tests.peers import Connection, Peer, serving
