@@ -19,7 +19,7 @@ import os
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -359,7 +359,25 @@ async def soak(seconds: float, memory: int) -> int:
     fits = cgroup is not None or figures.get("resident_peak_mib", 0) <= memory / 2**20
     well = alive and not figures["failed"] and figures["p99_ms"] <= _SLOWEST * 1000 and fits
     print(json.dumps(figures | {"faults": dict(sorted(faults.seen.items())), "well": well}, indent=1))
+    print(_table(figures))
     return 0 if well else 1
+
+
+def _table(figures: dict[str, float | str]) -> str:
+    """Return the figures as docs/performance.md has them."""
+    rows = (
+        ("healthy calls, and how many failed", "{calls}, {failed}"),
+        ("p50, p99, longest", "{p50_ms} ms, {p99_ms} ms, {max_ms} ms"),
+        (
+            "memory: the process, and the cgroup with the pages of files",
+            "{resident_peak_mib} MiB, {cgroup_peak_mib} MiB",
+        ),
+        ("processes that the kernel ended", "{cgroup_kills}"),
+        ("SIGTERM to the end, with requests in flight (`drain_timeout` 1 s)", "{end_s} s"),
+    )
+    known = defaultdict(lambda: "–", figures)
+    title = f"| {figures['seconds']} s, {os.cpu_count()} cores for all of it | |\n| --- | --- |\n"
+    return title + "\n".join(f"| {what} | {form.format_map(known)} |" for what, form in rows)
 
 
 def main() -> None:
