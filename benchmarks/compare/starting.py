@@ -5,7 +5,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from benchmarks.compare.bench import Bench
+from benchmarks.compare.bench import PAGE, Bench
 from benchmarks.compare.contender import Contender, started, wait_for
 from benchmarks.compare.ours import NAME
 from benchmarks.compare.proc import memory
@@ -30,11 +30,19 @@ def starting(bench: Bench) -> list[Table]:
             wait_for(running, "/readyz", port=running.setup.admin_port, pause=_PAUSE)
             ready = time.perf_counter() - running.started
             resident = memory(running.pid, "VmRSS")
+            wait_for(running, f"/demo/{PAGE}")
+            called = memory(running.pid, "VmRSS")
         watched = contender._replace(command=lambda setup: _watching_imports(contender.command(setup)))
         with started(watched, bench.upstream.port, None, bench.core) as running:
             wait_for(running, "/readyz", port=running.setup.admin_port)
             modules, milliseconds = imports_in((running.setup.folder / "log").read_text(errors="replace"))
-        return {"ready": ready * 1000, "resident": resident, "modules": modules, "imports": milliseconds}
+        return {
+            "ready": ready * 1000,
+            "resident": resident,
+            "called": called,
+            "modules": modules,
+            "imports": milliseconds,
+        }
 
     results = bench.run_rounds(
         title,
@@ -44,12 +52,14 @@ def starting(bench: Bench) -> list[Table]:
     columns = [
         Column("ready after ms", median_of("ready"), ".0f"),
         Column("MiB then", median_of("resident"), ".1f"),
+        Column("MiB after a call", median_of("called"), ".1f"),
         Column("modules imported", median_of("modules"), ".0f"),
         Column("importing them, watched, ms", median_of("imports"), ".0f"),
     ]
     short = [
         ("start to ready, ms", written(median_of("ready")(results, NAME), ".0f")),
         ("idle memory, MiB", written(median_of("resident")(results, NAME), ".1f")),
+        ("the same after a call, MiB", written(median_of("called")(results, NAME), ".1f")),
     ]
     return [make_table(title, results, columns, short=short)]
 
