@@ -19,6 +19,8 @@ for index, command in ipairs({'ZCARD', 'GET'}) do
   local found = redis.pcall(command, KEYS[index])
   if type(found) == 'table' and string.find(found.err, 'WRONGTYPE', 1, true) then redis.call('DEL', KEYS[index]) end
 end
+-- ZADD comes first: after another write a server whose memory is full would let it through, and look well.
+redis.call('ZADD', KEYS[1], 'XX', string.format('%.0f', now), id)
 local set_back = redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.0f', now + heard), '+inf') > 0
 local begins = ARGV[6] == '1' and redis.call('ZCARD', KEYS[1]) == 0
 redis.call('ZREM', KEYS[1], id)

@@ -228,3 +228,17 @@ async def test_a_clock_that_was_set_back_counts_no_replicas_of_later_and_closes_
         assert here.store.breaker.closed
         assert await redis.zrange("test:replicas:all", 0, -1) == [b"a"]
         assert await opening(server) <= (seconds + 5) * 1_000_000
+
+
+async def test_a_server_whose_memory_is_full_does_not_look_well(program: str) -> None:
+    async with serving_redis(program) as server, opened(server.url) as here:
+        await here.store.touch()
+        await here.client._command("CONFIG", "SET", "maxmemory", "1")
+        await here.store.touch()
+        assert not here.store.breaker.closed
+        async with opened(server.url) as other:
+            await other.client._command("CONFIG", "SET", "maxmemory", "0")
+        async with asyncio.timeout(10):
+            while not here.store.breaker.closed:
+                await asyncio.sleep(0.02)  # its connections are being closed
+                await here.store.touch()
