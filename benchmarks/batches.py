@@ -2,24 +2,30 @@
 
     python -m benchmarks.batches [--products N] [--workers N …] [--scenario NAME …]
 
-Each scenario starts a simulated Shoprenter and the proxy as a process of its own, and prints one line of JSON: how long
-it took, how many calls a second that is, what the platform was asked, and how many bodies were other than those of
-single calls. Alone, with nothing shared, 2,000 products take eleven minutes; `--products` makes that bearable.
+Each scenario starts a simulated Shoprenter and the proxy, and prints one line of JSON: how long it took, how many calls
+a second that is, what the platform was asked, and how many bodies were other than those of single calls. Alone, with
+nothing shared, 2,000 products take eleven minutes; `--products` makes that bearable.
+
+The simulator has a process of its own too: in that of the workers it would now and then see a request later than it
+came, and the next ones closer behind it than they were sent.
 """
 
 import argparse
 import asyncio
 import json
+import multiprocessing
 import random
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 
 import aiohttp
 
 from benchmarks.processes import proxy_process
-from proxy.simulator import ShoprenterSimulator, SimulatedClient
+from proxy.simulator import Counts, ShoprenterSimulator, SimulatedClient
 
 _CONFIG = """
 [pacing]
@@ -98,28 +104,27 @@ class Reading:
 async def run(name: str, workers: int, products: int) -> None:
     """Run a scenario and print its figures."""
     scenario = SCENARIOS[name]
-    scopes = frozenset({"product:read"}) if scenario.forbidden else None
-    clients = {"demo-id": SimulatedClient("demo-secret", scopes=scopes)}
     async with (
-        ShoprenterSimulator(clients=clients, products=products) as simulator,
         ShoprenterSimulator(rate_limit=None, products=products) as reference,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
     ):
-        simulator.batch_gives_up_above = scenario.gives_up_above
-        simulator.batch_counts_parts = scenario.counts_parts
-        configuration = _CONFIG.format(
-            token_url=simulator.token_url,
-            api_url=simulator.api_url,
-            collapse=str(scenario.collapse).lower(),
-            batch=str(scenario.batch).lower(),
-        )
         expected = await _catalogue(reference, products)
-        async with proxy_process(configuration) as proxy:
-            url = f"http://127.0.0.1:{proxy.port}/demo/"
-            reading = Reading(_work(scenario, list(expected)))
-            began = time.monotonic()
-            await asyncio.gather(*(reading.work(session, url, leaving=scenario.leaving) for _ in range(workers)))
-            seconds = time.monotonic() - began
+        with _simulated(scenario, products) as platform:
+            token_url, api_url = platform.recv()
+            configuration = _CONFIG.format(
+                token_url=token_url,
+                api_url=api_url,
+                collapse=str(scenario.collapse).lower(),
+                batch=str(scenario.batch).lower(),
+            )
+            async with proxy_process(configuration) as proxy:
+                url = f"http://127.0.0.1:{proxy.port}/demo/"
+                reading = Reading(_work(scenario, list(expected)))
+                began = time.monotonic()
+                await asyncio.gather(*(reading.work(session, url, leaving=scenario.leaving) for _ in range(workers)))
+                seconds = time.monotonic() - began
+            platform.send("enough")
+            counts: Counts = platform.recv()
         wrong = _wrong(reading, expected, _links(reference.api_url), _links(url))
         calls = reading.statuses.total()
         print(
@@ -133,14 +138,43 @@ async def run(name: str, workers: int, products: int) -> None:
                     "left_early": reading.left_early,
                     "statuses": dict(reading.statuses),
                     "wrong_bodies": wrong,
-                    "upstream_requests": simulator.counts.api_requests,
-                    "batches": simulator.counts.batches,
-                    "parts": simulator.counts.batch_parts,
-                    "above_the_limit": simulator.counts.throttled,
+                    "upstream_requests": counts.api_requests,
+                    "batches": counts.batches,
+                    "parts": counts.batch_parts,
+                    "above_the_limit": counts.throttled,
                 }
             ),
             flush=True,
         )
+
+
+@contextmanager
+def _simulated(scenario: Scenario, products: int) -> Iterator[Connection]:
+    """Run the platform in a process of its own; it sends its URLs, and, told that it's enough, its counts."""
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    process = spawn.Process(target=_simulate, args=(there, scenario, products), daemon=True)
+    process.start()
+    try:
+        yield here
+    finally:
+        here.close()
+        process.join()
+
+
+def _simulate(told: Connection, scenario: Scenario, products: int) -> None:
+    async def serve() -> None:
+        scopes = frozenset({"product:read"}) if scenario.forbidden else None
+        clients = {"demo-id": SimulatedClient("demo-secret", scopes=scopes)}
+        async with ShoprenterSimulator(clients=clients, products=products) as simulator:
+            simulator.batch_gives_up_above = scenario.gives_up_above
+            simulator.batch_counts_parts = scenario.counts_parts
+            told.send((simulator.token_url, simulator.api_url))
+            with suppress(EOFError):  # the benchmark was ended
+                await asyncio.to_thread(told.recv)
+                told.send(simulator.counts)
+
+    asyncio.run(serve())
 
 
 async def _catalogue(reference: ShoprenterSimulator, products: int) -> dict[str, bytes]:

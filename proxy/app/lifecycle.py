@@ -142,7 +142,7 @@ class RunningProxy:
             tasks=self._tasks,
         )
         self._limit_clients(config)
-        self.replicas = Replicas(outside, self._tasks, self.tokens, self.pacer, lambda: self.config.tokens)
+        self.replicas = Replicas(outside, self._tasks, self.tokens, self.pacer, errands, lambda: self.config.tokens)
         stack.push_async_callback(self.replicas.close)
         self._certificate: asyncio.Task[None] | None = None
         self._use_certificate(config.server.tls, self._listener_tls(config.server.tls))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from proxy.app.outside import Outside
 from proxy.config import SharedConfig, TokensConfig
+from proxy.forwarding.errands import Errands
 from proxy.guards.pacing import Pacer
 from proxy.tasks import BackgroundTasks
 from proxy.telemetry.metrics import SharedMetrics
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Replicas:
-    """Lets tokens and slots be shared with other replicas, or not. `settings` returns those of `[tokens]` in force."""
+    """Lets tokens, slots and batches be shared with others, or not. `settings` returns those of `[tokens]` in force."""
 
     def __init__(
         self,
@@ -27,6 +28,7 @@ class Replicas:
         tasks: BackgroundTasks,
         tokens: TokenCache,
         pacer: Pacer,
+        errands: Errands,
         settings: Callable[[], TokensConfig],
     ) -> None:
         self.metrics: SharedMetrics | None = None  # while something is shared
@@ -34,6 +36,7 @@ class Replicas:
         self._tasks = tasks
         self._tokens = tokens
         self._pacer = pacer
+        self._errands = errands
         self._settings = settings
         self._config = SharedConfig()
         self._sharing: Sharing | None = None
@@ -53,6 +56,7 @@ class Replicas:
         self._config, self._sharing, self.metrics = config, None, None
         self._tokens.leases = Alone()
         self._pacer.share_by(None)
+        self._errands.share_by(None)
         if config.url is not None:
             from proxy.app.sharing import Sharing  # noqa: PLC0415 - see above
 
@@ -60,6 +64,7 @@ class Replicas:
             self._sharing = Sharing(config, self._outside, self._tasks, self.metrics, self._settings)
             self._tokens.leases = self._sharing.leases
             self._pacer.share_by(self._sharing.pacing)
+            self._errands.share_by(self._sharing.batches)
 
     async def close(self) -> None:
         """Say that this replica is gone."""

@@ -11,6 +11,7 @@ from typing import Final
 from proxy.app.outside import Outside
 from proxy.config import SharedConfig, TokensConfig
 from proxy.config.sharing import read_key
+from proxy.guards.batch_leases import BatchLeases
 from proxy.guards.booking import KIND, SlotBook
 from proxy.guards.shared_pace import SharedPace
 from proxy.shared.client import RedisClient
@@ -26,7 +27,7 @@ _TOLD_EVERY: Final = 60.0  # seconds, of entries that can't be read
 
 
 class Sharing:
-    """What this replica has in common with others: `leases` for tokens, `pacing` for slots.
+    """What this replica has in common with others: `leases` for tokens, `pacing` for slots, `batches` one at a time.
 
     `settings` returns those of `[tokens]` that are in force.
     """
@@ -58,6 +59,7 @@ class Sharing:
         call_later = asyncio.get_running_loop().call_later
         book = SlotBook(self.store, config.fallback_share, call_later)
         self.pacing = partial(SharedPace, book)
+        self.batches = BatchLeases(self.store)
         self._kept_up = [
             tasks.start(self.store.keep_in_touch(), name="shared store"),
             tasks.start(self.store.keep_listening(KIND, book.heard), name="shared store"),

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from proxy.forwarding.questions import IDS, field_name
+from proxy.forwarding.questions import IDS, field_name, whichever_version
 from proxy.guards.overrides import OVERRIDE_FIELDS, names_method
 from proxy.links.answers import DIGESTS
 from proxy.platforms.platform import Platform
@@ -96,7 +96,8 @@ def _asks_for_json(accept: Sequence[bytes], *, xml_is_first: bool) -> bool:
 
 def common_fields(start: bytes) -> bytes:
     """Return the lines of the fields that a request has in common with all that may go in one batch."""
-    return b"".join([line + b"\r\n" for line in start.split(b"\r\n")[1:] if line and field_name(line) not in _OWN])
+    fields = [line for line in start.split(b"\r\n")[1:] if line and field_name(line) not in _OWN]
+    return b"".join([whichever_version(line) + b"\r\n" for line in fields])
 
 
 def request_uri(start: bytes, origin: str) -> str:

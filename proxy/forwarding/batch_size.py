@@ -24,18 +24,23 @@ _NEVER: Final = float("-inf")
 
 
 class BatchSize:
-    """What is known of one shop's batches; `most` is how many calls its platform takes. Times are on one clock."""
+    """What is known of one shop's batches; `limit` is how many calls its platform takes. Times are on one clock."""
 
     __slots__ = ("_given_up_until", "_size", "_throttlings", "_too_much", "_too_much_until", "begun_at", "limit")
 
-    def __init__(self, most: int) -> None:
-        self.limit = most
-        self._size = min(FIRST_SIZE, most)
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._size = min(FIRST_SIZE, limit)
         self._too_much: int | None = None
         self._too_much_until = _NEVER
         self._given_up_until = _NEVER
         self._throttlings = 0
         self.begun_at: float | None = None  # of the one under way
+
+    def change(self, limit: int) -> None:
+        """Take note that the platform takes another number from now on."""
+        self.limit = limit
+        self._size = min(self._size, limit)
 
     def most(self, now: float) -> int:
         """Return how many may go together, if no batch is under way; 1: none."""

@@ -6,6 +6,8 @@ Rules:
 - A batch as a whole has one try with another token. "Too fast" sends all back to the line, after one pause for the
   shop. What was too much for the platform, or too slow, goes in halves. What makes no sense goes singly.
 - Nobody waits long for others: a batch has its own time limit, and who was in too many that failed goes alone.
+- One batch at a time for each shop, over all replicas where they share slots (`guards/batch_leases.py`). Who finds that
+  another replica's takes long goes without.
 """
 
 import asyncio
@@ -27,7 +29,7 @@ from proxy.forwarding.batch_form import (
     read_parts,
     request_uri,
 )
-from proxy.forwarding.batch_size import BatchSize
+from proxy.forwarding.batch_size import HOLD, BatchSize
 from proxy.forwarding.exchange import Exchange
 from proxy.forwarding.questions import is_for_one
 from proxy.forwarding.route import Route
@@ -42,6 +44,7 @@ from proxy.wire.head import FieldTable, Head
 
 if TYPE_CHECKING:
     from proxy.forwarding.errands import Member, Running
+    from proxy.guards.batch_leases import BatchLeases
 
 MAX_ANSWER: Final = 8 << 20  # bytes, as it came and unpacked
 LONGEST: Final = 15.0  # seconds
@@ -55,6 +58,7 @@ _COUNTS_EACH_PART: Final = (
 )
 _HALVES: Final = "so many were too much, or took too long: they go on in halves"
 _PAUSE: Final = "the platform answered that it came too fast: they go on after a pause"
+_ELSEWHERE: Final = "a batch of another replica takes long: they go singly"
 
 
 class _TooMuch(Exception):
@@ -62,7 +66,10 @@ class _TooMuch(Exception):
 
 
 class Batching:
-    """Sends batches. `clock` is monotonic, in seconds; `over` is called with a shop's key when a batch has ended."""
+    """Sends batches. `clock` is monotonic, in seconds; `over` is called with a shop's key when a batch has ended.
+
+    `leases` are there if other replicas send batches for the same shops.
+    """
 
     def __init__(
         self,
@@ -82,6 +89,7 @@ class Batching:
         self.clock = clock
         self._over = over
         self._new_request_id = new_request_id
+        self.leases: BatchLeases | None = None
         self._sizes: OrderedDict[bytes, BatchSize] = OrderedDict()
 
     def kind(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> bytes | None:
@@ -99,12 +107,20 @@ class Batching:
         key, batch = route.token_request.application, route.shop.platform.batch
         most = 1 if batch is None else batch.most
         size = self._sizes.get(key)
-        if size is None or size.limit != most:
+        if size is None:
+            if len(self._sizes) >= _MAX_SHOPS:
+                self._forget_one()
             size = self._sizes[key] = BatchSize(most)
-            if len(self._sizes) > _MAX_SHOPS:
-                self._sizes.popitem(last=False)
+        elif size.limit != most:
+            size.change(most)
         self._sizes.move_to_end(key)
         return size
+
+    def _forget_one(self) -> None:
+        """Forget the shop that was asked for least recently, but for those with a batch under way."""
+        idle = next((key for key, size in self._sizes.items() if size.begun_at is None), None)
+        if idle is not None:
+            del self._sizes[idle]
 
     def begun(self, route: Route, task: asyncio.Task[None]) -> None:
         """Take note that `task` is the one batch of a shop, until its end, whichever that is."""
@@ -118,6 +134,26 @@ class Batching:
         task.add_done_callback(ended)
 
     async def run(self, errand: "Running") -> None:
+        """Ask for everything that the members want, as soon as no other batch is under way, and give each its part."""
+        if self.leases is None:
+            await self._batch(errand)
+            return
+        size = self.size(errand.first.route)
+
+        def waits(begun_at: float) -> None:
+            size.begun_at = begun_at
+            errand.turn.let_go()  # another one can use the slot meanwhile
+
+        async with self.leases.lease(errand.first.route.token_request.application, HOLD, waits) as had:
+            size.begun_at = self.clock()
+            if had:
+                await self._batch(errand)
+                return
+            for member in errand.members():
+                member.exchange.failed_batches = _MOST_FAILED
+            self._failed(errand, "elsewhere", Outcome.AGAIN, why=_ELSEWHERE)
+
+    async def _batch(self, errand: "Running") -> None:
         """Ask for everything that the members want, and give each its part."""
         asked: dict[object, list[Member]] = {}
         for member in errand.members():
@@ -129,11 +165,13 @@ class Batching:
         call.request_id = self._new_request_id()
         origin = f"{route.destination.scheme}://{route.host.decode()}"
         uris = [request_uri(members[0].request.start, origin) for members in asked.values()]
-        begun_at = self.clock()
         try:
             answer, content = await self._ask(call, route, errand.first.request, uris)
-            parts = self._parts(answer, content, uris)
+            parts = [] if answer.meaning.sense is Sense.THROTTLED else read_parts(content, uris)
         except (_TooMuch, TimeoutError, UpstreamTimeout):
+            if not call.attempts:  # it was not sent in all that time
+                errand.settle(Outcome.AGAIN)
+                return
             size.too_much(len(uris), self.clock())
             self._failed(errand, "too_much", Outcome.AGAIN, why=_HALVES)
         except (UnreadableBatch, BrokenEncoding, UpstreamError) as error:
@@ -147,7 +185,7 @@ class Batching:
                 if size.throttled(self.clock(), inside=inside):
                     self._log.warning("batch.off", shop=route.shop.key, why=_COUNTS_EACH_PART)
             else:
-                size.answered(len(uris), self.clock() - begun_at, len(content))
+                size.answered(len(uris), call.upstream_seconds, len(content))
             if parts:
                 self._give(errand, answer, parts, list(asked.values()))
             else:
@@ -156,7 +194,10 @@ class Batching:
     async def _ask(
         self, call: Exchange, route: Route, first: UpstreamRequest, uris: list[str]
     ) -> tuple[UpstreamResponse, bytes]:
-        """Send the batch, once more with another token if need be; return its answer, and the body of that."""
+        """Send the batch, once more with another token if need be; return its answer, and what that says.
+
+        Raises `_TooMuch` and `UnreadableBatch`.
+        """
         assert route.shop.platform.batch is not None  # noqa: S101 - for the type checker
         assert call.target is not None  # noqa: S101 - as above
         rest = b"/" + route.shop.platform.batch.path.strip("/").encode()
@@ -165,31 +206,18 @@ class Batching:
         start = batch_start(
             upstream_target(route.base_path, rest), common_fields(first.start), call.request_id, len(body)
         )
-        request = UpstreamRequest(route.destination, "POST", start, body, None)
+        # Sent again where a kept connection is lost: there is nothing in it but GETs.
+        request = UpstreamRequest(route.destination, "POST", start, body, None, repeatable=True)
         async with asyncio.timeout(LONGEST):
             await self._attempts.attempt(call, route, request)
             await self._attempts.with_another_token(call, route, request)
             call.newly_not_permitted = False  # nobody asked for a batch
             answer = call.answer
             assert answer is not None  # noqa: S101 - for the type checker
+            headed_at = self.clock()
             content = await answer.small(MAX_ANSWER)
-        if content is None or answer.status in (_TOO_LARGE, _TIMED_OUT):
-            raise _TooMuch
-        return answer, content
-
-    def _parts(self, answer: UpstreamResponse, content: bytes, uris: list[str]) -> list[Part]:
-        """Return what an answer says of each URI; nothing if it says that the batch came too fast."""
-        if answer.meaning.sense is Sense.THROTTLED:
-            return []
-        if answer.status != 200:
-            raise UnreadableBatch(f"it was answered {answer.status}")
-        coding = b", ".join(answer.head.values(b"content-encoding"))
-        if not can_unpack(coding):
-            raise UnreadableBatch("its answer is packed in another way than was asked for")
-        unpacked = unpack(content, coding, MAX_ANSWER)
-        if unpacked is None:
-            raise _TooMuch
-        return read_parts(unpacked, uris)
+            call.upstream_seconds += self.clock() - headed_at
+        return answer, _unpacked(answer, content)
 
     def _give(
         self, errand: "Running", answer: UpstreamResponse, parts: list[Part], asked: "list[list[Member]]"
@@ -223,3 +251,20 @@ class Batching:
         for member in members:
             member.exchange.failed_batches += 1
         errand.settle(outcome)
+
+
+def _unpacked(answer: UpstreamResponse, content: bytes | None) -> bytes:
+    """Return what an answer says, whose body is `content`, or too large. Raises `_TooMuch` and `UnreadableBatch`."""
+    if answer.meaning.sense is Sense.THROTTLED:
+        return b""
+    if content is None or answer.status in (_TOO_LARGE, _TIMED_OUT):
+        raise _TooMuch
+    if answer.status != 200:
+        raise UnreadableBatch(f"it was answered {answer.status}")
+    coding = b", ".join(answer.head.values(b"content-encoding"))
+    if not can_unpack(coding):
+        raise UnreadableBatch("its answer is packed in another way than was asked for")
+    unpacked = unpack(content, coding, MAX_ANSWER)
+    if unpacked is None:
+        raise _TooMuch
+    return unpacked

@@ -6,18 +6,18 @@ Rules:
 - An errand is nobody's: whoever leaves does not disturb the others, and it ends when the last one has left.
 - What its answer may take of memory counts for the shop beforehand; if there is not so much, all go alone.
 - It has one cycle of tries for a 401 and a 429. What it ends with is everybody's, unless they may not share it, or it
-  does not fit in memory: then one has it, and the others go alone.
+  does not fit in memory, or comes slowly, as what has no end: then one has it, and the others go alone.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from structlog.typing import FilteringBoundLogger
 
-from proxy.errors import InternalError, Overloaded, ProxyError
+from proxy.errors import InternalError, Overloaded, PacedOut, ProxyError
 from proxy.forwarding.attempts import Attempts
 from proxy.forwarding.batch_size import BatchSize
 from proxy.forwarding.batching import MAX_ANSWER, Batching
@@ -32,7 +32,11 @@ from proxy.platforms.answers import ORDINARY
 from proxy.tasks import BackgroundTasks
 from proxy.telemetry.metrics import ErrandMetrics
 
+if TYPE_CHECKING:
+    from proxy.guards.batch_leases import BatchLeases
+
 MAX_SHARED: Final = 1 << 20  # bytes of an answer as it came
+SHARED_WITHIN: Final = 5.0  # seconds after its head
 _SHAREABLE: Final = frozenset(("GET", "HEAD"))
 
 
@@ -69,6 +73,10 @@ class Errands:
             return Member(self, exchange, route, request, question(request.start), kind)
         return None if kind is None else Member(self, exchange, route, request, object(), kind)
 
+    def share_by(self, leases: "BatchLeases | None") -> None:
+        """Send batches in turn with other replicas from now on, or alone."""
+        self._batching.leases = leases
+
     def size(self, member: "Member") -> tuple[BatchSize, float]:
         """Return what is known of batches for a member's shop, and what time it is."""
         return self._batching.size(member.route), self._batching.clock()
@@ -90,6 +98,9 @@ class Errands:
         try:
             if held:
                 await work(errand)
+        except PacedOut as error:  # that is how long the first one may wait
+            errand.settle(error, errand.first)
+            errand.settle(Outcome.AGAIN)
         except ProxyError as error:
             errand.settle(error)
         except Exception:
@@ -117,7 +128,7 @@ class Errands:
         answer = await self.attempts.attempt(call, first.route, first.request)
         if answer.meaning is not ORDINARY:
             answer = await self.attempts.retry(call, first.route, first.request)
-        fits = await answer.small(MAX_SHARED) is not None
+        fits = await answer.small(MAX_SHARED, SHARED_WITHIN) is not None
         if fits:
             await answer.close()
         for_one = is_for_one(answer.head)
@@ -166,10 +177,11 @@ class Running:
         self.shared += self._told
         self._end(member, Outcome.ANSWERED)
 
-    def settle(self, result: Outcome | ProxyError) -> None:
-        """Tell what became of the errand to those who still wait."""
+    def settle(self, result: Outcome | ProxyError, only: "Member | None" = None) -> None:
+        """Tell what became of the errand to those who still wait, or to one of them."""
         for member in self.members():
-            self._end(member, result)
+            if only in (None, member):
+                self._end(member, result)
 
     def left(self, member: "Member") -> None:
         """Take note that a member is gone; with the last one the errand ends."""

@@ -1,7 +1,8 @@
 """What a request asks of the platform, and to whom an answer may be given. Pure.
 
 Rules: two requests ask the same if the platform would get the same bytes from both, but for what only names the
-request. An answer that is meant for one caller goes to no other (RFC 9111 §5.2.2, RFC 6265 §3).
+request, and for the version of HTTP in which it came: framing is between two neighbours (RFC 9112 §6). An answer that
+is meant for one caller goes to no other (RFC 9111 §5.2.2, RFC 6265 §3).
 """
 
 from typing import Final
@@ -19,7 +20,13 @@ _FOR_ONE: Final = frozenset((b"private", b"no-store"))
 
 def question(start: bytes) -> bytes:
     """Return what a request asks: its request line and its fields as they go upstream, without those that name it."""
-    return b"\r\n".join([line for line in start.split(b"\r\n") if field_name(line) not in IDS])
+    line, *fields = start.split(b"\r\n")
+    return b"\r\n".join([line, *(whichever_version(each) for each in fields if field_name(each) not in IDS)])
+
+
+def whichever_version(field: bytes) -> bytes:
+    """Return the line of a field as it is for HTTP/1.1: `Via` tells how a request came (RFC 9110 §7.6.3)."""
+    return field.replace(b"1.0 ", b"1.1 ") if field_name(field) == b"via" else field
 
 
 def field_name(line: bytes) -> bytes:

@@ -1,14 +1,14 @@
 """One attempt against a shop's API: over a kept connection, or a new one.
 
 Rules: a request is written once, with one exception: a kept connection that is lost before the head of an answer has
-come. There an idempotent request is sent again on a new connection (RFC 9110 §9.2.2, RFC 9112 §9.3.1); others avoid the
-case by using only a connection that was idle for less than `_FRESH_ENOUGH`, and are never sent twice. A connection is
-kept only after a whole answer to a whole request.
+come. There an idempotent request is sent again on a new connection (RFC 9110 §9.2.2, RFC 9112 §9.3.1), and one that is
+known to change nothing; others avoid the case by using only a connection that was idle for less than `_FRESH_ENOUGH`,
+and are never sent twice. A connection is kept only after a whole answer to a whole request.
 """
 
 import asyncio
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -38,7 +38,8 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     """A request, ready for the wire but for the line with its token.
 
     `start` is the request line and all other fields. `content` is the whole body where it is in memory; where that is
-    `None`, `body` streams, and `start` does not say how long it is.
+    `None`, `body` streams, and `start` does not say how long it is. `repeatable` says that it is known to change
+    nothing, whatever its method.
     """
 
     destination: Destination
@@ -46,6 +47,7 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     start: bytes
     content: bytes | None
     body: RequestBody | RewrittenBody | None
+    repeatable: bool = False
 
 
 class UpstreamResponse:
@@ -118,17 +120,19 @@ class UpstreamResponse:
         """In how many seconds the upstream says to try again, if it does."""
         return _retry_after(self.head)
 
-    async def small(self, limit: int) -> bytes | None:
+    async def small(self, limit: int, within: float | None = None) -> bytes | None:
         """Return the body if it has no more than `limit` bytes, else `None`; of that, nothing is lost.
 
-        Raises `UpstreamError`.
+        So if it is not whole `within` so many seconds. Raises `UpstreamError`.
         """
         if self.body is not None:
             pieces: list[bytes] = []
             size = 0
-            while size <= limit and not self.body.complete:
-                pieces.append(await self.body.read())
-                size += len(pieces[-1])
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within):
+                    while size <= limit and not self.body.complete:
+                        pieces.append(await self.body.read())
+                        size += len(pieces[-1])
             beginning = b"".join(pieces)
             if not self.body.complete:
                 self.body.unread(beginning)
@@ -170,7 +174,7 @@ class Upstream:
         pool, destination = self._pool, request.destination
         while turn.may_lapse and turn.lapsed:  # this process was kept busy: the slot is another's by now
             await turn.again()
-        idempotent = request.method in _IDEMPOTENT
+        idempotent = request.repeatable or request.method in _IDEMPOTENT
         kept = pool.take(destination) if idempotent else pool.take(destination, idle_for=_FRESH_ENOUGH)
         if kept is not None:
             try:

@@ -61,6 +61,11 @@ class Offer(Protocol):
 Offers = Callable[[], Offer | None]  # asked only if the request has to wait
 
 
+def held_until(offer: Offer | None) -> float:
+    """Return until when who offers this, or nothing, better waits although there is a slot."""
+    return float("-inf") if offer is None or offer.kind is None else offer.not_before()
+
+
 def company(first: Offer, line: Iterable[tuple[_W, Offer | None]]) -> list[_W]:
     """Return who of those in line goes together with `first`; they come in the order of their turns."""
     questions = {first.question}

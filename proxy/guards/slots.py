@@ -5,10 +5,9 @@ Rules:
 - Who waits in vain is refused as soon as that is known: on arrival, or when a 429 makes the wait too long; else when
   its time is up, because others came in between.
 - Those who can go together do so on the slot of the first of them (`errands.py`). While some wait who could go with
-  others of their kind, slots are spaced evenly, so that those who come first don't spend them singly.
-- One timer, and only while somebody waits: it rings when the next slot is due, or when somebody's time is up.
-
-When the next slot is due is decided in `pace.py`, and whose it is in `rotation.py`.
+  others of their kind, slots are spaced evenly, so that the first don't spend them singly. Who waits for an errand's
+  end lets others pass.
+- One timer, and only while somebody waits: it rings when the next slot is due (`pace.py`), or somebody's time is up.
 """
 
 import asyncio
@@ -16,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.errors import PacedOut
-from proxy.guards.errands import Offer, Seat, company, slots_needed
+from proxy.guards.errands import Offer, Seat, company, held_until, slots_needed
 from proxy.guards.office import Office, Pacing, Sharing, Timer
 from proxy.guards.pace import Pace
 from proxy.guards.rotation import Place, Rotation
@@ -198,9 +197,14 @@ class Slots:
         at = self._pace.due(now)
         if now < self._evenly_until:
             at = max(at, self._taken_at + self._pace.limit.per / self._pace.limit.requests)
-        if self._waiting and (offer := self._waiting.first().offer) is not None and offer.kind is not None:
-            at = max(at, offer.not_before())
-        return at
+        return max(at, held_until(self._next(now).offer)) if self._waiting else at
+
+    def _next(self, now: float) -> _Waiter:
+        """Return who takes the next slot: whose turn it is; or, if that one waits for an errand's end, who does not."""
+        first = self._waiting.first()
+        if held_until(first.offer) <= now:
+            return first
+        return next((other for other in self._waiting.in_turn() if held_until(other.offer) <= now), first)
 
     def _take(self, place: Place, now: float) -> None:
         self._pace.take(place, now)
@@ -240,11 +244,11 @@ class Slots:
         """Grant the slots that there are, and refuse those whose time is up."""
         now = self._office.clock()
         while self._waiting and self._due(now) <= now:
-            waiter = self._waiting.first()
+            waiter = self._next(now)
             if waiter.granted.done():  # cancelled, and about to leave
                 self._waiting.leave(*waiter.place)
                 continue
-            self._waiting.advance()
+            self._waiting.served([waiter.place])
             self._take(waiter.place, now)
             self._grant(waiter)
         if now >= self._next_deadline:
@@ -257,8 +261,7 @@ class Slots:
         if offer is not None and offer.kind is not None:
             self._evenly_until = self._taken_at + self._pace.limit.per
         if offer is not None and self._waiting:
-            there = [waiter for waiter in self._waiting.in_turn() if not waiter.granted.done()]
-            along = company(offer, [(waiter, waiter.offer) for waiter in there])
+            along = company(offer, ((each, each.offer) for each in self._waiting.in_turn() if not each.granted.done()))
         if offer is None or not along:
             first.granted.set_result(True)
             return

@@ -4,15 +4,18 @@ import asyncio
 import json
 import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import msgspec
 import pytest
 
 from proxy.config import Config, SharedConfig
 from proxy.guards.shared_pace import SharedPace
+from proxy.platforms.batch import Batch
 from proxy.platforms.platform import RateLimit
 from proxy.secret import Secret
 from tests.admin.asking import samples, status_json
+from tests.forwarding.test_batching import JSON, TYPE, good, single, uris_of
 from tests.peers import Connection, answering, connected, request, response, serving, token_response
 from tests.proxies import TestedProxy, config, platform, proxying, shop
 from tests.redis_servers import each_server, serving_redis
@@ -160,3 +163,49 @@ async def test_a_request_that_is_held_up_between_its_slot_and_the_wire_books_ano
     assert counted["shared_slots_booked_total"][()] >= 1
     assert len(api.received) == 1
     assert next(told, None) is None  # it was asked until it was good
+
+
+@pytest.mark.parametrize("program", each_server())
+async def test_batches_of_several_proxies_go_one_after_the_other_within_the_limit(program: str) -> None:
+    under_way = most = 0
+    seen: list[tuple[float, int]] = []  # when, and how many calls in one request
+    limit = RateLimit(4, per=0.4)
+
+    async def api(connection: Connection) -> None:
+        nonlocal under_way, most
+        while (received := await connection.read_request()) is not None:
+            target = received.request_line.split(b" ")[1]
+            uris = uris_of(received) if target == b"/api/batch" else []
+            seen.append((time.monotonic(), len(uris) or 1))
+            if uris:
+                under_way += 1
+                most = max(most, under_way)
+                await asyncio.sleep(0.25)  # longer than until the next slot
+                under_way -= 1
+            await connection.send(good(uris) if uris else response(single(target), fields=TYPE))
+
+    async def work(proxy: TestedProxy, name: str) -> None:
+        async with connected(proxy.port) as client:
+            for number in range(4):
+                answer = await client.ask(request(target=f"/demo/{name}/{number}".encode(), fields=JSON))
+                assert (answer.status, answer.body) == (200, single(f"/api/{name}/{number}".encode()))
+
+    async with (
+        asyncio.timeout(30),
+        serving_redis(program) as server,
+        serving(answering(token_response())) as tokens,
+        serving(api) as api_peer,
+        AsyncExitStack() as stack,
+    ):
+        of = platform(tokens.port, api_peer.port, batch=Batch("batch", most=50), rate_limit=limit)
+        settings = config(replace(shop("demo", of), batch=True), shared=shared(server.url))
+        proxies = [await stack.enter_async_context(proxying(settings)) for _ in range(2)]
+        await asyncio.gather(*(work(proxies[number % 2], str(number)) for number in range(12)))
+        batches = [proxy.running._errand_metrics.batches for proxy in proxies]
+
+    assert most == 1
+    assert min(batches) > 0
+    assert sum(calls for _, calls in seen) == 48
+    assert len(seen) < 24
+    times = [at for at, _ in seen]
+    assert max(sum(at <= other < at + limit.per for other in times) for at in times) <= limit.requests

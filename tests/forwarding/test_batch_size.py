@@ -121,3 +121,13 @@ def test_it_is_never_above_what_the_platform_takes_nor_below_one(
         elif parts > 1:
             size.too_much(parts, now)
             assert size.most(now) < parts
+
+
+def test_another_number_that_the_platform_takes_leaves_all_else_as_it_is() -> None:
+    size = BatchSize(50)
+    size.begun_at = 1.0
+    size.throttled(1.0, inside=True)
+    size.change(4)
+
+    assert size.begun_at == 1.0
+    assert (size.most(2.0), size.most(1.0 + OFF)) == (1, 4)

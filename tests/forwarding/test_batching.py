@@ -5,15 +5,20 @@ import gzip
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from proxy.config import ClientConfig, PacingConfig
 from proxy.forwarding import batch_size, batching
 from proxy.platforms.batch import Batch
 from proxy.platforms.platform import RateLimit
+from proxy.platforms.shop import Shops
 from proxy.secret import Secret
+from tests.forwarding.lines import ask_in_line, clock_of, in_line, set_clock, take_slot, waiting
 from tests.peers import Answer, Connection, Received, Script, request, response, token_response
 from tests.proxies import WholePath, whole_path
 
@@ -70,20 +75,23 @@ def uris_of(received: Received) -> list[str]:
 
 
 @asynccontextmanager
-async def with_a_line(api: Script, of: dict[str, Any] | None = None, **sections: Any) -> AsyncIterator[WholePath]:
-    """A proxy whose only slot was just taken, so that all who come wait for the next one."""
+async def with_a_line(
+    api: Script, of: dict[str, Any] | None = None, *, speed: float = 10, **sections: Any
+) -> AsyncIterator[WholePath]:
+    """A proxy whose only slot is to be taken, so that all who come wait for the next one."""
     async with whole_path(api, of=OF | (of or {}), batch=True, **sections) as path:
+        set_clock(path, speed)
         yield path
 
 
 async def first(path: WholePath, fields: bytes = b"") -> None:
     """Take the slot."""
-    assert (await path.ask(request(b"PUT", b"/demo/first", body=b"x", fields=fields))).status == 200
+    await take_slot(path, request(b"PUT", b"/demo/first", body=b"x", fields=fields))
 
 
 async def ask_all(path: WholePath, *requests: bytes) -> list[Answer]:
     await first(path)
-    return list(await asyncio.gather(*(path.ask(each) for each in requests)))
+    return await ask_in_line(path, *requests)
 
 
 def get(name: object, fields: bytes = JSON) -> bytes:
@@ -127,6 +135,7 @@ async def test_what_waits_goes_as_one_batch_and_each_gets_its_part_byte_for_byte
 
 async def test_without_being_asked_for_there_is_no_batch() -> None:
     async with whole_path(shop_api(good), of=OF) as path:
+        set_clock(path)
         answers = await ask_all(path, *map(get, "ab"))
 
     assert [answer.body for answer in answers] == [single(b"/api/a"), single(b"/api/b")]
@@ -162,7 +171,9 @@ async def test_what_a_batch_might_change_goes_alone(other: bytes) -> None:
                 return await client.read_answer(body=not sent.startswith(b"HEAD"))
 
         await first(path)
-        answers = await asyncio.gather(ask(get("a")), ask(other))
+        asked = asyncio.gather(ask(get("a")), ask(other))
+        await in_line(path, 2)
+        answers = await asked
 
     assert [answer.status for answer in answers] == [200, 200]
     assert ("/api/a", 1) in seen(path)
@@ -180,6 +191,14 @@ async def test_what_a_batch_might_change_goes_alone(other: bytes) -> None:
 async def test_fields_that_only_frame_or_name_a_request_keep_nobody_apart(fields: bytes) -> None:
     async with with_a_line(shop_api(good)) as path:
         answers = await ask_all(path, get("a"), get("b", fields))
+
+    assert [answer.body for answer in answers] == [single(b"/api/a"), single(b"/api/b")]
+    assert seen(path) == [("/api/batch", 2)]
+
+
+async def test_http_1_0_and_1_1_go_in_one_batch() -> None:
+    async with with_a_line(shop_api(good)) as path:
+        answers = await ask_all(path, get("a"), get("b").replace(b"HTTP/1.1", b"HTTP/1.0"))
 
     assert [answer.body for answer in answers] == [single(b"/api/a"), single(b"/api/b")]
     assert seen(path) == [("/api/batch", 2)]
@@ -259,7 +278,8 @@ async def test_a_kind_that_is_known_to_be_forbidden_goes_in_no_batch() -> None:
                 await connection.send(response(single(target)))
 
     async with with_a_line(api) as path:
-        assert (await path.ask(get("orders/1"))).status == 401
+        [refused] = await ask_in_line(path, get("orders/1"), wait=0)
+        assert refused.status == 401
         answers = await ask_all(path, get("orders/2"), get("a"), get("b"))
 
     assert [answer.status for answer in answers] == [401, 200, 200]
@@ -288,7 +308,7 @@ async def test_a_kind_that_is_known_to_be_forbidden_goes_in_no_batch() -> None:
         pytest.param(
             lambda uris: b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\nConnection: close\r\n\r\n", id="broken off"
         ),
-        pytest.param(lambda uris: b"nonsense\r\n\r\n", id="no HTTP"),
+        pytest.param(lambda uris: b"HTTP/nonsense\r\n\r\n", id="no HTTP"),
     ],
 )
 async def test_an_answer_that_makes_no_sense_sends_all_singly_and_ends_batches_for_a_while(reply: Reply) -> None:
@@ -333,7 +353,7 @@ async def test_an_answer_that_is_too_large_is_asked_for_in_halves() -> None:
     def reply(uris: list[str]) -> bytes:
         return response(parts(*(part(uri, body=b'{"x":"%b"}' % (b"x" * 2_500_000)) for uri in uris)))
 
-    async with with_a_line(shop_api(reply), {"rate_limit": RateLimit(1, per=0.2)}) as path:
+    async with with_a_line(shop_api(reply), {"rate_limit": RateLimit(1, per=0.1)}, speed=1) as path:
         answers = await ask_all(path, *map(get, "abcd"))
 
     assert [len(answer.body) for answer in answers] == [2_500_008] * 4
@@ -341,7 +361,7 @@ async def test_an_answer_that_is_too_large_is_asked_for_in_halves() -> None:
 
 
 async def test_a_batch_that_takes_too_long_is_ended_and_goes_in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "LONGEST", 0.3)
+    monkeypatch.setattr(batching, "LONGEST", 0.1)
     hung = asyncio.Event()
 
     async def api(connection: Connection) -> None:
@@ -353,7 +373,7 @@ async def test_a_batch_that_takes_too_long_is_ended_and_goes_in_halves(monkeypat
             reply = good(uris_of(received)) if received.request_line.startswith(b"POST") else response(b"ok")
             await connection.send(reply)
 
-    async with with_a_line(api) as path:
+    async with with_a_line(api, speed=2) as path:
         answers = await ask_all(path, *map(get, "abcd"))
         await hung.wait()
 
@@ -416,14 +436,14 @@ async def test_again_and_again_too_fast_ends_batches_for_the_shop_with_a_line_in
     soon = TOO_FAST.replace(b"Retry-After: 1", b"Retry-After: 0")
     async with with_a_line(shop_api(lambda uris: soon), {"rate_limit": RateLimit(3, per=0.05)}) as path:
         size = path.proxy.running.forwarder._errands._batching
-        await ask_all(path, get("w"))
+        await path.ask(get("w"))
         shop = path.proxy.running.forwarder.site.routes.find("demo")
         assert shop is not None
         for _ in range(2):
             assert not size.size(shop).throttled(size.clock(), inside=False)
-        for number in range(3):
-            await path.ask(get(f"taking {number}".replace(" ", "")))
-        answers = await asyncio.gather(*(path.ask(get(name)) for name in "ab"))
+        for _ in range(2):
+            await first(path)
+        answers = await ask_in_line(path, *map(get, "ab"))
         [off] = path.proxy.logged("batch.off")
 
     assert [answer.body for answer in answers] == [single(b"/api/a"), single(b"/api/b")]
@@ -451,6 +471,46 @@ async def test_parts_that_came_too_fast_go_alone_and_end_batches_for_the_shop() 
 # Side by side
 
 
+async def test_a_kept_connection_that_is_lost_ends_no_batches() -> None:
+    lost = 0
+
+    async def api(connection: Connection) -> None:
+        nonlocal lost
+        while (received := await connection.read_request()) is not None:
+            if received.request_line.startswith(b"POST") and not lost:
+                lost += 1
+                return
+            uris = uris_of(received) if received.request_line.startswith(b"POST") else []
+            await connection.send(good(uris) if uris else response(b"ok"))
+
+    async with with_a_line(api) as path:
+        answers = await ask_all(path, *map(get, "ab"))
+        given_up = path.proxy.logged("batch.given_up")
+
+    assert [answer.body for answer in answers] == [single(b"/api/a"), single(b"/api/b")]
+    assert seen(path) == [("/api/batch", 2)] * 2
+    assert given_up == []
+
+
+async def test_a_shop_with_a_batch_under_way_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "_MAX_SHOPS", 1)
+
+    def route(key: bytes, most: int = 50) -> Any:
+        platform = SimpleNamespace(batch=Batch("batch", most=most))
+        return SimpleNamespace(token_request=SimpleNamespace(application=key), shop=SimpleNamespace(platform=platform))
+
+    async with with_a_line(shop_api(good)) as path:
+        known = path.proxy.running.forwarder._errands._batching
+        busy = known.size(route(b"busy"))
+        busy.begun_at = 1.0
+        idle = known.size(route(b"idle"))
+        known.size(route(b"another"))
+
+        assert known.size(route(b"busy", most=4)) is busy
+        assert busy.most(1.0) == 4
+        assert known.size(route(b"idle")) is not idle
+
+
 async def test_batches_of_a_shop_go_one_after_the_other() -> None:
     under_way = most = 0
 
@@ -460,14 +520,14 @@ async def test_batches_of_a_shop_go_one_after_the_other() -> None:
             if received.request_line.startswith(b"POST"):
                 under_way += 1
                 most = max(most, under_way)
-                await asyncio.sleep(0.3)
+                await asyncio.sleep(0.05)
                 under_way -= 1
                 await connection.send(good(uris_of(received)))
             else:
-                await connection.send(response(b"ok"))
+                await connection.send(response(single(received.request_line.split(b" ")[1])))
 
     of = {"rate_limit": RateLimit(4, per=0.2), "batch": Batch("batch", most=2)}
-    async with with_a_line(api, of) as path:
+    async with with_a_line(api, of, speed=4) as path:
         for _ in range(3):
             await first(path)
         answers = await ask_all(path, *map(get, "abcdef"))
@@ -494,7 +554,7 @@ async def test_while_a_batch_takes_long_others_go_alone(monkeypatch: pytest.Monk
         await first(path)
         slow = asyncio.gather(ask_all(path, get("a"), get("b")))
         await asked.wait()
-        alone = await asyncio.gather(*(path.ask(get(name)) for name in "cd"))
+        alone = await ask_in_line(path, *map(get, "cd"))
         answer.set()
         [together] = await slow
 
@@ -523,6 +583,7 @@ async def test_who_leaves_does_not_disturb_the_others_and_with_the_last_one_the_
         async with path.connect() as leaving, path.connect() as staying:
             await leaving.send(get("a"))
             await staying.send(get("b"))
+            await in_line(path, 2)
             await asked.wait()
             leaving.close()
             await path.proxy.until_logged("request.abandoned")
@@ -533,6 +594,7 @@ async def test_who_leaves_does_not_disturb_the_others_and_with_the_last_one_the_
         async with path.connect() as one, path.connect() as other:
             await one.send(get("hangs"))
             await other.send(get("c"))
+            await in_line(path, 2)
             await asked.wait()
         await ended.wait()
         await path.proxy.until_logged("request.abandoned", 3)
@@ -556,14 +618,68 @@ async def test_clients_keep_their_rules_and_get_nothing_that_is_meant_for_one_of
 
     async with with_a_line(shop_api(for_one), clients=CLIENTS) as path:
         await first(path, erp)
-        answers = await asyncio.gather(
-            path.ask(get("a", erp + JSON)),
-            path.ask(get("b", feed + JSON)),
-            path.ask(get("b", erp + JSON)),
-            path.ask(request(b"POST", b"/demo/batch", fields=feed + JSON, body=b"{}")),
+        answers = await ask_in_line(
+            path,
+            get("a", erp + JSON),
+            get("b", feed + JSON),
+            get("b", erp + JSON),
+            request(b"POST", b"/demo/batch", fields=feed + JSON, body=b"{}"),
+            wait=3,
         )
 
     assert [answer.status for answer in answers] == [200, 200, 200, 403]
     assert [answer.body for answer in answers[:3]] == [single(b"/api/a"), single(b"/api/b"), single(b"/api/b")]
     assert not any(answer.values(b"Set-Cookie") for answer in answers[:3])
     assert seen(path) == [("/api/batch", 2), ("/api/b", 1)]
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["batches switched off", "shop removed"])
+async def test_a_configuration_that_is_taken_in_the_middle_of_a_batch_disturbs_nobody(*, removed: bool) -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def api(connection: Connection) -> None:
+        while (received := await connection.read_request()) is not None:
+            if received.request_line.startswith(b"POST"):
+                asked.set()
+                await answer.wait()
+                await connection.send(good(uris_of(received)))
+            else:
+                await connection.send(response(single(received.request_line.split(b" ")[1]), fields=TYPE))
+
+    async with with_a_line(api) as path:
+        await first(path)
+        running = path.proxy.running
+        together = asyncio.gather(*(path.ask(get(name)) for name in "ab"))
+        await in_line(path, 2)
+        await asked.wait()
+        clock_of(path).stand()
+        behind = asyncio.gather(*(path.ask(get(name)) for name in "cd"))
+        await waiting(path, 2)
+        shops = {} if removed else {key: replace(shop, batch=False) for key, shop in running.config.shops.named.items()}
+        await running.take(msgspec.structs.replace(running.config, shops=Shops(shops)))
+        clock_of(path).go()
+        answer.set()
+        answers = [*await together, *await behind]
+        later = await path.ask(get("e"))
+
+    assert [answer.body for answer in answers] == [single(f"/api/{name}".encode()) for name in "abcd"]
+    assert later.status == (404 if removed else 200)
+
+
+async def test_who_leaves_the_line_is_in_no_batch_and_who_leaves_with_its_answer_disturbs_nobody() -> None:
+    async with with_a_line(shop_api(good)) as path:
+        await first(path)
+        async with path.connect() as leaving:
+            await leaving.send(get("a"))
+            await waiting(path, 1)
+        await path.proxy.until_logged("request.abandoned")
+        async with path.connect() as deaf:
+            await deaf.send(get("b"))
+            answers = asyncio.gather(*(path.ask(get(name)) for name in "cd"))
+            await in_line(path, 3)
+            await path.proxy.until_logged("request.forwarded", 2)
+        others = await answers
+
+    assert [answer.body for answer in others] == [single(b"/api/c"), single(b"/api/d")]
+    assert [size for _, size in seen(path)] == [3]
+    assert not any(uri.endswith("/a") for uri in uris_of(path.api.received[-1]))

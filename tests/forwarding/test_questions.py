@@ -18,6 +18,14 @@ def test_what_only_names_a_request_changes_no_question(name: bytes) -> None:
     assert question(named) == question(START)
 
 
+def test_the_version_in_which_a_request_came_changes_no_question() -> None:
+    old, new = (START + b"Via: 1.%d old.example\r\nVIA: 1.%d proxy\r\n" % (minor, minor) for minor in (0, 1))
+
+    assert question(old) == question(new)
+    assert question(new) != question(START)
+    assert question(START + b"X: 1.0 \r\n") != question(START + b"X: 1.1 \r\n")
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -153,8 +153,11 @@ class World:
 
     async def sleep(self, seconds: float) -> None:
         woken = asyncio.get_running_loop().create_future()
-        self.call_later(seconds, partial(woken.set_result, None))
-        await woken
+        alarm = self.call_later(seconds, partial(woken.set_result, None))
+        try:
+            await woken
+        finally:
+            alarm.cancel()
 
     async def settle(self) -> None:
         """Let everything happen that happens without time."""

@@ -256,6 +256,24 @@ def test_who_could_go_with_others_waits_for_the_end_of_an_errand_of_its_kind_for
         assert request.inside
 
 
+@pytest.mark.parametrize("other", [None, Asking("another question")])
+def test_nobody_else_waits_for_the_end_of_an_errand(other: Asking | None) -> None:
+    with world() as here:
+        here.ask(limit=ONE)
+        held = Asking("q", "k", waits_until=here.now + 5.0)
+        waiting = ask(here, held)
+        passing = [ask(here, offer, client) for offer, client in ((other, "erp"), (None, "feed"))]
+        here.pass_time(1.1)
+        assert [request.inside for request in (waiting, *passing)] == [False, False, True]
+        passing[1].send()
+        here.pass_time(1.1)
+        assert [request.inside for request in (waiting, *passing)][:2] == [False, True]
+        passing[0].send()
+        here.pass_time(3.0)
+
+        assert waiting.inside
+
+
 def test_the_seats_of_an_errand_are_shared_fairly_between_clients() -> None:
     with world() as here:
         here.ask("x", limit=ONE)
