@@ -4,9 +4,10 @@
 
 The faults: a shop that hangs, bodies that never come, answers that nobody reads, strangers with large heads, large
 uploads, a token endpoint that grants words, three hundred hosts, a scan of made-up shops, an admin port under load with
-silent connections, a configuration that changes, and a log that nobody reads. All is on 127.0.0.1, bounded in number
-and rate. The healthy shop is called ten times a second, from a process that is its platform too; each call is timed
-from when it was due.
+silent connections, a configuration that changes, with a secret that is a pipe without a writer at times, a log that
+nobody reads, and names whose name server is silent (where the proxy can have a resolv.conf of its own: root on Linux).
+All is on 127.0.0.1, bounded in number and rate. The healthy shop is called ten times a second, from a process that is
+its platform too; each call is timed from when it was due.
 
 The proxy runs in a memory cgroup of so many bytes where one can be had (root on Linux, version 1 or 2), else its peak
 memory is compared with them. Prints figures; ends with 1 if the healthy shop failed, was slow, or memory ran out.
@@ -16,6 +17,8 @@ import argparse
 import asyncio
 import json
 import os
+import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -32,7 +35,9 @@ _HOSTS = 300
 _FILES = 1024  # as `ulimit -n` says on many a machine
 _PIECE = b"x" * (1 << 16)
 _PIECES = 512  # of an answer, and of an upload: 32 MiB
-_CLIENTS = ("healthy", "hung", "bodies", "unread", "upload", "hosts", "scan", "words")
+_SILENT = 4  # names
+_SECRET = "pipe.secret"  # is one at times
+_CLIENTS = ("healthy", "hung", "bodies", "unread", "upload", "hosts", "scan", "words", "names")
 _CGROUPS = (
     # Where it is made; its files for the limit, the peak, and what went wrong.
     (Path("/sys/fs/cgroup"), "memory.max", "memory.peak", "memory.events", "oom_kill"),
@@ -119,6 +124,7 @@ def _configuration(port: int, admin: int, api: int, healthy_api: int) -> str:
         ("hung", "hung"),
         ("words", "words"),
         *((name, name) for name, _ in hosts),
+        *((f"silent{number}", f"silent{number}") for number in range(_SILENT)),
     ]
     return "".join(
         [
@@ -129,11 +135,13 @@ def _configuration(port: int, admin: int, api: int, healthy_api: int) -> str:
             place("hung", api_path="hung/"),
             place("words"),
             *(place(name, host) for name, host in hosts),
+            *(place(f"silent{number}", f"silent{number}.example") for number in range(_SILENT)),
             *(
                 f'[shops.{name}]\nplatform = "{of}"\nclient_id = "x"\nclient_secret = "secret-0123456789"\n'
                 for name, of in shops
             ),
             '[shops."*"]\nplatform = "well"\nclient_id = "x"\nclient_secret = "secret-0123456789"\n',
+            f'[shops.pipe]\nplatform = "well"\nclient_id = "x"\nclient_secret = {{ file = "{_SECRET}" }}\n',
         ]
     )
 
@@ -160,6 +168,7 @@ class Faults:
             self._each(1 / 5, self._call("words", "/words/test")),
             *(self._each(1 / 10, self._call("hosts", *(f"/host{n}/x" for n in range(i, _HOSTS, 3)))) for i in range(3)),
             self._each(1 / 20, self._call("scan", *(f"/made-up-{number}/x" for number in range(5000)))),
+            self._each(1 / 5, self._call("names", *(f"/silent{number}/x" for number in range(_SILENT)))),
             self._each(1.0, self._page(b"/metrics")),
             self._each(1.0, self._page(b"/status?q=host")),
             self._each(0.5, self._silent_at_the_admin_port),
@@ -239,6 +248,13 @@ class Faults:
     async def _change(self) -> None:
         with self._file.open("a") as file:
             file.write("# another line\n")
+        secret = self._file.with_name(_SECRET)
+        was_a_pipe = secret.is_fifo()
+        secret.unlink()
+        if was_a_pipe:
+            secret.write_text("secret-0123456789")
+        else:
+            os.mkfifo(secret)
 
 
 _STRANGER = b"GET /busy/x HTTP/1.1\r\nHost: proxy\r\nX-Large: " + b"x" * 30_000 + b"\r\n\r\n"
@@ -323,16 +339,41 @@ def _cgroup(size: int) -> Iterator[Cgroup | None]:
     yield None
 
 
+# The names
+
+
+@contextmanager
+def _silent_name_server(folder: Path) -> Iterator[list[str]]:
+    """Be a name server that never answers; yield what begins a command that asks it alone, nothing if it can't be."""
+    resolver, names = folder / "resolv.conf", folder / "nsswitch.conf"
+    resolver.write_text("nameserver 127.0.0.54\n")
+    names.write_text("hosts: files dns\n")
+    mounts = " && ".join(f"mount --bind {file} /etc/{file.name}" for file in (resolver, names))
+    begin = ["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        try:
+            server.bind(("127.0.0.54", 53))
+            subprocess.run([*begin, "true"], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            begin = []
+        yield begin
+
+
 async def soak(seconds: float, memory: int) -> int:
     """Run it; return 0 if all went well."""
     port, admin, healthy_api, begun = free_port(), free_port(), free_port(), time.monotonic()
-    with tempfile.TemporaryDirectory() as made, _cgroup(memory) as cgroup:
+    with (
+        tempfile.TemporaryDirectory() as made,
+        _cgroup(memory) as cgroup,
+        _silent_name_server(Path(made)) as ask_it,
+    ):
         file = Path(made, "config.toml")
+        file.with_name(_SECRET).write_text("secret-0123456789")
         async with _platforms() as api:
             file.write_text(_configuration(port, admin, api, healthy_api))
             join = "" if cgroup is None else f"echo $$ > {cgroup.folder}/cgroup.procs && "
             shell = f'ulimit -n {_FILES}; {join}exec "$@"'
-            serve = ["sh", "-c", shell, "sh", sys.executable, "-m", "proxy", "serve", "--config", str(file)]
+            serve = [*ask_it, "sh", "-c", shell, "sh", sys.executable, "-m", "proxy", "serve", "--config", str(file)]
             unread, log = os.pipe()  # nobody reads it
             with os.fdopen(log, "wb") as stdout, program(serve, stdout=stdout) as proxy:
                 await started(proxy, port)
@@ -355,6 +396,7 @@ async def soak(seconds: float, memory: int) -> int:
                 ending = time.monotonic()
             figures["end_s"] = round(time.monotonic() - ending, 1)
             os.close(unread)
+    figures["silent_names"] = _SILENT if ask_it else "none: no resolv.conf of its own"
     figures["memory_in"] = "no cgroup: compared with the peak" if cgroup is None else "a cgroup"
     fits = cgroup is not None or figures.get("resident_peak_mib", 0) <= memory / 2**20
     well = alive and not figures["failed"] and figures["p99_ms"] <= _SLOWEST * 1000 and fits
