@@ -48,7 +48,8 @@ async def serve(
         if not outside.supervisor.ready(f"listening on {proxy.host} port {proxy.port}"):
             outside.log.warning("proxy.supervisor_not_told", hint="NOTIFY_SOCKET can't be written to")
         greet(proxy)
-        in_thread(import_the_rest, name="imports")
+        # The interpreter must not end in the middle of it: that would crash, or hang.
+        stack.push_async_callback(asyncio.wait, [in_thread(import_the_rest, name="imports")])
         tasks.start(outside.supervisor.keep_alive(), name="watchdog")
         reloader = Reloader(proxy, outside, load, learn, asked=reload)
         reloading = tasks.start(reloader.keep_fresh(), name="reload")
