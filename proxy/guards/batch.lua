@@ -10,9 +10,16 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local id, wants, lasts, remembered = ARGV[1], number(2) == 1, number(3), number(4)
 if wants and number(5) > 0 and now > number(5) then return {now, 0, 0} end
-local packed = redis.call('GET', KEYS[1])
-local entry = packed and cmsgpack.unpack(packed) or {line = {}, since = now}
-if entry.id and now >= entry.till then
+local read, entry = pcall(cmsgpack.unpack, redis.pcall('GET', KEYS[1]))
+-- What others have spoiled begins anew.
+local sound = read and type(entry) == 'table' and type(entry.line) == 'table' and type(entry.since) == 'number'
+sound = sound and (not entry.id or type(entry.till) == 'number')
+for _, other in ipairs(sound and entry.line or {}) do
+  sound = sound and type(other) == 'table' and type(other.till) == 'number'
+end
+if not sound then entry = {line = {}, since = now} end
+-- An end that is too far off was set before the clock of the server was set back.
+if entry.id and (now >= entry.till or entry.till > now + lasts) then
   entry.id, entry.since = nil, now
 end
 

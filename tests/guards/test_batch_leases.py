@@ -1,6 +1,7 @@
 """One batch at a time over all replicas, in the order in which they asked; and what becomes of it when one dies."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -193,3 +194,28 @@ async def test_what_is_done_when_nobody_waits_for_it_any_more_holds_nobody_up(pr
 
         assert said.values[0] == 0
         assert (await shop.begin(1)).let
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"of somebody else",
+        b"\xc1",
+        b"\x07",
+        b"\x80",  # a map without a line
+        b"\x82\xa4line\x91\x01\xa5since\x01",  # a line of numbers
+        b"\x83\xa4line\x90\xa5since\x01\xa2id\xa1x",  # had by somebody, without an end
+        None,  # not even a text
+    ],
+    ids=repr,
+)
+async def test_an_entry_that_others_have_spoiled_begins_anew(program: str, content: bytes | None) -> None:
+    async with shop_of(program, count=1) as shop:
+        redis, store = shop.world.redis, shop.world.each[0].store
+        assert redis is not None and store is not None  # noqa: PT018 - for the type checker
+        name = store.key("batch", hashlib.sha256(b"batch" + b"demo").hexdigest()[:32])
+        await redis._command(*(("LPUSH", name, "x") if content is None else ("SET", name, content)))
+        batch = await shop.begin(0)
+
+        assert batch.let
+        assert store.breaker.closed
