@@ -1,7 +1,8 @@
 """What is imported only once the proxy serves: aiohttp, which takes as long as a third of the start.
 
 A sidecar's pod waits for it to be ready. Nothing needs aiohttp before the first connection to a platform, or the first
-head that is not plainly right, and until then it is imported in a thread, beside whatever comes first.
+head that is not plainly right. What comes first imports it; if nothing does, that is done a moment later. Never in a
+thread: who imports at the same time would find modules that are not whole, and an end in the middle crashes.
 
 Rules: nothing imports aiohttp, or a module that does, at its own beginning, but for `wire/dialing.py`,
 `lenient_client.py`, `request_parsing.py`, `answer_parsing.py` and `upstream_errors.py`, the simulator, and commands

@@ -13,11 +13,11 @@ from proxy.app.outside import Outside, StartError, hosts_leading_here
 from proxy.app.reloading import LOOKUPS, Reloader
 from proxy.config import Config
 from proxy.tasks import BackgroundTasks
-from proxy.threads import in_thread
 
 # Seconds. A thread that reads a large configuration gives the interpreter back to the loop after so long, each time
 # that there is something to do; it is 5 ms if nobody says otherwise, and a call waits several times.
 _THREADS_RUN_FOR: Final = 0.0005
+_IMPORTS_WAIT: Final = 1.0  # for who asks whether the proxy is ready
 
 
 async def serve(
@@ -48,8 +48,7 @@ async def serve(
         if not outside.supervisor.ready(f"listening on {proxy.host} port {proxy.port}"):
             outside.log.warning("proxy.supervisor_not_told", hint="NOTIFY_SOCKET can't be written to")
         greet(proxy)
-        # The interpreter must not end in the middle of it: that would crash, or hang.
-        stack.push_async_callback(asyncio.wait, [in_thread(import_the_rest, name="imports")])
+        loop.call_later(_IMPORTS_WAIT, import_the_rest)
         tasks.start(outside.supervisor.keep_alive(), name="watchdog")
         reloader = Reloader(proxy, outside, load, learn, asked=reload)
         reloading = tasks.start(reloader.keep_fresh(), name="reload")
