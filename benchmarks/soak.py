@@ -25,6 +25,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import cycle
 from pathlib import Path
 from statistics import quantiles
 
@@ -213,7 +214,7 @@ class Faults:
         return hold
 
     def _call(self, name: str, *targets: str) -> Callable[[], Awaitable[None]]:
-        turns = iter(targets * 100_000 if len(targets) == 1 else targets * 100)
+        turns = cycle(targets)
 
         async def call() -> None:
             async with self._open(self._port) as (reader, writer):

@@ -6,6 +6,7 @@ and how often, is in `making.py`.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -49,6 +50,7 @@ from proxy.wire.request import ClientRequest
 _SHUTDOWN: Final = 1.0  # seconds that pages which are being made get at the end
 _MAX_QUERY: Final = 100  # characters
 _MAX_PAGE_DIGITS: Final = 6
+_ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 _STATIC: Final = Path(__file__).with_name("static")
 _STATIC_TYPES: Final = {
     "status.css": "text/css",
@@ -131,9 +133,13 @@ class _Site:
         return await self._send(request, _not_allowed() if no_method else _text(400, "This is no HTTP request."))
 
     async def _answer(self, request: ClientRequest) -> Answer:
-        if not _is_for_us(request):
+        # RFC 9112 §3.2.2: in a target with a host of its own, that counts, not the Host field.
+        absolute = _ABSOLUTE.match(request.target)
+        host = absolute[1] if absolute is not None else request.head.first.get(b"host", b"localhost")
+        if not _is_for_us(request, host.decode("latin-1")):
             return _text(421, "This port is asked for by an address or as localhost.")
-        path, _, query = request.target.decode("latin-1").partition("?")
+        target = request.target if absolute is None else request.target[absolute.end() :] or b"/"
+        path, _, query = target.decode("latin-1").partition("?")
         page = self._pages.get(path)
         if page is None:
             return _text(404, "There is no such page. The status page is at /status.")
@@ -275,14 +281,13 @@ def _not_allowed() -> Answer:
     return answer._replace(fields=answer.fields | {"Allow": "GET,HEAD"})
 
 
-def _is_for_us(request: ClientRequest) -> bool:
-    """Tell whether a request may be meant for here, by the name that it asks for.
+def _is_for_us(request: ClientRequest, host: str) -> bool:
+    """Tell whether a request may be meant for here, by the `host` that it asks for.
 
     If only this machine can reach the port, that is no other machine's: a web site could have its own name lead to
     127.0.0.1, and then read the page in the browser of whoever sits here (DNS rebinding). On other addresses names are
     in use that are not known here, and whoever is in that network can read the pages anyway.
     """
-    host = request.head.first.get(b"host", b"localhost").decode("latin-1")
     if is_local_name(host):
         return True
     # A connection that is gone has no address any more, and gets no answer.

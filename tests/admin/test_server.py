@@ -141,6 +141,25 @@ async def test_a_name_that_anybodys_dns_may_lead_here_is_refused_on_loopback(hos
     assert (b"demo" in answer.body) is local
 
 
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://localhost:9090/livez", "evil.example", 200),
+        ("HTTP://127.0.0.1/livez?x=1", "localhost", 200),
+        ("http://localhost", "localhost", 302),
+        ("http://evil.example/livez", "localhost", 421),
+        ("http://evil@localhost/livez", "localhost", 421),
+        ("http:///livez", "localhost", 400),
+        ("ftp://localhost/livez", "localhost", 404),
+    ],
+)
+async def test_the_host_in_an_absolute_target_counts_and_not_the_field(target: str, host: str, status: int) -> None:
+    async with whole_path(answering(response())) as path:
+        answer = await ask(path.proxy, target, fields=b"Host: %s\r\n" % host.encode())
+
+    assert answer.status == status
+
+
 # Whether a shop could be served
 
 
