@@ -5,9 +5,8 @@ Rules:
   written only if nobody else has written meanwhile; else all begins anew. Its generation grows with each change and is
   never below Redis's own time, so that one that was emptied does not begin with 1 again.
 - Names are digests of the digest that is the key of a token request: nothing can be read from them.
-- While the store is away, this process goes on with what it knows and asks the endpoint itself; but where it has seen
-  that another one asks, not before the lease of that one ends: the store may be back by then, and else all would ask
-  at the same moment. Of two tokens the one of the later generation is taken, so that afterwards all use the same.
+- While the store is away, this process goes on with what it knows and asks the endpoint itself. Of two tokens the one
+  of the later generation is taken, so that afterwards all come to use the same.
 """
 
 import asyncio
@@ -81,10 +80,7 @@ class SharedLeases:
             try:
                 what, generation = await self._change(request, state, decide, suspicion and suspicion.rejected)
             except Away:
-                now = self._store.clock()
-                if not waited or now >= state.leased_until:
-                    return Lease(self._store.time_at(now) or 0)
-                what, generation = Claim.WAIT, 0
+                return Lease(self._store.time_at(self._store.clock()) or 0)
             if what is Claim.ASK:
                 return Lease(generation, kept=True)
             if what is Claim.LOOK:
@@ -120,7 +116,6 @@ class SharedLeases:
         if lease.kept:
             with suppress(Away):
                 return await self._change(request, state, decide)
-            self._store.beside(lambda: self._settle_late(request, state, decide))
         state.lease, state.leased_until = 0, float("-inf")
         outcome(state, now)
         if not lease.kept and self._store.breaker.closed:  # it has come back meanwhile
@@ -131,17 +126,6 @@ class SharedLeases:
         """Let others know of a change that was made to `state`, beside the traffic."""
         if self._store.breaker.closed:
             self._store.beside(lambda: self._change(request, state, lambda shared, now, _: change(shared, now)))
-
-    async def _settle_late(
-        self, request: TokenRequest, state: TokenState, decide: Callable[[TokenState, float, int], bool]
-    ) -> None:
-        """Keep what came of a fetch if the store is back while others still wait for it."""
-        until = self._store.clock() + LEASE
-        while self._store.clock() < until:
-            await self._sleep(_LAST_LOOK)
-            if self._store.breaker.closed:
-                await self._change(request, state, decide)
-                return
 
     async def _renew(self, request: TokenRequest, state: TokenState, lease: Lease) -> None:
         def decide(shared: TokenState, now: float, _: int) -> bool:

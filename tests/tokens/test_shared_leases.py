@@ -252,44 +252,6 @@ async def test_tokens_cost_few_commands_and_without_need_none(program: str) -> N
         assert here[0].client.commands == first  # type: ignore[union-attr]
 
 
-async def test_a_store_that_is_away_for_a_moment_lets_nobody_ask_while_another_one_does(program: str) -> None:
-    async with replicas(program, count=4) as here:
-        here.desk.gate.clear()
-        calls = [asyncio.ensure_future(here[number].cache.get(here.request())) for number in range(4)]
-        await here.desk.until_asked(1)
-        await here.settle()
-        away(here, 0, 1, 2, 3)
-        for _ in range(5):  # 0.5 s, in which all notice it, and the one that asks has its answer
-            here.move_on(0.1)
-            await here.settle()
-            here.desk.gate.set()
-        await back(here, 0, 1, 2, 3)
-
-        assert {name(each) for each in await here.until(asyncio.gather(*calls))} == {"token-1"}
-        assert len(here.desk.asked) == 1
-
-
-async def test_a_store_that_stays_away_lets_each_ask_when_the_lease_that_it_knows_ends(program: str) -> None:
-    async with replicas(program) as here:
-        here.desk.gate.clear()
-        calls = [asyncio.ensure_future(here[number].cache.get(here.request())) for number in range(3)]
-        await here.desk.until_asked(1)
-        await here.settle()
-        away(here, 0, 1, 2)
-        started = here.time.now
-        late = asyncio.ensure_future(here[1].cache.get(here.request("other")))  # nobody is known to ask for that one
-        await here.desk.until_asked(2)
-        assert here.time.now == started
-        while len(here.desk.asked) < 4:
-            here.move_on(0.05)
-            await here.settle()
-        waited = here.time.now - started
-        here.desk.gate.set()
-        await here.until(asyncio.gather(*calls, late))
-
-        assert waited <= LEASE + 0.3
-
-
 @pytest.mark.parametrize(
     "spoil",
     [
