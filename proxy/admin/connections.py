@@ -89,12 +89,12 @@ class Connections:
         for connection in [each for each, place in self._places.items() if not place.asked]:
             connection.drop()
 
-    async def send(self, request: ClientRequest, answer: Answer) -> bool:
-        """Send an answer; tell that the connection is not kept."""
+    async def send(self, request: ClientRequest, answer: Answer, *, whole: bool) -> bool:
+        """Send an answer; tell that the connection is not kept. The request came `whole`, or more of it may come."""
         connection, response = request.connection, ClientResponse(request)
         if place := self._places.get(connection):
             place.end = connection.loop.call_later(_TAKEN_WITHIN, connection.drop)
-        if request.body is None or request.body.ended:
+        if whole and (request.body is None or request.body.ended):
             response.keep_alive = False
         else:
             response.refuse_rest()

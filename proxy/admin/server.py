@@ -130,7 +130,8 @@ class _Site:
         if isinstance(error, RequestTimeout):
             return False
         no_method = isinstance(error, MethodNotSupported)
-        return await self._send(request, _not_allowed() if no_method else _text(400, "This is no HTTP request."))
+        answer = _not_allowed() if no_method else _text(400, "This is no HTTP request.")
+        return await self._send(request, answer, whole=False)
 
     async def _answer(self, request: ClientRequest) -> Answer:
         # RFC 9112 §3.2.2: in a target with a host of its own, that counts, not the Host field.
@@ -148,8 +149,8 @@ class _Site:
         # Of a name that comes twice, the first counts.
         return await page(dict(reversed(parse_qsl(query, keep_blank_values=True))), request.head)
 
-    async def _send(self, request: ClientRequest, answer: Answer) -> bool:
-        return await self._connections.send(request, answer._replace(fields=_HEADERS | answer.fields))
+    async def _send(self, request: ClientRequest, answer: Answer, *, whole: bool = True) -> bool:
+        return await self._connections.send(request, answer._replace(fields=_HEADERS | answer.fields), whole=whole)
 
 
 class _Pages:

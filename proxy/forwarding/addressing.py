@@ -69,7 +69,7 @@ class Addressing:
         if self.public_url is not None and not target.hosted:
             return self.public_url + target.prefix
         named = request.head.first.get(b"host")
-        if named is None or hop.trusted_proxies or not request.target.startswith(b"/"):
+        if not named or hop.trusted_proxies or not request.target.startswith(b"/"):
             scheme, _, authority = _client_url(request, hop)
             return f"{scheme}://{authority}{target.prefix}"
         key = named, request.connection.secure

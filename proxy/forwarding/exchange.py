@@ -179,7 +179,7 @@ class Exchange:
         connection, holding = self.request.connection, self.holding
         if holding is None or connection.transport is None:
             return  # nobody was let in: there is no answer of a platform
-        with holding.waiting_for_client(connection.transport.get_write_buffer_size()):
+        with holding.waiting_for_client(connection.untaken):
             await connection.drain()
 
     def note_body(self, chunk: bytes) -> None:

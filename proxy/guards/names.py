@@ -11,6 +11,7 @@ Rules:
 """
 
 import asyncio
+import encodings.idna  # noqa: F401 - `getaddrinfo` would import it in its thread, see app/later.py
 import socket
 import time
 from collections import Counter

@@ -14,7 +14,7 @@ from proxy.wire.client_watch import ClientWatch, Overdue
 from proxy.wire.lingering import Lingering
 from proxy.wire.request import ClientRequest, no_request
 from proxy.wire.request_reading import RequestReader
-from proxy.wire.sockets import reset, unsent
+from proxy.wire.sockets import reset, unsent, waiting
 from proxy.wire.tls_transport import Portions
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ class ClientConnection(asyncio.BufferedProtocol):
     # fmt: on
 
     def __init__(self, server: "ClientServer") -> None:
-        self.server = server
-        self.loop = server.loop
+        self.server, self.loop = server, server.loop
         self.watch = ClientWatch(server.limits, self.loop.time())
         self.transport: asyncio.Transport | None = None
         self._portions: Portions | None = None  # of what is written, with TLS
@@ -149,6 +148,11 @@ class ClientConnection(asyncio.BufferedProtocol):
             if self.transport is None or self.transport.is_closing():
                 raise ConnectionResetError("the client is gone")
 
+    @property
+    def untaken(self) -> int:
+        """How many bytes of answers wait here for the client."""
+        return (self._portions.size if self._portions else 0) + (waiting(self.transport) if self.transport else 0)
+
     def abort(self) -> None:
         """Reset the connection, so that the client sees that its end is none."""
         if self.transport is not None:
@@ -173,9 +177,8 @@ class ClientConnection(asyncio.BufferedProtocol):
     @property
     def quiet(self) -> bool:
         """Whether nothing of a request has come since the last one, or since the connection was accepted."""
-        in_handshake = self.transport is None
-        waits = self._waiting_since is not None and self._ready is None
-        return in_handshake or self._lingering is not None or (waits and not self.watch.head_bytes)
+        waits = self._waiting_since is not None and self._ready is None and not self.watch.head_bytes
+        return self.transport is None or self._lingering is not None or waits  # without one: it is still the handshake
 
     def local_address(self) -> tuple[str, int] | None:
         """Return where the client connected to: address and port, `None` if that is no TCP port."""
@@ -209,7 +212,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._reader.closed = True
             if self.transport is not None and self._broken and self.secure:
                 self.transport.abort()  # to close TLS in order is to say that all was sent
-            elif self.transport is not None:
+            elif self.transport is not None and not self.transport.is_closing():  # asyncio's TLS takes no second one
                 self.transport.close()
 
     def take(self, request: ClientRequest) -> None:
@@ -231,7 +234,7 @@ class ClientConnection(asyncio.BufferedProtocol):
 
         Tell whether the client has sent more than the request that was served.
         """
-        pipelined = bool(self._reader.ahead)
+        pipelined = any(piece.strip(b"\r\n") for piece in self._reader.ahead)  # an empty line is no request
         if not (kept and pipelined):
             self.server.guard.end(self)
         return pipelined
@@ -241,10 +244,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         transport, reader = self.transport, self._reader
         if transport is None or transport.is_closing():
             return
-        reader.closed = True
-        reader.forget_ahead()
-        if reader.body is not None:
-            reader.body.discard()
+        reader.give_up()
         self.listen(True)
         read_size = len(self.server.read_buffer)
         self._lingering = Lingering(transport, reader.body, read_size=read_size, broken=self._broken)
@@ -273,28 +273,28 @@ class ClientConnection(asyncio.BufferedProtocol):
         limits, wire = self.server.limits, self.transport
         assert wire is not None  # noqa: S101 - for the type checker: `connection_made` begins this
         now = self.loop.time()
-        waiting, behind = wire.get_write_buffer_size(), unsent(wire)
+        here, behind = waiting(wire), unsent(wire)
         if wire.is_closing() and not behind:
             wire.abort()  # all that is missing is the client's part in the end of TLS
             return
-        head_wanted = self._waiting_since if self._ready is None and self._lingering is None else None
+        head_wanted = None if self._ready or self._lingering or wire.is_closing() else self._waiting_since
         body = self._reader.body
         body_wanted = body is not None and body.wanted and self._lingering is None
         match self.watch.overdue(
             now,
             head_wanted=head_wanted,
             body_wanted=body_wanted,
-            unsent=behind if waiting else 0,  # what waits in the system alone is no trouble
+            unsent=behind if here else 0,  # what waits in the system alone is no trouble
         ):
             case Overdue.HEAD:
                 self.refuse(RequestTimeout(f"The headers did not arrive within {limits.header_timeout:g} seconds."))
             case Overdue.REQUEST:
-                wire.close()
+                wire.close()  # nothing is waited for any more, but that the rest goes out
             case Overdue.BODY if body is not None:
-                slow = f"Less than {limits.due:g} bytes of the request body arrived in {limits.rate_window:g} seconds."
-                body.fail(RequestTimeout(slow))
+                body.fail(RequestTimeout(limits.too_slow))
             case Overdue.READING:
                 reset(wire)
                 return
+        head_wanted = None if wire.is_closing() else head_wanted
         again = self.watch.look_again(now, head_wanted=head_wanted, body_wanted=body_wanted)
         self._look_timer = self.loop.call_at(again, self._look)

@@ -45,6 +45,11 @@ class ClientLimits:
         """How many bytes have to pass in each window."""
         return self.min_body_rate * self.rate_window
 
+    @property
+    def too_slow(self) -> str:
+        """What a client is told whose body did not come so fast."""
+        return f"Less than {self.due:g} bytes of the request body arrived in {self.rate_window:g} seconds."
+
 
 class Overdue(Enum):
     """What a client has not done in time."""

@@ -84,6 +84,13 @@ class RequestReader:
             self._connection.listen(True)
             self._head_came(data)
 
+    def give_up(self) -> None:
+        """Take no more requests, nor the rest of this one's body."""
+        self.closed = True
+        self.forget_ahead()
+        if self.body is not None:
+            self.body.discard()
+
     def forget_ahead(self) -> None:
         """Throw away what came behind the request that is served."""
         self.ahead = []

@@ -31,6 +31,12 @@ def end_writing(transport: asyncio.Transport) -> None:
             same.shutdown(socket.SHUT_WR)  # of both, as they are one connection
 
 
+def waiting(transport: asyncio.Transport) -> int:
+    """Return how many bytes wait in this process to be sent; below TLS too, of which its transport does not tell."""
+    below = transport.get_extra_info("below")
+    return transport.get_write_buffer_size() + (0 if below is None else below.get_write_buffer_size())
+
+
 def unsent(transport: asyncio.Transport) -> int:
     """Return how many bytes have not reached the peer: what waits here, and in the system (tcp(7), SIOCOUTQ).
 
@@ -41,4 +47,4 @@ def unsent(transport: asyncio.Transport) -> int:
     if own_socket is not None:
         with suppress(OSError, ValueError):  # not on this system; closed just now
             in_the_system = fcntl.ioctl(own_socket.fileno(), termios.TIOCOUTQ, in_the_system)
-    return transport.get_write_buffer_size() + int.from_bytes(in_the_system, sys.byteorder)
+    return waiting(transport) + int.from_bytes(in_the_system, sys.byteorder)

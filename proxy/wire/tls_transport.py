@@ -21,6 +21,20 @@ class _Narrow(sslproto.SSLProtocol):
 
     max_size = 2 * (RECORD + _MORE)
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; and have `sockets.waiting` see what waits below."""
+        self._extra["below"] = transport
+        super().connection_made(transport)
+
+    def _check_shutdown_timeout(self) -> None:
+        """End it where the client has not done its part in time, which counts from when it could have the rest."""
+        own: Any = self  # asyncio does not say what it has
+        if own._transport is not None and (own._outgoing.pending or own._transport.get_write_buffer_size()):
+            again = own._check_shutdown_timeout
+            own._shutdown_timeout_handle = own._loop.call_later(own._ssl_shutdown_timeout, again)
+        else:
+            super()._check_shutdown_timeout()  # type: ignore[misc]  # - nor do the stubs
+
     def give_up(self) -> None:
         """End it, and the connection below with it, if that is there."""
         if self._app_transport is not None:
@@ -57,6 +71,11 @@ class Portions:
         self._write = transport.write
         self._left: deque[memoryview] = deque()
         self.paused = False
+
+    @property
+    def size(self) -> int:
+        """How many bytes are left."""
+        return sum(map(len, self._left))
 
     def write(self, data: bytes) -> None:
         """Send, now or when the rest has gone."""

@@ -35,7 +35,7 @@ async def listening(body: bytes = LONG, *, made_in: float = 0.0) -> AsyncIterato
         request.connection.admitted()
         if made_in:
             await asyncio.sleep(made_in)
-        return await made.send(request, plain_page(body).answer("text/plain"))
+        return await made.send(request, plain_page(body).answer("text/plain"), whole=True)
 
     async def refuse(_: ClientRequest, __: ProxyError) -> bool:
         return False

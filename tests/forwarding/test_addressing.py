@@ -4,11 +4,17 @@ import asyncio
 import json
 import socket
 from ipaddress import ip_network
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from proxy.config import ServerConfig
+from proxy.forwarding.addressing import Addressing
+from proxy.forwarding.fields import Hop, request_fields
+from proxy.forwarding.target import parse_target
+from proxy.wire.head import Head
+from proxy.wire.request import ClientRequest
 from tests.peers import Answer, Peer, RawClient, answering, response, serving, token_response
 from tests.proxies import WholePath, config, platform, proxying, shop, whole_path
 
@@ -358,3 +364,14 @@ async def test_a_target_in_another_form_is_refused(target: str) -> None:
     async with whole_path(LINKING, of=OF) as path:
         assert (await path.ask(get(target, OLD))).status == 400
         assert path.api.received == []
+
+
+@pytest.mark.parametrize("line", [b"Host:", b"Host: "])
+def test_without_a_name_the_base_is_where_each_connected_to(line: bytes) -> None:
+    addressing, bases = Addressing(None, None), []
+    for address in ("127.0.0.1", "10.0.0.5"):
+        connection: Any = SimpleNamespace(secure=False, remote="", local_address=lambda at=address: (at, 8080))
+        asked = ClientRequest(connection, "GET", b"/demo/", True, Head([line], request_fields()), True, b"", None)
+        bases.append(addressing.base(asked, Hop(b"p"), parse_target(asked.target)))
+
+    assert bases == ["http://127.0.0.1:8080/demo", "http://10.0.0.5:8080/demo"]

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -54,3 +55,34 @@ async def read_steadily(path: WholePath, *, rate: float, seconds: float, tls: ss
     finally:
         writer.transport.abort()
     return count
+
+
+async def looks_at_the_unread(
+    path: WholePath,
+    monkeypatch: pytest.MonkeyPatch,
+    sizes: list[int],
+    *,
+    after: float,
+    tls: ssl.SSLContext | None = None,
+) -> int:
+    """Ask for answers of these sizes and read none; return how often the proxy looks at them in 0.3 s `after` that."""
+    looks, look = 0, ClientConnection._look
+
+    def counted(self: ClientConnection) -> None:
+        nonlocal looks
+        looks += 1
+        look(self)
+
+    async with AsyncExitStack() as stack:
+        for _ in sizes:
+            sock = await connect_with_small_buffer(path.proxy.port)
+            stack.callback(sock.close)
+            sock.settimeout(10.0)
+            if tls is not None:  # in blocking mode nothing is read that nobody asks for
+                sock = await asyncio.to_thread(tls.wrap_socket, sock, server_hostname="localhost")
+                stack.callback(sock.close)
+            await asyncio.to_thread(sock.sendall, request())
+        await asyncio.sleep(after)
+        monkeypatch.setattr(ClientConnection, "_look", counted)
+        await asyncio.sleep(0.3)
+    return looks

@@ -14,7 +14,12 @@ from proxy.secret import Secret
 from proxy.wire.client import ClientConnection
 from tests.peers import CHUNKED, Answer, Connection, RawClient, answering, connected, request, response, token_response
 from tests.proxies import WholePath, whole_path
-from tests.wire.slow_reading import connect_with_small_buffer, read_steadily, send_buffers_of
+from tests.wire.slow_reading import (
+    connect_with_small_buffer,
+    looks_at_the_unread,
+    read_steadily,
+    send_buffers_of,
+)
 
 OK = answering(response(b"ok"))
 # As long as a real socket has to be waited on; what must not be waited for has hours.
@@ -409,3 +414,21 @@ async def test_nothing_is_left_of_connections_that_were_refused_or_closed() -> N
         gc.collect()
         assert sum(isinstance(each, ClientConnection) for each in gc.get_objects()) <= 5 + 1  # one is on its way out
         assert len(asyncio.all_tasks()) <= tasks + 5 * 2 + 2
+
+
+async def test_a_connection_that_is_closed_with_an_answer_unread_is_looked_at_no_more_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    send_buffers_of(4096, monkeypatch)
+    sizes = list(range(4_000, 40_000, 3_000))  # of some of them, a rest waits in the proxy that is no reason to wait
+    async with whole_path(
+        answering(*(response(b"x" * size) for size in sizes)),
+        server=server(keep_alive_timeout=SOON, rate_window=5.0, min_body_rate=1.0),
+    ) as path:
+        assert await looks_at_the_unread(path, monkeypatch, sizes, after=3 * SOON) < 10 * len(sizes)
+
+
+async def test_an_empty_line_behind_a_body_is_no_request_that_keeps_the_place_of_another() -> None:
+    async with whole_path(OK, server=server(max_connections=1)) as path, path.connect() as client:
+        assert (await client.ask(request(b"POST", body=b"{}") + b"\r\n")).status == 200
+        assert (await path.ask(request())).status == 200

@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,12 @@ from proxy.wire import listener, listener_tls
 from proxy.wire.listener_tls import TlsDoor
 from tests.peers import CHUNKED, RawClient, answering, chunked, request, response
 from tests.proxies import WholePath, whole_path
-from tests.wire.slow_reading import connect_with_small_buffer, read_steadily, send_buffers_of
+from tests.wire.slow_reading import (
+    connect_with_small_buffer,
+    looks_at_the_unread,
+    read_steadily,
+    send_buffers_of,
+)
 
 AUTHORITY = trustme.CA()
 OK = answering(response(b"ok"))
@@ -292,6 +298,43 @@ async def test_a_client_that_does_not_answer_the_end_is_waited_for_only_while_it
         assert path.proxy.running.connections.open == 1
         while path.proxy.running.connections.open:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0)
+
+
+async def test_a_connection_that_is_closed_with_an_answer_unread_is_looked_at_no_more_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send_buffers_of(4096, monkeypatch)
+    sizes = list(range(4_000, 60_000, 4_000))
+    limits = {"keep_alive_timeout": 0.15, "rate_window": 5.0, "min_body_rate": 1.0}
+    async with whole_path(
+        answering(*(response(b"x" * size) for size in sizes)), server=config(write(tmp_path, issue()), **limits)
+    ) as path:
+        looks = await looks_at_the_unread(path, monkeypatch, sizes, after=0.5, tls=trusting())
+
+        assert looks < 10 * len(sizes)
+
+
+async def test_the_last_answer_comes_whole_to_a_client_that_takes_longer_for_it_than_for_its_part_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send_buffers_of(4096, monkeypatch)
+    size, limits = 60_000, {"rate_window": 0.2, "min_body_rate": 1.0}
+    async with whole_path(answering(response(b"x" * size)), server=config(write(tmp_path, issue()), **limits)) as path:
+        sock = await connect_with_small_buffer(path.proxy.port)
+        sock.settimeout(10.0)
+
+        def got() -> bytes:
+            with trusting().wrap_socket(sock, server_hostname="localhost") as client:
+                client.sendall(request(fields=b"Connection: close\r\n"))
+                pieces = []
+                while piece := client.recv(1 << 11):
+                    pieces.append(piece)
+                    time.sleep(0.02)  # in all some 0.6 s
+                return b"".join(pieces)
+
+        answer = await asyncio.to_thread(got)
+
+    assert answer.partition(b"\r\n\r\n")[2] == b"x" * size
 
 
 # New files
