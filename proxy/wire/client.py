@@ -234,7 +234,7 @@ class ClientConnection(asyncio.BufferedProtocol):
 
         Tell whether the client has sent more than the request that was served.
         """
-        pipelined = any(piece.strip(b"\r\n") for piece in self._reader.ahead)  # an empty line is no request
+        pipelined = bool(self._reader.ahead) and b"".join(self._reader.ahead).strip(b"\r\n") != b""  # no empty line
         if not (kept and pipelined):
             self.server.guard.end(self)
         return pipelined
