@@ -196,6 +196,8 @@ class ClientConnection(asyncio.BufferedProtocol):
                 if self._ready is None:
                     self._waiter = self.loop.create_future()
                     await self._waiter
+                else:
+                    await asyncio.sleep(0)  # what a client sends ahead is served in turn with what others send
                 assert self._ready is not None  # noqa: S101 - for the type checker: the waiter is woken with it
                 (request, error), self._ready = self._ready, None
                 self._waiting_since = None
@@ -203,8 +205,7 @@ class ClientConnection(asyncio.BufferedProtocol):
                 serving = server.handle(request) if error is None else server.refuse(request, error)
                 del request, error  # the head may be large, and the answer take long
                 kept = await serving
-                if self._reader.last is None:
-                    self.note = None  # so is what may be noted of it
+                self.note = self.note if self._reader.last else None  # so is what may be noted of it
                 if kept:
                     self._waiting_since = self.loop.time()
                     self._reader.next()
@@ -246,8 +247,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             return
         reader.give_up()
         self.listen(True)
-        read_size = len(self.server.read_buffer)
-        self._lingering = Lingering(transport, reader.body, read_size=read_size, broken=self._broken)
+        self._lingering = Lingering(transport, reader.body, read_size=len(self.server.read_buffer), broken=self._broken)
         await self._lingering.to_the_end()
 
     def listen(self, on: bool) -> None:

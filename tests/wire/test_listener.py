@@ -432,3 +432,15 @@ async def test_an_empty_line_behind_a_body_is_no_request_that_keeps_the_place_of
     async with whole_path(OK, server=server(max_connections=1)) as path, path.connect() as client:
         assert (await client.ask(request(b"POST", body=b"{}") + b"\r\n")).status == 200
         assert (await path.ask(request())).status == 200
+
+
+async def test_what_a_client_sends_ahead_is_served_in_turn_with_what_others_send() -> None:
+    async with whole_path(OK) as path, path.connect() as many, path.connect() as other:
+        assert (await other.ask(request(target=b"/nobody/"))).status == 404
+        await many.send(request(target=b"/nobody/") * 150)
+        assert (await other.ask(request(target=b"/nobody/"))).status == 404
+        served = len(path.proxy.logged("request.refused"))
+        for _ in range(150):
+            assert (await many.read_answer()).status == 404
+
+    assert served < 75
