@@ -27,7 +27,7 @@ CONFIGURATION: Final = """
 port = {port}
 max_requests = 2
 max_share = 1.0
-header_timeout = 0.5
+header_timeout = 1.0
 drain_timeout = 0.1
 [admin]
 port = 0
