@@ -16,10 +16,10 @@ from importlib.util import find_spec
 
 def import_the_rest() -> None:
     """Import what the first call would have to."""
-    import proxy.wire.answer_parsing  # noqa: PLC0415
+    import proxy.wire.answer_parsing  # noqa: PLC0415 - later is the point, here and below
     import proxy.wire.dialing  # noqa: PLC0415
     import proxy.wire.lenient_client  # noqa: PLC0415
-    import proxy.wire.request_parsing  # noqa: F401, PLC0415
+    import proxy.wire.request_parsing  # noqa: F401, PLC0415 - imported for whoever needs it
 
 
 def has_strict_parser() -> bool:

@@ -33,7 +33,7 @@ class Addressing:
     def __init__(self, hosts: ShopHosts | None, public_url: str | None) -> None:
         self.hosts = hosts
         self.public_url = public_url
-        self._of_no_shop: set[bytes | None] = set()  # values of Host that were looked at
+        self._of_no_shop: set[bytes] = set()  # values of Host that were looked at
         self._urls: dict[tuple[bytes, bool], str] = {}  # of hosts that were named in Host, with TLS or without
 
     def read(self, request: ClientRequest, hop: Hop, client: Client | None) -> Target:
@@ -53,7 +53,7 @@ class Addressing:
         hosted = self.hosts.find(host) if self.hosts is not None else None
         if hosted is not None and (client is None or client.may_see(hosted.key)):
             return parse_hosted_target(raw, hosted.key, hosted.base_path)
-        if hosted is None and by_path and len(named or b"") <= _MAX_REMEMBERED_LENGTH:
+        if hosted is None and by_path and named and len(named) <= _MAX_REMEMBERED_LENGTH:
             if len(self._of_no_shop) >= _MAX_REMEMBERED:
                 self._of_no_shop.clear()
             self._of_no_shop.add(named)

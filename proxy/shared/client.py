@@ -171,7 +171,7 @@ def _open(url: str, options: dict[str, Any]) -> tuple[Redis, Sentinel | None]:
     sentinel: Any = Sentinel(hosts, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]  # - as above
     if "password" in options:  # some want it too, and those that don't refuse who brings one
         asking |= {name: options[name] for name in ("username", "password") if name in options}
-        sentinel.sentinels += Sentinel(hosts, sentinel_kwargs=asking).sentinels  # type: ignore[no-untyped-call]
+        sentinel.sentinels += Sentinel(hosts, sentinel_kwargs=asking).sentinels  # type: ignore[no-untyped-call]  # - as above
     return sentinel.master_for(service, **options), sentinel
 
 

@@ -537,9 +537,8 @@ async def test_batches_of_a_shop_go_one_after_the_other() -> None:
     assert most == 1
 
 
-async def test_while_a_batch_takes_long_others_go_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_size, "HOLD", 0.1)
-    asked, answer = asyncio.Event(), asyncio.Event()
+def holding_batches(asked: asyncio.Event, answer: asyncio.Event) -> Script:
+    """An API that tells when it is `asked` for a batch, and has it wait until it is to `answer`."""
 
     async def api(connection: Connection) -> None:
         while (received := await connection.read_request()) is not None:
@@ -548,9 +547,16 @@ async def test_while_a_batch_takes_long_others_go_alone(monkeypatch: pytest.Monk
                 await answer.wait()
                 await connection.send(good(uris_of(received)))
             else:
-                await connection.send(response(single(received.request_line.split(b" ")[1])))
+                await connection.send(response(single(received.request_line.split(b" ")[1]), fields=TYPE))
 
-    async with with_a_line(api, {"rate_limit": RateLimit(2, per=0.2)}) as path:
+    return api
+
+
+async def test_while_a_batch_takes_long_others_go_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_size, "HOLD", 0.1)
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async with with_a_line(holding_batches(asked, answer), {"rate_limit": RateLimit(2, per=0.2)}) as path:
         await first(path)
         slow = asyncio.gather(ask_all(path, get("a"), get("b")))
         await asked.wait()
@@ -637,16 +643,7 @@ async def test_clients_keep_their_rules_and_get_nothing_that_is_meant_for_one_of
 async def test_a_configuration_that_is_taken_in_the_middle_of_a_batch_disturbs_nobody(*, removed: bool) -> None:
     asked, answer = asyncio.Event(), asyncio.Event()
 
-    async def api(connection: Connection) -> None:
-        while (received := await connection.read_request()) is not None:
-            if received.request_line.startswith(b"POST"):
-                asked.set()
-                await answer.wait()
-                await connection.send(good(uris_of(received)))
-            else:
-                await connection.send(response(single(received.request_line.split(b" ")[1]), fields=TYPE))
-
-    async with with_a_line(api) as path:
+    async with with_a_line(holding_batches(asked, answer)) as path:
         await first(path)
         running = path.proxy.running
         together = asyncio.gather(*(path.ask(get(name)) for name in "ab"))
