@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from proxy.config import PacingConfig
+from proxy.guards.pace import Pace
 from proxy.platforms.platform import Credentials, Platform, RateLimit, TokenRequestForm
 from proxy.platforms.shop import Shop
 from proxy.secret import Secret
@@ -156,6 +157,36 @@ async def test_a_request_that_is_sent_again_on_a_new_connection_takes_a_slot_of_
 
     assert len(arrivals) == 3
     assert min(later - earlier for earlier, later in pairwise(arrivals)) >= 0.2
+
+
+async def test_a_request_that_came_to_be_seen_late_counts_from_then() -> None:
+    seen: list[float] = []
+
+    async def late_at_first(connection: Connection) -> None:
+        while await connection.read_request():
+            if not seen:
+                await asyncio.sleep(0.15)
+            seen.append(asyncio.get_running_loop().time())
+            await connection.send(response(b"ok"))
+
+    async with whole_path(late_at_first, of={"rate_limit": RateLimit(1, per=0.4)}) as path, path.connect() as client:
+        asked_at = asyncio.get_running_loop().time()
+        assert [(await client.ask(request())).body for _ in range(2)] == [b"ok", b"ok"]
+
+    # More than half of the window is not believed; that matters where this machine was slow.
+    assert seen[1] >= min(seen[0] + 0.4, asked_at + 0.6)
+
+
+async def test_a_slot_that_was_lent_while_a_connection_was_made_is_waited_for_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lapsed = iter([True])
+    monkeypatch.setattr(Pace, "lapsed", lambda *_: next(lapsed, False))
+    async with whole_path(answering(response(b"ok")), of={"rate_limit": RateLimit(9, per=0.1)}) as path:
+        assert (await path.ask(request())).body == b"ok"
+
+    assert next(lapsed, None) is None
+    assert (len(path.api.received), path.api.connections) == (1, 1)
 
 
 async def test_an_upload_that_stands_still_does_not_hold_up_the_shop() -> None:

@@ -184,8 +184,9 @@ class Upstream:
                     raise
             await turn.again()
         new = await self._dialer().dial(destination, partial(pool.lost, destination))
-        if turn.may_lapse and turn.lapsed:  # while it was made
+        if turn.lapsed:  # while it was made
             pool.keep(destination, new)
+            await turn.again()
             return await self.send(request, token_line, turn)
         return await self._exchange(new, request, token_line, turn)
 

@@ -6,16 +6,20 @@ Rules:
 - The window slides: the request after the last `requests` ones goes when the first of those has been sent `per` seconds
   ago and a safety margin more. Who keeps within the sliding window keeps within every other kind too.
 - The window begins when a request is sent, not when it is answered: with 100 ms until the answer, that would leave 90 %
-  of the limit. The margin is for what the network adds in between.
+  of the limit. The margin is for what the network adds in between; a request whose answer takes longer than usual may
+  have been held up for longer, and counts as sent so much later (`lateness.py`).
 - After a 429 nothing goes for a while, the longer the more of them come in a row, whichever requests got them: some
   platforms prolong a block with every request that meets it. Then one request tries, and the others wait until it is
   known whether it was let through. Then requests go at half the rate, evenly spaced, and faster step by step.
 """
 
 import math
+from bisect import insort
 from collections import deque
+from contextlib import suppress
 from typing import Final
 
+from proxy.guards.lateness import Lateness
 from proxy.platforms.platform import RateLimit
 
 # Requests may reach the upstream closer together than they were sent: the later one by a quicker way. 20 ms is twice
@@ -70,11 +74,13 @@ class Pace:
         "_hold_until",
         "_in_a_row",
         "_last",
+        "_lateness",
         "_lowered_at",
         "_normal_from",
         "_sent",
         "_try_until",
         "_trying",
+        "_unanswered",
         "_window",
         "limit",
     )
@@ -82,6 +88,7 @@ class Pace:
     def __init__(self, limit: RateLimit) -> None:
         self._sent: deque[float] = deque()  # those in the window, the oldest first
         self._held: dict[object, float] = {}  # since when, the oldest first
+        self._unanswered: dict[object, float] = {}  # when they were sent
         self._last = float("-inf")  # when a request was sent last
         self._hold_until = float("-inf")
         self._lowered_at = float("-inf")
@@ -95,6 +102,7 @@ class Pace:
         """Keep another limit from now on."""
         self.limit = limit
         self._window = limit.per + safety_margin(limit.per)
+        self._lateness = Lateness(limit)
 
     def due(self, now: float) -> float:
         """Return when the next slot may be taken: now or earlier if there is one, else when to look again."""
@@ -121,7 +129,7 @@ class Pace:
 
     def lapsed(self, holder: object, now: float) -> bool:
         """Tell whether the slot is not good any more: it is, until it is lent to others."""
-        return False
+        return holder not in self._held
 
     def take(self, holder: object, now: float) -> None:
         """Take the slot that is due."""
@@ -137,8 +145,17 @@ class Pace:
     def sent(self, holder: object, now: float) -> None:
         """Take note that the request is sent; if that is told again, it was sent again, and counts again."""
         self._held.pop(holder, None)
+        self._unanswered[holder] = now
         self._sent.append(now)
         self._last = now
+
+    def heard(self, holder: object, now: float) -> None:
+        """Take note that the answer comes, whichever it is; its request may count as sent later for that."""
+        sent = self._unanswered.pop(holder, None)
+        if sent is not None and (late := self._lateness.answered(now - sent, NETWORK_JITTER)):
+            with suppress(ValueError):  # its window may be over already
+                self._sent.remove(sent)
+            insort(self._sent, sent + late)
 
     def throttled(self, taken_at: float, now: float, retry_after: float | None, max_wait: float = 0.0) -> float:
         """Take note of a 429 for the slot that was taken at `taken_at`; return how many seconds the platform wants.
@@ -172,6 +189,7 @@ class Pace:
 
     def unanswered(self, holder: object) -> None:
         """Take note that there will be no answer for the slot: if the others waited for it, the next one tries."""
+        self._unanswered.pop(holder, None)
         if self._trying == holder:
             self._trying = None
 

@@ -91,7 +91,7 @@ class SharedPace:
     def lapsed(self, holder: object, now: float) -> bool:
         """Tell whether the slot is not good any more."""
         slot = self._taken.get(holder)
-        return slot is not None and now > slot.lapses
+        return self._own.lapsed(holder, now) if slot is None else now > slot.lapses
 
     def give_back(self, holder: object) -> None:
         """Take note that the slot was not used."""
@@ -111,6 +111,10 @@ class SharedPace:
             self._book.sent_late(self._key, slot, self._limit)
         if slot is not None and holder == self._trial:
             self._taken[holder] = slot  # until it is known what became of it
+
+    def heard(self, holder: object, now: float) -> None:
+        """Take note that the answer comes: it matters for the own share; what is booked keeps a wider margin."""
+        self._own.heard(holder, now)
 
     def throttled(self, taken_at: float, now: float, retry_after: float | None, max_wait: float = 0.0) -> float:
         """Take note of "too fast", as `Pace.throttled` does; all replicas pause."""

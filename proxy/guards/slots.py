@@ -106,7 +106,8 @@ class Slots:
         The slot then belongs to the turn that `handing_over` returns.
         """
         self._check_wait(place, now, patience, offer)
-        self._check_room(place, now)
+        if len(self._waiting) >= self._office.policy.max_queue and not self.make_room(place.client):
+            raise self._paced_out(place, now)
         waiter = _Waiter(place, now + patience, asyncio.get_running_loop().create_future(), offer, handing_over)
         self._waiting.join(*place, waiter)
         self._next_deadline = min(self._next_deadline, waiter.deadline)
@@ -132,7 +133,7 @@ class Slots:
         return None if granted is True else granted
 
     def look_again(self) -> None:
-        """Take note that who waits for an errand's end need not wait any more."""
+        """Take note that there may be a slot for who waits, or that an errand is over for whose end some wait."""
         if self._waiting:
             self._serve()
 
@@ -152,11 +153,14 @@ class Slots:
         if self._waiting:
             self._serve()
 
+    def heard(self, place: Place) -> None:
+        """Take note that the answer to the request comes."""
+        self._pace.heard(place, self._office.clock())
+
     def unanswered(self, place: Place) -> None:
         """Take note that no answer to the request will come."""
         self._pace.unanswered(place)
-        if self._waiting:
-            self._serve()
+        self.look_again()
 
     def answered(self, taken_at: float) -> None:
         """Take note of another answer than 429 for the slot taken at `taken_at`."""
@@ -209,11 +213,6 @@ class Slots:
     def _take(self, place: Place, now: float) -> None:
         self._pace.take(place, now)
         self._taken_at = now
-
-    def _check_room(self, place: Place, now: float) -> None:
-        """Make room in the line, or refuse this request."""
-        if len(self._waiting) >= self._office.policy.max_queue and not self.make_room(place.client):
-            raise self._paced_out(place, now)
 
     def make_room(self, client: str) -> bool:
         """Refuse the last one of a client with more in line than this one would have; tell whether there was one."""

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.errors import PacedOut
 from proxy.guards.office import PacingPolicy
-from proxy.guards.pace import safety_margin
+from proxy.guards.pace import LONGEST_SENDING, NETWORK_JITTER, safety_margin
 from proxy.guards.pacing import UNPACED, Pacer
 from proxy.platforms.platform import RateLimit
 from proxy.platforms.shoprenter import SHOPRENTER
@@ -126,6 +126,33 @@ def test_a_slot_whose_request_is_sent_counts_from_then_whenever_it_is_left() -> 
         holder.leave()
 
         assert not here.ask(limit=ONE).is_sent()
+
+
+@pytest.mark.parametrize(("how", "more"), [("answered", 0.1 - NETWORK_JITTER), ("fails", 0.0)])
+def test_a_slot_counts_later_if_its_answer_took_long(how: str, more: float) -> None:
+    with world() as here:
+        holder, waiting = holding(here), here.ask(limit=ONE)
+        holder.send()
+        here.pass_time(0.1)
+        if how == "answered":
+            holder.leave()
+        else:
+            holder.cancel()
+        here.pass_time(WINDOW - 0.1 + more - 0.01)
+        assert not waiting.is_sent()
+        here.pass_time(0.02)
+
+        assert waiting.is_sent()
+
+
+def test_a_slot_that_was_lent_to_others_is_not_good_any_more() -> None:
+    with world() as here:
+        holder, waiting = holding(here), here.ask(limit=ONE)
+        here.pass_time(LONGEST_SENDING - 0.01)
+        assert not holder.turn.lapsed
+        here.pass_time(0.02)
+
+        assert (waiting.is_sent(), holder.turn.lapsed) == (True, True)
 
 
 @pytest.mark.parametrize("begun", [False, True])
