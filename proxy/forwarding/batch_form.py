@@ -137,4 +137,12 @@ def _checked(parts: Sequence[_Part], uris: Sequence[str]) -> Iterator[Part]:
         body = bytes(part.response.body)
         if not (status.isascii() and status.isdigit() and len(status) == 3):
             raise UnreadableBatch("its answer has a part without a status")
-        yield Part(int(status), body if status == "200" and body[:1] in (b"{", b"[") else None)
+        yield Part(int(status), body if status == "200" and body[:1] in (b"{", b"[") and _is_utf8(body) else None)
+
+
+def _is_utf8(body: bytes) -> bool:
+    """Tell whether that is so of a body, as it must be of JSON (RFC 8259 §8.1): the decoder does not look."""
+    try:
+        return body.isascii() or bool(body.decode())
+    except UnicodeDecodeError:
+        return False

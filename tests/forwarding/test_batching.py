@@ -249,6 +249,8 @@ async def test_links_are_those_of_each_client() -> None:
         pytest.param({"status": "204", "body": b"[]"}, id="204"),
         pytest.param({"body": b'"a text"'}, id="text"),
         pytest.param({"body": b"null"}, id="null"),
+        pytest.param({"body": b'""'}, id="nothing"),
+        pytest.param({"body": b'{"name": "\xd5r"}'}, id="Latin-2"),
     ],
 )
 async def test_a_part_that_is_no_answer_goes_again_alone(bad: dict[str, Any]) -> None:
