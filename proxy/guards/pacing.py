@@ -241,24 +241,20 @@ class _PacedTurn(Turn):
             self._seat.leave()
             self._seat, self._inside, self._returning = None, False, True
             return
-        slots = self._settle()
-        if any(exc):
-            slots.unanswered(self._place)
-        elif self._begun:
-            slots.heard(self._place)
-
-    async def again(self) -> None:
-        self._settle()
-        await self.__aenter__()
-
-    def _settle(self) -> Slots:
         slots = self._pacer.slots(self._key, self._limit)
         if not self._begun:
             slots.give_back(self._place)
         elif not self._sent:
             self.sent()
         self._inside = False
-        return slots
+        if any(exc):
+            slots.unanswered(self._place)
+        elif self._begun and exc:  # not on the way from `again`
+            slots.heard(self._place)
+
+    async def again(self) -> None:
+        await self.__aexit__()
+        await self.__aenter__()
 
     @property
     def lapsed(self) -> bool:
