@@ -15,7 +15,6 @@ from proxy.guards.egress import PublicResolver
 from proxy.guards.names import Resolver, SystemNames
 from proxy.threads import in_thread
 from proxy.wire.asking import Client
-from proxy.wire.descriptors import Descriptors as Takes
 from proxy.wire.dialing import Dialer
 from proxy.wire.head import FieldTable
 from proxy.wire.pool import Pool
@@ -108,7 +107,11 @@ class Connections:
             pool.close()
 
     def _dialer(
-        self, any_address: bool, descriptors: Takes, loop: asyncio.AbstractEventLoop, timeout: float | None
+        self,
+        any_address: bool,
+        descriptors: Descriptors | _AtOnce,
+        loop: asyncio.AbstractEventLoop,
+        timeout: float | None,
     ) -> Dialer:
         resolver = self._resolver if any_address else PublicResolver(self._resolver)
         return Dialer(resolver, self._tls, descriptors, self._answers, loop, timeout=timeout)
