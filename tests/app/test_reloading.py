@@ -260,8 +260,8 @@ async def test_connections_of_before_are_closed_when_nobody_needs_them_any_more(
                 await go_on.wait()
             await connection.send(response())
 
-    async def until_there_are(number: int) -> None:
-        while count(Connections) != others + number:  # noqa: ASYNC110 - what is let go of tells nobody
+    async def until_there_are(number: int, kind: type, others: int) -> None:
+        while count(kind) != others + number:  # noqa: ASYNC110 - what is let go of tells nobody
             await asyncio.sleep(0.01)
 
     asked, go_on = asyncio.Event(), asyncio.Event()
@@ -275,12 +275,13 @@ async def test_connections_of_before_are_closed_when_nobody_needs_them_any_more(
             here.files.put("ca.pem", f"{certificate}{other}# {number}")
             assert (await here.reloaded())["event"] == "configuration.reloaded"
         assert await here.statuses("/demo/") == [200]
-        await until_there_are(2)  # those of now, and of the request in flight
+        await until_there_are(2, Connections, others)  # those of now, and of the request in flight
         go_on.set()
         assert (await client.read_answer()).status == 200
-        await until_there_are(1)
+        await until_there_are(1, Connections, others)
+        await until_there_are(2, ssl.SSLContext, contexts)  # one of them is the platform's
 
-        assert count(ssl.SSLContext) == contexts + 2  # one of them is the platform's
+    assert len(here.tokens.received) == 1  # the token is still good
 
 
 def alive(kind: type) -> list[object]:
