@@ -98,8 +98,8 @@ def tls_error(reason: str) -> ssl.SSLError:
     ],
 )
 def test_an_error_of_the_network_is_told_with_what_helps(error: Exception, parts: list[str]) -> None:
-    known = isinstance(error, (TimeoutError, ProxyError))
-    sentence = in_words(error if known else told(error), ORIGIN, MINE, None, 5.0)
+    known = error if isinstance(error, (TimeoutError, ProxyError)) else told(error)
+    sentence = in_words(known, ORIGIN, MINE, None, 5.0)
 
     assert [part for part in parts if part not in sentence] == []
     assert "s3cret" not in sentence
