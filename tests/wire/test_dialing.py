@@ -165,6 +165,20 @@ async def test_an_address_that_hangs_is_not_waited_for() -> None:
         await here.end(connection)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse where a queue is full")
+async def test_where_all_hang_it_is_given_up_in_time() -> None:
+    async with (
+        serving(answering(response())) as api,
+        hanging(api.port),
+        dialing(Names("127.0.0.2"), within=0.3) as here,
+    ):
+        told = await refused(here, to(api))
+        assert here.in_use == 0
+
+    assert (type(told), told.proxy_status) == (UpstreamTimeout, "connection_timeout")
+    assert told.reason == f"api.example:{api.port}: TimeoutError"
+
+
 async def test_where_all_are_dead_the_log_has_each() -> None:
     async with serving(answering(response())) as gone:
         pass
