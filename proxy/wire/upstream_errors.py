@@ -143,7 +143,7 @@ def translate(error: Exception, destination: "Destination") -> UpstreamError:
         meaning = _PROXY_AUTHENTICATION_REQUIRED if error.status == 407 else _REFUSED_BY_PROXY
         reason = way.refusal(error.status, host, port)
         return meaning.error(meaning.detail, reason=reason, proxy_status=meaning.proxy_status)
-    cause = error.__cause__ or error
+    cause = error.__cause__ if isinstance(error.__cause__, FOREIGN_ERRORS) else error
     kind = cause if isinstance(cause, PrivateAddressError) else error
     meanings = _MEANINGS if way is None else _MEANINGS_THROUGH_PROXY + _MEANINGS
     meaning = next(meaning for each, meaning in meanings if isinstance(kind, each))

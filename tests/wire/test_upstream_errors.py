@@ -1,5 +1,6 @@
 """What goes wrong while a connection is made, and what it becomes."""
 
+import asyncio
 import errno
 import socket
 import ssl
@@ -25,7 +26,7 @@ EGRESS = EgressProxy("p.internal", 3128, "me", Secret("s3cret"))
 THROUGH = DIRECT._replace(way=EGRESS)
 
 
-def because(error: Exception, cause: Exception) -> Exception:
+def because(error: Exception, cause: BaseException) -> Exception:
     error.__cause__ = cause
     return error
 
@@ -33,7 +34,7 @@ def because(error: Exception, cause: Exception) -> Exception:
 @pytest.mark.parametrize(
     ("error", "expected", "proxy_status", "named"),
     [
-        (TimeoutError(), UpstreamTimeout, "connection_timeout", "TimeoutError"),
+        (because(TimeoutError(), asyncio.CancelledError()), UpstreamTimeout, "connection_timeout", "TimeoutError"),
         (because(NotResolvedError(), socket.gaierror(-2, "unknown")), UpstreamUnreachable, "dns_error", "unknown"),
         (NotResolvedError("no address"), UpstreamUnreachable, "dns_error", "no address"),
         (
