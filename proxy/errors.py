@@ -236,6 +236,6 @@ class InternalError(ProxyError):
 class PrivateAddressError(OSError):
     """A host name resolved to addresses inside the own network only."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.strerror = message  # the part of an OSError that aiohttp passes on
+
+class EgressProxyError(OSError):
+    """An egress proxy can't be connected to; the cause says why."""

@@ -3,113 +3,93 @@
 import asyncio
 import ssl
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
-from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
+from typing import TypeVar
 
-from proxy import __version__
 from proxy.certificate import Authorities
 from proxy.config import UpstreamConfig
+from proxy.forwarding.fields import answer_fields
 from proxy.guards.descriptors import Descriptors
 from proxy.guards.egress import PublicResolver
 from proxy.guards.names import Resolver, SystemNames
 from proxy.threads import in_thread
+from proxy.wire.asking import Client
+from proxy.wire.dialing import Dialer
+from proxy.wire.head import FieldTable
 from proxy.wire.pool import Pool
 from proxy.wire.transports import upstream_loop
 
-if TYPE_CHECKING:
-    import aiohttp
-    from aiohttp.abc import AbstractResolver
-
 _User = TypeVar("_User")
-_Made = TypeVar("_Made")
 
 
-class _OnDemand(dict[bool, _Made], Generic[_Made]):
-    """What is made when it is first asked for."""
+class _Trust:
+    """Whom to trust: `authorities` besides the usual ones. It is read when it is first asked for, in a thread.
 
-    def __init__(self, make: Callable[[bool], _Made]) -> None:
-        super().__init__()
-        self._make = make
+    These are hundreds of certificates: they take as long as some hundred requests, and two megabytes.
+    """
 
-    def __missing__(self, key: bool) -> _Made:
-        made = self[key] = self._make(key)
-        return made
+    def __init__(self, authorities: Authorities | None) -> None:
+        self._authorities = authorities
+        self._read: asyncio.Future[ssl.SSLContext] | None = None
+
+    async def context(self) -> ssl.SSLContext:
+        """Return it as connections to servers need it. Raises `OSError` if the system has no thread left."""
+        if self._read is None or (self._read.done() and self._read.exception()):
+            self._read = in_thread(self._make, name="certificates")
+        return await asyncio.shield(self._read)
+
+    def _make(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        context.set_alpn_protocols(["http/1.1"])
+        if self._authorities is not None:
+            self._authorities.add_to(context)
+        return context
+
+
+class _AtOnce:
+    """Descriptors for token requests, which have theirs at once: their number is bounded."""
+
+    def __init__(self, descriptors: Descriptors) -> None:
+        self._descriptors = descriptors
+        self.take_for_file, self.give = descriptors.take_for_file, descriptors.give
+
+    async def take(self) -> None:
+        self._descriptors.note()
 
 
 class Connections:
     """Connections to the platforms; each is keyed by whether they may lead into the own network.
 
-    They may for a platform with `allow_private`, and where they lead to an egress proxy. They are closed by who opened
-    them, or when others have taken their place and what `used_by` was told of is gone: requests in flight keep to
-    those that they began with.
+    They may for a platform with `allow_private`, and where they lead to an egress proxy. `client` asks on connections
+    of their own. Those that are kept are closed by who made this, or when others have taken their place and what
+    `used_by` was told of is gone: requests in flight keep to those that they began with.
     """
 
-    def __init__(self, tls: ssl.SSLContext | bool, resolver: Resolver, descriptors: Descriptors) -> None:
+    def __init__(
+        self, config: UpstreamConfig, resolver: Resolver, descriptors: Descriptors, answers: FieldTable
+    ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._tls = tls
+        self._tls = _Trust(config.ca_file).context
         self._resolver = resolver
-        self.connectors: dict[bool, aiohttp.TCPConnector] = _OnDemand(
-            partial(self._connector, upstream_loop(self._loop))
-        )
-        self.sessions: dict[bool, aiohttp.ClientSession] = _OnDemand(self._session)
-        self.pools = {each: Pool(self._loop.time) for each in (False, True)}
         self._descriptors = descriptors
+        self._answers = answers
+        self.pools = {each: Pool(self._loop.time) for each in (False, True)}
         descriptors.make_room += [pool.make_room for pool in self.pools.values()]
+        at_once = _AtOnce(descriptors)
+        self.client = Client({each: self._dialer(each, at_once, self._loop, None) for each in (False, True)})
         self._users = 0
         self._one_left = asyncio.Event()
-
-    def _connector(self, loop: asyncio.AbstractEventLoop, allow_private: bool) -> "aiohttp.TCPConnector":
-        import aiohttp  # noqa: PLC0415 - see later.py
-
-        addresses = self._resolver if allow_private else PublicResolver(self._resolver)
-        # No limit here: one silent shop would hold the connections of all. What is found is kept by the resolver.
-        # No connection is kept either: those to the APIs have a pool of their own, and a token request is rare and
-        # not sent twice, so that a kept one would be dead too often.
-        return aiohttp.TCPConnector(
-            limit=0,
-            ssl=self._tls,
-            resolver=cast("AbstractResolver", addresses),
-            use_dns_cache=False,
-            force_close=True,
-            loop=loop,
-        )
-
-    def _session(self, allow_private: bool) -> "aiohttp.ClientSession":
-        import aiohttp  # noqa: PLC0415 - see later.py
-
-        from proxy.wire.answer_parsing import MAX_FIELDS, MAX_LINE  # noqa: PLC0415
-        from proxy.wire.lenient_client import LenientHandler  # noqa: PLC0415
-
-        connector = self._connector(self._loop, allow_private)
-        # There is no public way to say how a connector's answers are read.
-        connector._factory = partial(LenientHandler, loop=self._loop)  # type: ignore[assignment]  # - its own handler's type
-        return aiohttp.ClientSession(
-            connector=connector,
-            max_line_size=MAX_LINE,
-            max_field_size=MAX_LINE,
-            max_headers=MAX_FIELDS,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            headers={"User-Agent": f"shop-auth-proxy/{__version__}"},
-            trace_configs=[_counted(self._descriptors)],
-        )
-
-    @classmethod
-    async def open(cls, config: UpstreamConfig, resolver: Resolver, descriptors: Descriptors) -> Self:
-        """Return connections that are made as `config` says; each takes one of the `descriptors`."""
-        if config.ca_file is None:
-            return cls(True, resolver, descriptors)  # as aiohttp has it
-        authorities = config.ca_file
-        # Hundreds of certificates are read, which takes as long as some hundred requests.
-        return cls(await in_thread(lambda: _trusting(authorities), name="certificates"), resolver, descriptors)
 
     def used_by(self, user: _User) -> _User:
         """Take note that these connections are needed as long as anybody holds `user`; return it."""
         self._users += 1
         weakref.finalize(user, self._left).atexit = False
         return user
+
+    def dialer(self, any_address: bool, *, timeout: float) -> Dialer:
+        """Return what makes connections to the APIs, each in `timeout` seconds."""
+        return self._dialer(any_address, self._descriptors, upstream_loop(self._loop), timeout)
 
     async def close_when_unused(self) -> None:
         """Close them as soon as nobody needs them, or when this is cancelled."""
@@ -118,17 +98,23 @@ class Connections:
                 self._one_left.clear()
                 await self._one_left.wait()
         finally:
-            await self.close()
+            self.close()
 
-    async def close(self) -> None:
-        """Close them now."""
+    def close(self) -> None:
+        """Close those that are kept."""
         for pool in self.pools.values():
             self._descriptors.make_room.remove(pool.make_room)
             pool.close()
-        for connector in self.connectors.values():
-            await connector.close()
-        for session in self.sessions.values():
-            await session.close()
+
+    def _dialer(
+        self,
+        any_address: bool,
+        descriptors: Descriptors | _AtOnce,
+        loop: asyncio.AbstractEventLoop,
+        timeout: float | None,
+    ) -> Dialer:
+        resolver = self._resolver if any_address else PublicResolver(self._resolver)
+        return Dialer(resolver, self._tls, descriptors, self._answers, loop, timeout=timeout)
 
     def _left(self) -> None:
         with suppress(RuntimeError):  # the loop is closed; and objects may be let go of in any thread
@@ -139,34 +125,11 @@ class Connections:
         self._one_left.set()
 
 
-def _counted(descriptors: Descriptors) -> "aiohttp.TraceConfig":
-    """Have the requests of a session count, each of which has a connection of its own."""
-    import aiohttp  # noqa: PLC0415 - see later.py
-
-    async def begin(*_: object) -> None:
-        descriptors.note()
-
-    async def end(*_: object) -> None:
-        descriptors.give()
-
-    trace = aiohttp.TraceConfig()
-    trace.on_request_start.append(begin)
-    trace.on_request_end.append(end)
-    trace.on_request_exception.append(end)
-    return trace
-
-
-def _trusting(authorities: Authorities) -> ssl.SSLContext:
-    tls = ssl.create_default_context()
-    authorities.add_to(tls)
-    return tls
-
-
 @asynccontextmanager
 async def open_connections(config: UpstreamConfig, resolver: Resolver | None = None) -> AsyncIterator[Connections]:
     """Provide the connections to the platforms, and close them at the end; `resolver` is the system's own if `None`."""
-    connections = await Connections.open(config, resolver or SystemNames(), Descriptors())
+    connections = Connections(config, resolver or SystemNames(), Descriptors(), answer_fields())
     try:
         yield connections
     finally:
-        await connections.close()
+        connections.close()

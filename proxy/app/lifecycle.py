@@ -73,21 +73,20 @@ class RunningProxy:
         self,
         config: Config,
         outside: Outside,
-        connections: Connections,
         descriptors: Descriptors,
         room: Room,
         stack: AsyncExitStack,
     ) -> None:
         self._outside = outside
         self._stack = stack
-        self._upstream_connections = connections
-        stack.push_async_callback(self._close_connections)
         self._descriptors = descriptors
+        self._request_fields, self._answer_fields = request_fields(), answer_fields()
+        self._upstream_connections = connections = self._connections(config)
+        stack.callback(self._close_connections)
         self._spool = Spool(descriptors)
         stack.callback(self._spool.end)
         self._tasks = BackgroundTasks()
         stack.push_async_callback(self._tasks.close)
-        self._request_fields, self._answer_fields = request_fields(), answer_fields()
         self._pseudonym = b"shop-auth-proxy-" + secrets.token_hex(8).encode()
         self._started_with = self.config = config
         self.process, self.connections = ProcessMetrics(), ConnectionMetrics()
@@ -195,7 +194,7 @@ class RunningProxy:
         tls = self._server.tls if same_files else self._listener_tls(config.server.tls)
         connections = before = self._upstream_connections
         if config.upstream.ca_file != self.config.upstream.ca_file:
-            connections = await Connections.open(config.upstream, self._outside.resolver, self._descriptors)
+            connections = self._connections(config)
         # From here on nothing waits and nothing fails.
         self.config, self._upstream_connections = config, connections
         self.tokens.keep_to(token_policy(config), endpoint_of(config, connections, self._outside))
@@ -221,11 +220,14 @@ class RunningProxy:
         await self._server.shutdown(server.drain_timeout)
         self._outside.log.info("proxy.stopped")
 
-    async def _close_connections(self) -> None:
-        await self._upstream_connections.close()  # those of then, whichever it began with
+    def _close_connections(self) -> None:
+        self._upstream_connections.close()  # those of then, whichever it began with
+
+    def _connections(self, config: Config) -> Connections:
+        return Connections(config.upstream, self._outside.resolver, self._descriptors, self._answer_fields)
 
     def _site(self, config: Config, connections: Connections, earlier: Routes | None = None) -> Site:
-        upstreams = upstreams_of(config, connections, self._descriptors, self._answer_fields, self._tasks)
+        upstreams = upstreams_of(config, connections, self._tasks)
         clock = asyncio.get_running_loop().time
         return site_of(config, upstreams, self._spool, self._pseudonym, earlier, clock=clock)
 
@@ -290,8 +292,7 @@ async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProx
         raise StartError("aiohttp runs without its C parser, which is less strict: install a wheel of aiohttp.")
     async with AsyncExitStack() as stack:
         room, descriptors = await find_room(), Descriptors()
-        opened = Connections.open(config.upstream, outside.resolver, descriptors)
-        proxy = RunningProxy(config, outside, await opened, descriptors, room, stack)
+        proxy = RunningProxy(config, outside, descriptors, room, stack)
         await proxy.start()
         try:
             yield proxy

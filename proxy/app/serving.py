@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Final
 
-from proxy.app.later import import_the_rest
 from proxy.app.lifecycle import RunningProxy, running
 from proxy.app.outside import Outside, StartError, hosts_leading_here
 from proxy.app.reloading import LOOKUPS, Reloader
@@ -17,7 +16,6 @@ from proxy.tasks import BackgroundTasks
 # Seconds. A thread that reads a large configuration gives the interpreter back to the loop after so long, each time
 # that there is something to do; it is 5 ms if nobody says otherwise, and a call waits several times.
 _THREADS_RUN_FOR: Final = 0.0005
-_IMPORTS_WAIT: Final = 1.0  # for who asks whether the proxy is ready
 
 
 async def serve(
@@ -48,7 +46,6 @@ async def serve(
         if not outside.supervisor.ready(f"listening on {proxy.host} port {proxy.port}"):
             outside.log.warning("proxy.supervisor_not_told", hint="NOTIFY_SOCKET can't be written to")
         greet(proxy)
-        loop.call_later(_IMPORTS_WAIT, import_the_rest)
         tasks.start(outside.supervisor.keep_alive(), name="watchdog")
         reloader = Reloader(proxy, outside, load, learn, asked=reload)
         reloading = tasks.start(reloader.keep_fresh(), name="reload")

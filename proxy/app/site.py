@@ -4,8 +4,6 @@ import dataclasses
 import itertools
 import secrets
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import TYPE_CHECKING
 
 import msgspec
 from structlog.typing import FilteringBoundLogger
@@ -24,7 +22,6 @@ from proxy.forwarding.site import Site
 from proxy.forwarding.upstream import Upstream
 from proxy.guards.access import Access, Client
 from proxy.guards.budgets import Budget, Budgets
-from proxy.guards.descriptors import Descriptors
 from proxy.guards.office import PacingPolicy
 from proxy.guards.pacing import Pacer
 from proxy.links.shop_links import LinksOfShops
@@ -37,9 +34,6 @@ from proxy.tokens.endpoint import TokenEndpoint
 from proxy.wire.client_watch import ClientLimits
 from proxy.wire.head import FieldTable
 from proxy.wire.spool import Spool
-
-if TYPE_CHECKING:
-    from proxy.wire.dialing import Dialer
 
 
 def site_of(
@@ -70,21 +64,13 @@ def site_of(
     )
 
 
-def upstreams_of(
-    config: Config, connections: Connections, descriptors: Descriptors, answers: FieldTable, tasks: BackgroundTasks
-) -> Mapping[bool, Upstream]:
+def upstreams_of(config: Config, connections: Connections, tasks: BackgroundTasks) -> Mapping[bool, Upstream]:
     """Return what sends requests to the platforms, by whether it may lead into the own network."""
     upstream = config.upstream
-
-    def dialer(any_address: bool) -> "Dialer":
-        from proxy.wire.dialing import Dialer  # noqa: PLC0415 - see later.py
-
-        return Dialer(connections.connectors[any_address], descriptors, answers, timeout=upstream.connect_timeout)
-
     return {
         any_address: connections.used_by(
             Upstream(
-                partial(dialer, any_address),
+                connections.dialer(any_address, timeout=upstream.connect_timeout),
                 pool,
                 tasks,
                 read_timeout=upstream.read_timeout,
@@ -123,7 +109,7 @@ def request_ids() -> Callable[[], bytes]:
 def endpoint_of(config: Config, connections: Connections, outside: Outside) -> TokenEndpoint:
     """Return what asks for tokens."""
     endpoint = TokenEndpoint(
-        connections.sessions,
+        connections.client,
         fetch_timeout=config.tokens.fetch_timeout,
         conceal=outside.conceal,
         redact=outside.redact,

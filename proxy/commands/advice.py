@@ -10,15 +10,7 @@ import socket
 import ssl
 from typing import Final
 
-from aiohttp import (
-    ClientConnectorCertificateError,
-    ClientConnectorError,
-    ClientHttpProxyError,
-    ClientProxyConnectionError,
-    ClientResponseError,
-)
-
-from proxy.errors import PrivateAddressError
+from proxy.errors import EgressProxyError, PrivateAddressError, ProxyError
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import Origin, Platform, TokenRequestForm
 
@@ -37,23 +29,28 @@ _AUTHORITY: Final = (
 )
 _OLD_TLS: Final = frozenset({"UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "TLSV1_ALERT_PROTOCOL_VERSION"})
 _NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
+_OF_THE_PROXY: Final = frozenset({"destination_unavailable", "proxy_configuration_error"})
 _NO_WAY: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL})
 
 
-def in_words(error: Exception, origin: Origin, platform: Platform, proxy: EgressProxy | None, within: float) -> str:
-    """Return what an exception of the HTTP client means and what helps.
+def in_words(
+    error: ProxyError | TimeoutError, origin: Origin, platform: Platform, proxy: EgressProxy | None, within: float
+) -> str:
+    """Return what an error of the client means and what helps.
 
     `origin` was called, through `proxy` if there is one; `within` are the seconds that were waited.
     """
     place = f"{origin.host}:{origin.port}"
-    if proxy is not None and isinstance(error, ClientHttpProxyError):
-        return proxy.refusal(error.status, origin.host, origin.port)
     if isinstance(error, TimeoutError):
         return (
             f"{place} does not answer within {within:g} s: is a firewall in between? If an egress proxy is the only way"
             " out, name it in upstream.proxy"
         )
-    cause = _cause(error)
+    if proxy is not None and error.proxy_status in _OF_THE_PROXY:
+        return error.reason
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"the certificate of {place} {_about_certificate(cause)}"
     if isinstance(cause, PrivateAddressError):
@@ -62,13 +59,11 @@ def in_words(error: Exception, origin: Origin, platform: Platform, proxy: Egress
         return _about_name(cause, origin, proxy)
     if isinstance(cause, ssl.SSLError):
         return _about_tls(cause, place)
-    return _about_connection(cause, place, proxy if isinstance(error, ClientProxyConnectionError) else None)
-
-
-def _cause(error: Exception) -> Exception:
-    if isinstance(error, ClientConnectorCertificateError):
-        return error.certificate_error
-    return error.os_error if isinstance(error, ClientConnectorError) else error
+    if error.proxy_status == "http_protocol_error":
+        return f"{place} does not answer in HTTP: is the port right, and is it http:// or https://?"
+    if proxy is not None and isinstance(error.__cause__, EgressProxyError):
+        place = f"{proxy.host}:{proxy.port}, the egress proxy"
+    return _about_connection(cause, place)
 
 
 def _about_certificate(error: ssl.SSLCertVerificationError) -> str:
@@ -99,11 +94,7 @@ def _about_tls(error: ssl.SSLError, place: str) -> str:
     return f"{place} does not agree on TLS ({reason.replace('_', ' ').lower() or 'no reason given'})"
 
 
-def _about_connection(error: Exception, place: str, proxy: EgressProxy | None) -> str:
-    if isinstance(error, ClientResponseError):
-        return f"{place} does not answer in HTTP: is the port right, and is it http:// or https://?"
-    if proxy is not None:
-        place = f"{proxy.host}:{proxy.port}, the egress proxy"
+def _about_connection(error: BaseException, place: str) -> str:
     number = getattr(error, "errno", None)
     if number == errno.ECONNREFUSED:
         return f"nothing listens on {place}: are host and port right, and does it run?"

@@ -46,7 +46,7 @@ async def check(config_file: Path | None, *, offline: bool = False, call: str | 
         complain(sentence)
     lines = Lines(list(config.shops.named.values()), sys.stdout)
     async with open_connections(config.upstream) as connections:
-        well = await Way(config, connections.sessions, redactor_for(config), calls, lines.show).try_all()
+        well = await Way(config, connections.client, redactor_for(config), calls, lines.show).try_all()
     well = well and shares and not leading_here
     if well:
         _tell_what_to_give(config, list(config.shops.named))

@@ -7,13 +7,14 @@ and the same egress proxy is gone through.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
 from yarl import URL
 
 from proxy.commands.advice import in_words
+from proxy.errors import ProxyError
 from proxy.platforms.platform import Origin, Platform
+from proxy.tokens.endpoint import Client
 
 _MAX_BODY: Final = 1 << 20  # bytes that are read
 
@@ -33,7 +34,7 @@ class Answer:
 
 
 async def reach(
-    sessions: Mapping[bool, ClientSession],
+    client: Client,
     platform: Platform,
     url: str,
     headers: Mapping[str, str],
@@ -45,21 +46,18 @@ async def reach(
     assert target.host is not None and target.port is not None  # noqa: S101, PT018 - made of a platform's template
     origin = Origin(target.scheme, target.host, target.port)
     proxy = platform.proxy_for(origin)
-    way: dict[str, Any] = {"proxy": proxy.url, "proxy_headers": proxy.connect_headers()} if proxy else {}
     began = perf_counter()
     try:
-        async with sessions[platform.allow_private or proxy is not None].get(
+        status, fields, body = await client.ask(
+            "GET",
             target,
-            headers=headers,
-            allow_redirects=False,
-            timeout=ClientTimeout(total=within),
-            skip_auto_headers=("Accept-Encoding",),
-            **way,
-        ) as response:
-            body = b""
-            while len(body) < _MAX_BODY and (chunk := await response.content.readany()):
-                body += chunk
-            media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
-            return Answer(response.status, media_type, body[:_MAX_BODY], perf_counter() - began)
-    except (ClientError, TimeoutError, OSError, ValueError) as error:
+            {"Accept": "*/*", **headers},
+            way=proxy,
+            any_address=platform.allow_private or proxy is not None,
+            within=within,
+            limit=_MAX_BODY,
+        )
+    except (ProxyError, TimeoutError) as error:
         raise Unreachable(in_words(error, origin, platform, proxy, within)) from None
+    media_type = fields.get(b"content-type", b"").partition(b";")[0].strip().decode("latin-1")
+    return Answer(status, media_type, body[:_MAX_BODY], perf_counter() - began)

@@ -23,11 +23,11 @@ async def token(name: str, config_file: Path | None) -> int:
     within = config.tokens.fetch_timeout
     redact = redactor_for(config).text
     async with open_connections(config.upstream) as connections:
-        endpoint = TokenEndpoint(connections.sessions, fetch_timeout=within, conceal=lambda *_: None, redact=redact)
+        endpoint = TokenEndpoint(connections.client, fetch_timeout=within, conceal=lambda *_: None, redact=redact)
         try:
             grant = await endpoint.fetch(token_request(shop))
         except TokenError as error:
-            why = await why_no_token(shop, error, connections.sessions, within=within)
+            why = await why_no_token(shop, error, connections.client, within=within)
             complain(f"{name}: {error.detail} {why}")
             return 1
     print(grant.access_token)

@@ -8,8 +8,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from aiohttp import ClientSession
-
 from proxy.commands.advice import about_token
 from proxy.commands.findings import Finding
 from proxy.commands.reach import Answer, Unreachable, reach
@@ -18,7 +16,7 @@ from proxy.errors import TokenError, TokenRefused
 from proxy.platforms.answers import MAX_LOOKED_INTO, Sense
 from proxy.platforms.shop import Shop
 from proxy.telemetry.redaction import Redactor
-from proxy.tokens.endpoint import TokenEndpoint, TokenGrant, token_request
+from proxy.tokens.endpoint import Client, TokenEndpoint, TokenGrant, token_request
 
 _AT_ONCE: Final = 8  # shops; many may share one endpoint, which has its limits
 _SHOWN: Final = 200  # characters of an answer
@@ -34,18 +32,18 @@ class Way:
     def __init__(
         self,
         config: Config,
-        sessions: dict[bool, ClientSession],
+        client: Client,
         redactor: Redactor,
         calls: Mapping[str, str],
         show: Callable[[Finding], None],
     ) -> None:
         self._config = config
-        self._sessions = sessions
+        self._client = client
         self._redactor = redactor
         self._calls = calls
         self._show = show
         self._endpoint = TokenEndpoint(
-            sessions,
+            client,
             fetch_timeout=config.tokens.fetch_timeout,
             conceal=lambda token, _: redactor.add(token),  # however short: what is shown here is all that there will be
             redact=redactor.text,
@@ -86,7 +84,7 @@ class Way:
             grant = await self._endpoint.fetch(token_request(shop))
         except TokenError as error:
             outcome = "refused" if isinstance(error, TokenRefused) else "unreachable"
-            why = await why_no_token(shop, error, self._sessions, within=self._config.tokens.fetch_timeout)
+            why = await why_no_token(shop, error, self._client, within=self._config.tokens.fetch_timeout)
             self._show(Finding(shop.key, shop.platform.name, False, outcome, why))
             return None
         self._show(Finding(shop.key, shop.platform.name, True, "granted", _describe(grant)))
@@ -95,7 +93,7 @@ class Way:
     async def _reach_api(self, shop: Shop, url: str) -> tuple[bool, str]:
         within = 2 * self._config.upstream.connect_timeout
         try:
-            answer = await reach(self._sessions, shop.platform, url, {}, within=within)
+            answer = await reach(self._client, shop.platform, url, {}, within=within)
         except Unreachable as error:
             return False, f"warning: {error} (asked {url})"
         return True, f"{url} answers (status {answer.status}, in {answer.seconds:.2f} s)"
@@ -106,7 +104,7 @@ class Way:
         called = f"GET /{shop.key}/{path}"
         within = self._config.upstream.read_timeout
         try:
-            answer = await reach(self._sessions, shop.platform, _api_url(shop, path), headers, within=within)
+            answer = await reach(self._client, shop.platform, _api_url(shop, path), headers, within=within)
         except Unreachable as error:
             return False, f"{called}: {error}"
         size = f"{len(answer.body):,} bytes of {answer.media_type or 'no Content-Type'}"
@@ -122,13 +120,13 @@ class Way:
         return "".join(character if character.isprintable() else "·" for character in text[:_SHOWN])
 
 
-async def why_no_token(shop: Shop, error: TokenError, sessions: Mapping[bool, ClientSession], *, within: float) -> str:
+async def why_no_token(shop: Shop, error: TokenError, client: Client, *, within: float) -> str:
     """Return why a token endpoint granted no token, and what helps; one that gave no answer is asked again."""
     url = shop.platform.token_url_for(shop.name)
     if not error.reason.startswith(("status ", "the answer ", "the token ", "expires_in ")):  # it gave no answer
         # Asked once more, without the secret, for the network's own words.
         try:
-            await reach(sessions, shop.platform, url, {}, within=within)
+            await reach(client, shop.platform, url, {}, within=within)
         except Unreachable as unreachable:
             return f"{unreachable} (asked {url})"
     advice = about_token(error.reason, shop.platform, shop.fix)

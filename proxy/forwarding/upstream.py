@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
@@ -21,12 +21,10 @@ from proxy.platforms.answers import ORDINARY
 from proxy.tasks import BackgroundTasks
 from proxy.tokens.endpoint import read_retry_after
 from proxy.wire.body import RequestBody
+from proxy.wire.dialing import Dialer
 from proxy.wire.head import Head
 from proxy.wire.pool import Destination, Pool
 from proxy.wire.upstream_connection import Answer, ConnectionLostError, UpstreamConnection
-
-if TYPE_CHECKING:
-    from proxy.wire.dialing import Dialer
 
 _IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))  # RFC 9110 §9.2.2
 _FRESH_ENOUGH: Final = 1.0  # seconds
@@ -152,14 +150,12 @@ class UpstreamResponse:
 
 
 class Upstream:
-    """Sends requests to the shops' APIs over connections of `pool`, or new ones that `dialer()` makes.
+    """Sends requests to the shops' APIs over connections of `pool`, or new ones that `dialer` makes.
 
     `read_timeout` in seconds.
     """
 
-    def __init__(
-        self, dialer: Callable[[], "Dialer"], pool: Pool, tasks: BackgroundTasks, *, read_timeout: float
-    ) -> None:
+    def __init__(self, dialer: Dialer, pool: Pool, tasks: BackgroundTasks, *, read_timeout: float) -> None:
         self._dialer = dialer
         self._pool = pool
         self._tasks = tasks
@@ -183,7 +179,7 @@ class Upstream:
                 if not idempotent:
                     raise
             await turn.again()
-        new = await self._dialer().dial(destination, partial(pool.lost, destination))
+        new = await self._dialer.dial(destination, partial(pool.lost, destination))
         if turn.lapsed:  # while it was made
             pool.keep(destination, new)
             await turn.again()

@@ -11,21 +11,21 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import quote_plus, urlencode
 
-from proxy.errors import TokenRefused, TokenUnavailable
+from yarl import URL
+
+from proxy.errors import ProxyError, TokenRefused, TokenUnavailable
+from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import TokenRequestForm
 from proxy.platforms.shop import Shop
 from proxy.tokens.words import own_words
-
-if TYPE_CHECKING:
-    from aiohttp import ClientSession, StreamReader
 
 _MAX_ANSWER: Final = 1 << 16  # bytes
 _MAX_TOKEN: Final = 1 << 14  # characters
@@ -214,8 +214,25 @@ def _is_visible_ascii(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
 
 
+class Client(Protocol):
+    """Asks on a connection of its own; see `proxy.wire.asking`. Returns status, header fields and body."""
+
+    async def ask(
+        self,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        *,
+        way: EgressProxy | None,
+        any_address: bool,
+        within: float,
+        limit: int,
+    ) -> tuple[int, Mapping[bytes, bytes], bytes]: ...
+
+
 class TokenEndpoint:
-    """Sends token requests; `sessions` maps whether they may lead into the own network to the session to use.
+    """Sends token requests by `client`.
 
     `conceal` is told each token, and its lifetime in seconds if that was granted, before anything else sees it, so that
     no log line can show it. `redact` takes secrets
@@ -224,62 +241,47 @@ class TokenEndpoint:
 
     def __init__(
         self,
-        sessions: "dict[bool, ClientSession]",
+        client: Client,
         *,
         fetch_timeout: float,
         conceal: Callable[[str, float | None], object],
         redact: Callable[[str], str] = str,
     ) -> None:
-        self._sessions = sessions
+        self._client = client
         self._fetch_timeout = fetch_timeout
         self._conceal = conceal
         self._redact = redact
 
     async def fetch(self, request: TokenRequest) -> TokenGrant:
         """Ask once. Raises `TokenRefused` or `TokenUnavailable`."""
-        from aiohttp import ClientError, ClientHttpProxyError, ClientTimeout  # noqa: PLC0415 - see app/later.py
-
         url, headers, body = wire_request(request.shop)
         platform = request.shop.platform
         proxy = platform.proxy_for(platform.token_origin_for(request.shop.name))
-        session = self._sessions[platform.allow_private or proxy is not None]
-        way: dict[str, Any] = {"proxy": proxy.url, "proxy_headers": proxy.connect_headers()} if proxy else {}
-        through = f"; asked through the egress proxy {proxy.url}" if proxy else ""
         try:
-            async with session.post(
-                url,
-                headers=headers,
-                data=body,
-                allow_redirects=False,
-                timeout=ClientTimeout(total=self._fetch_timeout),
-                skip_auto_headers=("Accept-Encoding",),
-                **way,
-            ) as response:
-                status = response.status
-                retry_after = read_retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
-                answer = await _read_bounded(response.content)
+            status, fields, answer = await self._client.ask(
+                "POST",
+                URL(url),
+                headers,
+                body,
+                way=proxy,
+                any_address=platform.allow_private or proxy is not None,
+                within=self._fetch_timeout,
+                limit=_MAX_ANSWER,
+            )
         except TimeoutError:
+            through = f"; asked through the egress proxy {proxy.url}" if proxy else ""
             raise TokenUnavailable(_SILENT, reason=f"no answer in time{through}", timed_out=True) from None
-        except (OSError, UnicodeError) as error:  # no connection; a host name that can't be one
-            raise TokenUnavailable(_UNAVAILABLE, reason=f"{str(error) or type(error).__name__}{through}") from None
-        except ClientHttpProxyError as error:
-            assert proxy is not None  # noqa: S101 - for the type checker
-            asked = error.request_info.url
-            raise TokenUnavailable(_UNAVAILABLE, reason=proxy.refusal(error.status, asked.host, asked.port)) from None
-        except (ClientError, ValueError) as error:
-            # The text of a parser's error quotes what was parsed, which may be the token.
-            raise TokenUnavailable(
-                _UNAVAILABLE, reason=f"no whole HTTP answer ({type(error).__name__}){through}"
-            ) from None
-        grant = read_answer(status, answer, scheme=platform.token_scheme, retry_after=retry_after, redact=self._redact)
-        self._conceal(grant.access_token, grant.lifetime)
-        return grant
-
-
-async def _read_bounded(content: "StreamReader") -> bytes:
-    answer = b""
-    while chunk := await content.readany():
-        answer += chunk
+        except ProxyError as error:
+            raise TokenUnavailable(_UNAVAILABLE, reason=error.reason or error.detail) from None
         if len(answer) > _MAX_ANSWER:
             raise TokenUnavailable(_UNAVAILABLE, reason=f"the answer is larger than {_MAX_ANSWER} bytes")
-    return answer
+        retry_after, date = (fields.get(name, b"").decode("latin-1") for name in (b"retry-after", b"date"))
+        grant = read_answer(
+            status,
+            answer,
+            scheme=platform.token_scheme,
+            retry_after=read_retry_after(retry_after, date),
+            redact=self._redact,
+        )
+        self._conceal(grant.access_token, grant.lifetime)
+        return grant

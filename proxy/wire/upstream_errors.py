@@ -1,32 +1,52 @@
-"""From aiohttp's exceptions while a connection is made to the proxy's own, with the error types of RFC 9209 §2.3."""
+"""From what goes wrong while a connection is made to the proxy's own errors, with the error types of RFC 9209 §2.3."""
 
-from typing import Final, NamedTuple, Protocol
+import ssl
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from aiohttp import (
-    ClientConnectorCertificateError,
-    ClientConnectorDNSError,
-    ClientConnectorError,
-    ClientError,
-    ClientHttpProxyError,
-    ClientProxyConnectionError,
-    ClientResponseError,
-    ClientSSLError,
-    ServerDisconnectedError,
-)
+from proxy.errors import EgressProxyError, PrivateAddressError, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
-from proxy.errors import PrivateAddressError, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+if TYPE_CHECKING:
+    from proxy.wire.pool import Destination
 
-# Everything that aiohttp raises while it connects.
-FOREIGN_ERRORS: Final = (ClientError, TimeoutError, OSError, UnicodeError)
+# Everything that is raised while a connection is made.
+FOREIGN_ERRORS: Final = (OSError, UnicodeError)
 
 
 class Way(Protocol):
     """What leads to an upstream, as seen here; see `proxy.platforms.egress_proxy`."""
 
     @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
     def url(self) -> str: ...
     def connect_headers(self) -> dict[str, str]: ...
     def refusal(self, status: int, host: str | None, port: int | None) -> str: ...
+
+
+class NotResolvedError(OSError):
+    """A host has no address; the cause says why."""
+
+
+class NotConnectedError(OSError):
+    """No address of a host can be connected to; the cause says why."""
+
+
+class ServerDisconnectedError(ConnectionError):
+    """A connection ended before it was of any use."""
+
+
+class ClientResponseError(OSError):
+    """What an egress proxy answers to CONNECT is no HTTP."""
+
+
+class RefusedByProxyError(OSError):
+    """An egress proxy answers CONNECT with `status`."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status
 
 
 class _Meaning(NamedTuple):
@@ -54,30 +74,30 @@ _MEANINGS: Final[tuple[tuple[type[Exception], _Meaning], ...]] = (
         ),
     ),
     (
-        ClientConnectorDNSError,
+        NotResolvedError,
         _Meaning(UpstreamUnreachable, "The host name of the shop's API can't be resolved.", "dns_error"),
     ),
     # A template and a shop name that make a label of over 63 characters between them.
     (UnicodeError, _Meaning(UpstreamUnreachable, "The shop's API has no host name that can exist.", "dns_error")),
     (
-        ClientConnectorCertificateError,
+        ssl.SSLCertVerificationError,
         _Meaning(
             UpstreamUnreachable, "The shop's API showed a certificate that can't be trusted.", "tls_certificate_error"
         ),
     ),
     (
-        ClientSSLError,
+        ssl.SSLError,
         _Meaning(UpstreamUnreachable, "No TLS connection to the shop's API could be made.", "tls_protocol_error"),
     ),
     (
-        ClientConnectorError,
-        _Meaning(UpstreamUnreachable, "No connection to the shop's API could be made.", "connection_refused"),
-    ),
-    (
-        Exception,
+        ServerDisconnectedError,
         _Meaning(
             UpstreamUnreachable, "The shop's API closed the connection without an answer.", "connection_terminated"
         ),
+    ),
+    (
+        OSError,
+        _Meaning(UpstreamUnreachable, "No connection to the shop's API could be made.", "connection_refused"),
     ),
 )
 
@@ -92,11 +112,11 @@ _MEANINGS_THROUGH_PROXY: Final[tuple[tuple[type[Exception], _Meaning], ...]] = (
         ),
     ),
     (
-        ClientConnectorDNSError,
+        NotResolvedError,
         _Meaning(UpstreamUnreachable, "The host name of the egress proxy can't be resolved.", "dns_error"),
     ),
     (
-        ClientProxyConnectionError,
+        EgressProxyError,
         _Meaning(UpstreamUnreachable, "No connection to the egress proxy could be made.", "connection_refused"),
     ),
     (
@@ -116,28 +136,18 @@ _PROXY_AUTHENTICATION_REQUIRED: Final = _Meaning(
 )
 
 
-def translate(error: Exception, *, way: Way | None = None) -> UpstreamError:
-    """Return the `UpstreamError` for an exception of aiohttp; its own text goes into the `reason` only.
-
-    `way` is what the connection was being made through.
-    """
-    if way is not None and isinstance(error, ClientHttpProxyError):
-        return _refused_by(way, error)
-    if isinstance(error, ClientConnectorDNSError) and isinstance(error.os_error, PrivateAddressError):
-        error = error.os_error
+def translate(error: Exception, destination: "Destination") -> UpstreamError:
+    """Return the `UpstreamError` for one of the `FOREIGN_ERRORS`; its own text goes into the `reason` only."""
+    _, host, port, way = destination
+    if way is not None and isinstance(error, RefusedByProxyError):
+        meaning = _PROXY_AUTHENTICATION_REQUIRED if error.status == 407 else _REFUSED_BY_PROXY
+        reason = way.refusal(error.status, host, port)
+        return meaning.error(meaning.detail, reason=reason, proxy_status=meaning.proxy_status)
+    cause = error.__cause__ if isinstance(error.__cause__, FOREIGN_ERRORS) else error
+    kind = cause if isinstance(cause, PrivateAddressError) else error
     meanings = _MEANINGS if way is None else _MEANINGS_THROUGH_PROXY + _MEANINGS
-    meaning = next(meaning for kind, meaning in meanings if isinstance(error, kind))
-    # These quote what was parsed, the head of an answer.
-    quotes_input = isinstance(error, (ClientResponseError, ServerDisconnectedError))
-    text = "" if quotes_input else str(error)
-    reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    meaning = next(meaning for each, meaning in meanings if isinstance(kind, each))
+    reason = ": ".join(filter(None, (f"{host}:{port}", type(cause).__name__, str(cause))))
     if way is not None:
         reason += f"; through the egress proxy {way.url}"
-    return meaning.error(meaning.detail, reason=reason, proxy_status=meaning.proxy_status)
-
-
-def _refused_by(way: Way, error: ClientHttpProxyError) -> UpstreamError:
-    meaning = _PROXY_AUTHENTICATION_REQUIRED if error.status == 407 else _REFUSED_BY_PROXY
-    destination = error.request_info.url
-    reason = way.refusal(error.status, destination.host, destination.port)
     return meaning.error(meaning.detail, reason=reason, proxy_status=meaning.proxy_status)

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import trustme
-from aiohttp import ClientSession, TCPConnector
 
 from proxy.app import reloading
+from proxy.app.connections import Connections
 from proxy.config import Config, load_config
 from tests.app.reloadable import Files, client, reloadable, shop
 from tests.peers import Connection, connected, request, response
@@ -260,15 +260,13 @@ async def test_connections_of_before_are_closed_when_nobody_needs_them_any_more(
                 await go_on.wait()
             await connection.send(response())
 
-    async def until_there_are(number: int) -> None:
-        while count(TCPConnector) != others + number:  # noqa: ASYNC110 - what is let go of tells nobody
+    async def until_there_are(number: int, kind: type, others: int) -> None:
+        while count(kind) != others + number:  # noqa: ASYNC110 - what is let go of tells nobody
             await asyncio.sleep(0.01)
 
     asked, go_on = asyncio.Event(), asyncio.Event()
-    held = [
-        alive(kind) for kind in (TCPConnector, ClientSession, ssl.SSLContext)
-    ]  # by other tests, and here from now on
-    others, sessions, contexts = map(len, held)
+    held = [alive(kind) for kind in (Connections, ssl.SSLContext)]  # by other tests, and here from now on
+    others, contexts = map(len, held)
     async with reloadable(tmp_path, configure, tls=certified(authority)) as here, connected(here.proxy.port) as client:
         here.api.script = slow
         await client.send(request(target=b"/demo/slow"))
@@ -277,13 +275,13 @@ async def test_connections_of_before_are_closed_when_nobody_needs_them_any_more(
             here.files.put("ca.pem", f"{certificate}{other}# {number}")
             assert (await here.reloaded())["event"] == "configuration.reloaded"
         assert await here.statuses("/demo/") == [200]
-        await until_there_are(3)  # the one of now; and of the request in flight, with the one for its token
+        await until_there_are(2, Connections, others)  # those of now, and of the request in flight
         go_on.set()
         assert (await client.read_answer()).status == 200
-        await until_there_are(1)
+        await until_there_are(1, Connections, others)
+        await until_there_are(2, ssl.SSLContext, contexts)  # one of them is the platform's
 
-        assert count(ClientSession) == sessions  # the token is still good
-        assert count(ssl.SSLContext) == contexts + 2  # one of them is the platform's
+    assert len(here.tokens.received) == 1  # the token is still good
 
 
 def alive(kind: type) -> list[object]:

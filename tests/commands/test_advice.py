@@ -6,50 +6,56 @@ import ssl
 from dataclasses import replace
 
 import pytest
-from aiohttp import (
-    ClientConnectorCertificateError,
-    ClientConnectorDNSError,
-    ClientConnectorError,
-    ClientConnectorSSLError,
-    ClientPayloadError,
-    ClientProxyConnectionError,
-    ClientResponseError,
-    ConnectionTimeoutError,
-    RequestInfo,
-    ServerDisconnectedError,
-)
-from aiohttp.client_reqrep import ConnectionKey
-from multidict import CIMultiDict, CIMultiDictProxy
-from yarl import URL
 
 from proxy.commands.advice import about_token, in_words
-from proxy.errors import PrivateAddressError
+from proxy.errors import EgressProxyError, PrivateAddressError, ProxyError, UpstreamError, UpstreamProtocolError
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.platform import Origin, TokenRequestForm
 from proxy.platforms.shoprenter import SHOPRENTER
+from proxy.wire.pool import Destination
+from proxy.wire.upstream_errors import (
+    NotConnectedError,
+    NotResolvedError,
+    RefusedByProxyError,
+    ServerDisconnectedError,
+    translate,
+)
 from tests.proxies import platform
 
-KEY = ConnectionKey("api.example", 443, True, True, None, None, None)
 ORIGIN = Origin("https", "api.example", 443)
 MINE = platform(1, 2)
+EGRESS = EgressProxy("proxy.internal", 3128)
+HERE = Destination("https", "api.example", 443, None)
 
 
-def certificate_error(code: int, message: str = "") -> ClientConnectorCertificateError:
+def because(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+def told(error: Exception, way: EgressProxy | None = None) -> UpstreamError:
+    """An error as the client has it."""
+    translated = translate(error, HERE._replace(way=way))
+    translated.__cause__ = error
+    return translated
+
+
+def certificate_error(code: int, message: str = "") -> ssl.SSLCertVerificationError:
     error = ssl.SSLCertVerificationError("bad")
     error.verify_code, error.verify_message = code, message
-    return ClientConnectorCertificateError(KEY, error)
+    return error
 
 
-def tls_error(reason: str) -> ClientConnectorSSLError:
+def tls_error(reason: str) -> ssl.SSLError:
     error = ssl.SSLError("bad")
     error.reason = reason
-    return ClientConnectorSSLError(KEY, error)
+    return error
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "parts"),
     [
-        (ConnectionTimeoutError(), ["does not answer within 5 s", "firewall", "upstream.proxy"]),
+        (TimeoutError(), ["does not answer within 5 s", "firewall", "upstream.proxy"]),
         (certificate_error(20), ["an authority that this machine does not know", "antivirus", "upstream.ca_file"]),
         (certificate_error(18), ["an authority that this machine does not know", "upstream.ca_file"]),
         (certificate_error(19), ["an authority that this machine does not know", "ca-certificates"]),
@@ -63,57 +69,61 @@ def tls_error(reason: str) -> ClientConnectorSSLError:
         (tls_error("UNSUPPORTED_PROTOCOL"), ["too old to be safe", "TLS 1.2"]),
         (tls_error("SSLV3_ALERT_HANDSHAKE_FAILURE"), ["does not agree on TLS (sslv3 alert handshake failure)"]),
         (
-            ClientConnectorDNSError(KEY, socket.gaierror(socket.EAI_NONAME, "unknown")),
+            because(NotResolvedError(), socket.gaierror(socket.EAI_NONAME, "unknown")),
             ["api.example can't be resolved", "typo", "DNS", "upstream.proxy"],
         ),
         (
-            ClientConnectorDNSError(KEY, socket.gaierror(socket.EAI_AGAIN, "later")),
+            because(NotResolvedError(), socket.gaierror(socket.EAI_AGAIN, "later")),
             ["api.example can't be resolved now, no name server answers"],
         ),
         (
-            ClientConnectorDNSError(KEY, PrivateAddressError("api.example resolves to 10.0.0.5, which is not public")),
+            because(NotResolvedError(), PrivateAddressError("api.example resolves to 10.0.0.5, which is not public")),
             ["resolves to 10.0.0.5", f"platforms.{MINE.name}.allow_private = true"],
         ),
         (
-            ClientConnectorError(KEY, OSError(errno.ECONNREFUSED, "refused")),
+            because(NotConnectedError(), OSError(errno.ECONNREFUSED, "refused")),
             ["nothing listens on api.example:443", "host and port"],
         ),
-        (ClientConnectorError(KEY, OSError(errno.ENETUNREACH, "no")), ["no way to api.example:443", "network"]),
+        (because(NotConnectedError(), OSError(errno.ENETUNREACH, "no")), ["no way to api.example:443", "network"]),
         (ServerDisconnectedError(), ["closed the connection without an answer"]),
-        (ClientPayloadError(), ["closed the connection without an answer"]),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), ["closed the connection without an answer"]),
         (
-            ClientResponseError(
-                RequestInfo(URL("https://a/"), "GET", CIMultiDictProxy(CIMultiDict()), URL("https://a/")),
-                (),
-                message="s3cret",
-            ),
+            UpstreamProtocolError("Cut off.", proxy_status="http_response_incomplete"),
+            ["closed the connection without an answer"],
+        ),
+        (
+            UpstreamProtocolError("No HTTP.", reason="s3cret"),
             ["does not answer in HTTP", "http:// or https://"],
         ),
     ],
 )
-def test_an_error_of_the_network_is_told_with_what_helps(error: Exception, told: list[str]) -> None:
-    sentence = in_words(error, ORIGIN, MINE, None, 5.0)
+def test_an_error_of_the_network_is_told_with_what_helps(error: Exception, parts: list[str]) -> None:
+    known = error if isinstance(error, (TimeoutError, ProxyError)) else told(error)
+    sentence = in_words(known, ORIGIN, MINE, None, 5.0)
 
-    assert [part for part in told if part not in sentence] == []
+    assert [part for part in parts if part not in sentence] == []
     assert "s3cret" not in sentence
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "beginning"),
     [
         (
-            ClientProxyConnectionError(KEY, OSError(errno.ECONNREFUSED, "refused")),
+            because(EgressProxyError(), OSError(errno.ECONNREFUSED, "refused")),
             "nothing listens on proxy.internal:3128, the egress proxy",
         ),
         (
-            ClientProxyConnectionError(KEY, socket.gaierror(socket.EAI_NONAME, "unknown")),
+            because(NotResolvedError(), socket.gaierror(socket.EAI_NONAME, "unknown")),
             "proxy.internal can't be resolved",
         ),
         (certificate_error(20), "the certificate of api.example:443 is signed by an authority"),
+        (RefusedByProxyError(403), "the egress proxy http://proxy.internal:3128 answered 403 to CONNECT api.example"),
+        (RefusedByProxyError(407), "the egress proxy http://proxy.internal:3128 answered 407 to CONNECT api.example"),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), "api.example:443 closed the connection"),
     ],
 )
-def test_behind_an_egress_proxy_it_is_told_whose_trouble_it_is(error: Exception, told: str) -> None:
-    assert in_words(error, ORIGIN, MINE, EgressProxy("proxy.internal", 3128), 5.0).startswith(told)
+def test_behind_an_egress_proxy_it_is_told_whose_trouble_it_is(error: Exception, beginning: str) -> None:
+    assert in_words(told(error, EGRESS), ORIGIN, MINE, EGRESS, 5.0).startswith(beginning)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ async def reached(
     url: str, *, within: float = 5.0, headers: dict[str, str] | None = None, config: UpstreamConfig | None = None
 ) -> Answer:
     async with open_connections(config or UpstreamConfig()) as connections:
-        return await reach(connections.sessions, platform(1, 2), url, headers or {}, within=within)
+        return await reach(connections.client, platform(1, 2), url, headers or {}, within=within)
 
 
 async def refusal(url: str, *, within: float = 5.0, config: UpstreamConfig | None = None) -> str:
@@ -110,6 +110,6 @@ async def test_an_egress_proxy_that_does_not_run() -> None:
 
     async with open_connections(UpstreamConfig()) as connections:
         with pytest.raises(Unreachable) as caught:
-            await reach(connections.sessions, behind, "https://api.example/", {}, within=5.0)
+            await reach(connections.client, behind, "https://api.example/", {}, within=5.0)
 
     assert str(caught.value).startswith(f"nothing listens on 127.0.0.1:{port}, the egress proxy")

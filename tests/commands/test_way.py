@@ -42,7 +42,7 @@ class Found(list[Finding]):
 async def trying(settings: Config, calls: dict[str, str] | None = None) -> AsyncIterator[tuple[Way, Found]]:
     found = Found()
     async with open_connections(settings.upstream) as connections:
-        yield Way(settings, connections.sessions, redactor_for(settings), calls or {}, found.show), found
+        yield Way(settings, connections.client, redactor_for(settings), calls or {}, found.show), found
 
 
 async def tried(*shops: Shop, calls: dict[str, str] | None = None) -> tuple[bool, Found]:

@@ -5,20 +5,16 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-import aiohttp
 import pytest
 
 from proxy.errors import UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
-from proxy.forwarding.fields import answer_fields
 from proxy.forwarding.upstream import Upstream, UpstreamRequest, UpstreamResponse
-from proxy.guards.descriptors import Descriptors
 from proxy.guards.pacing import UNPACED, Turn
 from proxy.tasks import BackgroundTasks
 from proxy.wire.body import RequestBody
-from proxy.wire.dialing import Dialer
 from proxy.wire.incoming import Incoming
 from proxy.wire.pool import Destination, Pool
-from proxy.wire.transports import upstream_loop
+from tests.dialing import dialer
 from tests.peers import CHUNKED, Connection, answering, chunked, request, response, serving
 from tests.proxies import whole_path
 from tests.streams import body_stream, request_body
@@ -74,12 +70,9 @@ class Caller:
 @contextlib.asynccontextmanager
 async def calling(port: int, *, read_timeout: float = 10.0) -> AsyncIterator[Caller]:
     tasks, caller = BackgroundTasks(), Caller(port)
-    loop = upstream_loop(asyncio.get_running_loop())
-    connector = aiohttp.TCPConnector(limit=0, force_close=True, loop=loop)
     pool = Pool(lambda: caller.now)
-    async with asyncio.timeout(20), connector:
-        dialer = Dialer(connector, Descriptors(), answer_fields(), timeout=5.0)
-        caller.upstream = Upstream(lambda: dialer, pool, tasks, read_timeout=read_timeout)
+    async with asyncio.timeout(20):
+        caller.upstream = Upstream(dialer(), pool, tasks, read_timeout=read_timeout)
         yield caller
         await tasks.close()
         pool.close()

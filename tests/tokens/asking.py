@@ -52,7 +52,7 @@ async def asking(fetch_timeout: float = 20.0) -> AsyncIterator[Asking]:
     concealed: list[tuple[str, float | None]] = []
     async with open_connections(UpstreamConfig()) as connections:
         endpoint = TokenEndpoint(
-            connections.sessions, fetch_timeout=fetch_timeout, conceal=lambda *token: concealed.append(token)
+            connections.client, fetch_timeout=fetch_timeout, conceal=lambda *token: concealed.append(token)
         )
         yield Asking(endpoint, concealed)
 

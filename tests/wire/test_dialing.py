@@ -1,25 +1,27 @@
-"""New connections: what they lead through, what is said when there is none, and what the connector knows of them."""
+"""New connections: where they lead and what through, what is said when there is none, and that none is left behind."""
 
 import asyncio
+import errno
+import itertools
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
+from pathlib import Path
 
-import aiohttp
 import pytest
 import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from proxy.errors import PrivateAddressError, UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from proxy.forwarding.fields import answer_fields
+from proxy.errors import Overloaded, PrivateAddressError, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from proxy.guards.descriptors import Descriptors
+from proxy.guards.names import Resolver, SystemNames
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.secret import Secret
-from proxy.wire.dialing import Dialer
 from proxy.wire.pool import Destination
-from proxy.wire.transports import upstream_loop
 from proxy.wire.upstream_connection import UpstreamConnection
+from tests.dialing import dialer
 from tests.egress import certified, tunnelling
 from tests.names import Names
 from tests.peers import Connection, Peer, answering, closing, response, serving
@@ -32,9 +34,9 @@ GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 class Dialing:
     """A dialer, and what it says of connections that have ended."""
 
-    def __init__(self, connector: aiohttp.TCPConnector, within: float) -> None:
-        self.connector = connector
-        self.dialer = Dialer(connector, Descriptors(), answer_fields(), timeout=within)
+    def __init__(self, resolver: Resolver | None, tls: ssl.SSLContext | None, within: float) -> None:
+        self.descriptors = Descriptors()
+        self.dialer = dialer(resolver, tls=tls, descriptors=self.descriptors, within=within)
         self.lost: list[UpstreamConnection] = []
         self.one_lost = asyncio.Event()
 
@@ -51,23 +53,16 @@ class Dialing:
 
     @property
     def in_use(self) -> int:
-        """How many connections the connector takes for open."""
-        return len(self.connector._acquired)
+        """How many connections count as open."""
+        return self.descriptors.taken
 
 
 @asynccontextmanager
 async def dialing(
-    resolver: AbstractResolver | None = None, *, tls: ssl.SSLContext | None = None, within: float = 5.0
+    resolver: Resolver | None = None, *, tls: ssl.SSLContext | None = None, within: float = 5.0
 ) -> AsyncIterator[Dialing]:
-    connector = aiohttp.TCPConnector(
-        limit=0,
-        force_close=True,
-        resolver=resolver or Names("127.0.0.1"),
-        ssl=tls or ssl.create_default_context(),
-        loop=upstream_loop(asyncio.get_running_loop()),
-    )
-    async with asyncio.timeout(20), connector:
-        yield Dialing(connector, within)
+    async with asyncio.timeout(20):
+        yield Dialing(resolver, tls, within)
 
 
 def trusting(authority: trustme.CA) -> ssl.SSLContext:
@@ -129,6 +124,108 @@ async def test_an_address_needs_no_name() -> None:
     assert names.asked == []
 
 
+# Several addresses
+
+
+@asynccontextmanager
+async def hanging(port: int) -> AsyncIterator[None]:
+    """Have connections to 127.0.0.2 neither made nor refused: its queue is full."""
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.2", port), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            with suppress(BlockingIOError):
+                waiting.connect(full.getsockname())
+        yield
+
+
+@pytest.mark.parametrize("dead", [("127.0.0.2",), ("::1",), ("2001:db8::1",), ("127.0.0.2", "127.0.0.3", "::1")])
+@pytest.mark.parametrize("last", [True, False])
+async def test_an_address_that_is_dead_makes_room_for_the_next(dead: tuple[str, ...], last: bool) -> None:
+    names = Names(*(("127.0.0.1", *dead) if last else (*dead, "127.0.0.1")))
+    async with serving(answering(response(b"hello"))) as api, dialing(names) as here:
+        connection = await here.dial(to(api))
+        assert await asked(connection) == b"hello"
+        assert connection.transport.get_extra_info("peername")[0] == "127.0.0.1"
+        await here.end(connection)
+
+    assert names.asked == [("api.example", api.port, socket.AF_UNSPEC)]  # once
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse where a queue is full")
+async def test_an_address_that_hangs_is_not_waited_for() -> None:
+    async with (
+        serving(answering(response(b"hello"))) as api,
+        hanging(api.port),
+        dialing(Names("127.0.0.2", "127.0.0.1")) as here,
+    ):
+        connection = await here.dial(to(api))
+        assert await asked(connection) == b"hello"
+        await here.end(connection)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse where a queue is full")
+async def test_where_all_hang_it_is_given_up_in_time() -> None:
+    async with (
+        serving(answering(response())) as api,
+        hanging(api.port),
+        dialing(Names("127.0.0.2"), within=0.3) as here,
+    ):
+        told = await refused(here, to(api))
+        assert here.in_use == 0
+
+    assert (type(told), told.proxy_status) == (UpstreamTimeout, "connection_timeout")
+    assert told.reason == f"api.example:{api.port}: TimeoutError"
+
+
+async def test_where_all_are_dead_the_log_has_each() -> None:
+    async with serving(answering(response())) as gone:
+        pass
+    async with dialing(Names("127.0.0.1", "127.0.0.2")) as here:
+        told = await refused(here, to(gone))
+        assert here.in_use == 0
+
+    assert (type(told), told.proxy_status) == (UpstreamUnreachable, "connection_refused")
+    assert told.reason.startswith(f"api.example:{gone.port}: ")
+    assert all(address in told.reason for address in ("127.0.0.1", "127.0.0.2"))
+    assert "127.0.0" not in told.detail
+
+
+async def test_a_name_without_an_address_is_told() -> None:
+    async with dialing(Names()) as here:
+        told = await refused(here, Destination("http", "api.example", 80, None))
+
+    assert (told.proxy_status, told.detail) == ("dns_error", "The host name of the shop's API can't be resolved.")
+
+
+@pytest.mark.parametrize(
+    "certificate", [certified(ANOTHER, "api.example"), certified(AUTHORITY, "other.example"), None]
+)
+async def test_an_address_that_can_not_be_trusted_makes_room_for_the_next(certificate: ssl.SSLContext | None) -> None:
+    names = Names("127.0.0.2", "127.0.0.1")
+    got = b""
+
+    async def elsewhere(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal got
+        writer.write(b"220 mail.example ESMTP\r\n")
+        with suppress(ConnectionError):
+            got += await reader.read() if certificate else b""
+        writer.close()
+
+    async with (
+        serving(answering(response(b"hello")), certified(AUTHORITY, "api.example")) as api,
+        await asyncio.start_server(elsewhere, "127.0.0.2", api.port, ssl=certificate),
+        dialing(names, tls=trusting(AUTHORITY)) as here,
+    ):
+        connection = await here.dial(to(api, "https"))
+        assert await asked(connection) == b"hello"
+        assert connection.transport.get_extra_info("peername")[0] == "127.0.0.1"
+        await here.end(connection)
+
+    assert (len(names.asked), got) == (1, b"")
+
+
 # TLS
 
 
@@ -155,6 +252,32 @@ async def test_a_certificate_that_can_not_be_trusted_ends_it(authority: trustme.
 
     assert (type(error), error.proxy_status) == (UpstreamUnreachable, "tls_certificate_error")
     assert (api.received, here.lost) == ([], [])
+
+
+async def test_an_address_is_verified_as_such_and_a_dot_at_the_end_is_no_part_of_a_name() -> None:
+    for host, certificate in (("127.0.0.1", "127.0.0.1"), ("api.example.", "api.example")):
+        async with (
+            serving(answering(response(b"hello")), certified(AUTHORITY, certificate)) as api,
+            dialing(tls=trusting(AUTHORITY)) as here,
+        ):
+            connection = await here.dial(to(api, "https", host))
+            assert await asked(connection) == b"hello"
+            await here.end(connection)
+
+
+@pytest.mark.parametrize(
+    ("host", "certificate"),
+    [("127.0.0.1", "api.example"), ("127.0.0.1", "127.0.0.2"), ("a.api.example", "api.example")],
+)
+async def test_a_certificate_for_another_address_or_name_is_none(host: str, certificate: str) -> None:
+    async with (
+        serving(answering(response()), certified(AUTHORITY, certificate)) as api,
+        dialing(tls=trusting(AUTHORITY)) as here,
+    ):
+        error = await refused(here, to(api, "https", host))
+
+    assert error.proxy_status == "tls_certificate_error"
+    assert api.received == []
 
 
 async def test_a_port_without_tls_is_told_as_such() -> None:
@@ -218,7 +341,7 @@ async def test_a_name_that_leads_nowhere_is_told_with_its_cause(error: OSError, 
 
 
 async def test_a_name_that_can_not_be_is_no_accident_of_ours() -> None:
-    async with dialing(aiohttp.ThreadedResolver()) as here:
+    async with dialing(SystemNames()) as here:
         told = await refused(here, Destination("http", "x" * 64 + ".example", 80, None))
 
     assert (type(told), told.proxy_status) == (UpstreamUnreachable, "dns_error")
@@ -252,6 +375,64 @@ async def test_who_leaves_while_it_is_made_leaves_nothing() -> None:
             await attempt
 
         assert (here.in_use, here.lost) == (0, [])
+
+
+async def test_an_upstream_that_closes_at_once_is_told_and_not_waited_for() -> None:
+    async def closing_at_once(connection: Connection) -> None:
+        connection.close()
+
+    async with serving(closing_at_once) as api, dialing(within=20.0) as here:
+        for _ in range(20):  # it may be seen before the connection is handed over, or after
+            with pytest.raises(UpstreamUnreachable) as caught:
+                await asked(await here.dial(to(api)))
+            assert caught.value.proxy_status == "connection_terminated"
+        while here.in_use:  # noqa: ASYNC110 - the transport tells it in this loop
+            await asyncio.sleep(0)
+
+
+async def test_a_system_without_descriptors_is_our_own_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def none_left(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("proxy.wire.dialing.start_connection", none_left)
+    async with dialing() as here:
+        with pytest.raises(Overloaded):
+            await here.dial(Destination("http", "api.example", 80, None))
+        assert here.in_use == 0
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="Linux alone tells what is open")
+@pytest.mark.parametrize("kind", ["plain", "tls", "tunnel"])
+async def test_whenever_who_wants_it_leaves_nothing_is_left_open(kind: str) -> None:
+    """At each turn of the loop, until it is made."""
+    certificate = None if kind == "plain" else certified(AUTHORITY, "api.example")
+    async with (
+        serving(answering(response()), certificate) as api,
+        serving(tunnelling({b"api.example:443": api.port}, {})) as proxy,
+        dialing(tls=trusting(AUTHORITY)) as here,
+    ):
+        scheme = "http" if kind == "plain" else "https"
+        through = Destination("https", "api.example", 443, egress(proxy))
+        await here.end(await here.dial(through if kind == "tunnel" else to(api, scheme)))  # what is made once, is made
+        await asyncio.sleep(0.05)
+        before, made = open_files(), False
+        for turns in itertools.count():
+            attempt = asyncio.create_task(here.dial(through if kind == "tunnel" else to(api, scheme)))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            attempt.cancel()
+            made = (await asyncio.wait([attempt]))[0].pop().cancelled() is False
+            if made:
+                attempt.result().abort()
+                break
+        while open_files() > before or here.in_use:  # noqa: ASYNC110 - both ends are in this process
+            await asyncio.sleep(0.01)
+
+    assert turns > 3
 
 
 # Through an egress proxy
@@ -293,3 +474,31 @@ async def test_an_egress_proxy_that_refuses_is_told_from_the_platform(status: by
     assert (type(told), told.proxy_status) == (UpstreamUnreachable, proxy_status)
     assert "api.example:8443" in told.reason
     assert "p@ss" not in repr(told) + told.reason + told.detail
+
+
+@pytest.mark.parametrize("behind", [b"no TLS", b"\x16\x03\x03", b"HTTP/1.1 200 OK\r\n\r\n"])
+async def test_what_is_said_in_a_tunnel_before_tls_ends_it(behind: bytes) -> None:
+    """It can't be the platform's, which waits to be spoken to."""
+    established = b"HTTP/1.1 200 OK\r\n\r\n" + behind
+    async with (
+        serving(answering(response()), certified(AUTHORITY, "api.example")) as api,
+        serving(tunnelling({b"api.example:443": api.port}, {}, established)) as proxy,
+        dialing(tls=trusting(AUTHORITY)) as here,
+    ):
+        told = await refused(here, Destination("https", "api.example", 443, egress(proxy)))
+        assert here.in_use == 0
+
+    assert (type(told), told.proxy_status) == (UpstreamUnreachable, "tls_protocol_error")
+    assert api.received == []
+
+
+async def test_in_a_tunnel_the_platform_is_verified_by_its_own_name() -> None:
+    async with (
+        serving(answering(response()), certified(AUTHORITY, "egress.internal")) as api,
+        serving(tunnelling({b"api.example:443": api.port}, {})) as proxy,
+        dialing(tls=trusting(AUTHORITY)) as here,
+    ):
+        told = await refused(here, Destination("https", "api.example", 443, egress(proxy)))
+
+    assert told.proxy_status == "tls_certificate_error"
+    assert api.received == []

@@ -6,17 +6,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-import aiohttp
 import pytest
 
-from proxy.forwarding.fields import answer_fields
-from proxy.guards.descriptors import Descriptors
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.wire import pool as module
 from proxy.wire.dialing import Dialer
 from proxy.wire.pool import Destination, Pool
-from proxy.wire.transports import upstream_loop
 from proxy.wire.upstream_connection import UpstreamConnection
+from tests.dialing import dialer
 from tests.peers import Connection, Peer, serving
 
 MAX_IDLE = 15.0  # seconds
@@ -81,10 +78,8 @@ class Kept:
 @asynccontextmanager
 async def keeping() -> AsyncIterator[Kept]:
     api = Api()
-    loop = upstream_loop(asyncio.get_running_loop())
-    connector = aiohttp.TCPConnector(limit=0, force_close=True, loop=loop)
-    async with asyncio.timeout(20), serving(api) as peer, connector:
-        kept = Kept(api, peer, Dialer(connector, Descriptors(), answer_fields(), timeout=5.0))
+    async with asyncio.timeout(20), serving(api) as peer:
+        kept = Kept(api, peer, dialer())
         yield kept
         kept.pool.close()
         await asyncio.sleep(0)
