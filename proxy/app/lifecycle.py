@@ -83,7 +83,7 @@ class RunningProxy:
         self._upstream_connections = connections
         stack.push_async_callback(self._close_connections)
         self._descriptors = descriptors
-        self._spool = Spool(descriptors)
+        self._spool = Spool(descriptors, room.unwritten)
         stack.callback(self._spool.end)
         self._tasks = BackgroundTasks()
         stack.push_async_callback(self._tasks.close)
