@@ -7,7 +7,7 @@ import resource
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
@@ -52,7 +52,7 @@ def directory_that_takes_no_file() -> Iterator[None]:
         yield
 
 
-def failing(name: str, number: int) -> Callable[[], object]:
+def failing(name: str, number: int) -> Callable[[], AbstractContextManager[None]]:
     @contextmanager
     def fault() -> Iterator[None]:
         def fail(*_: object) -> int:

@@ -131,7 +131,11 @@ async def test_a_head_that_comes_a_byte_at_a_time_is_searched_once(monkeypatch: 
     any_end = module._ANY_END
     monkeypatch.setattr(module, "_ANY_END", Counting())
     head = b"HTTP/1.1 200 OK\nContent-Length: 0\r\nX-Large: %b\r\n\n" % (b"x" * 5000)
-    async with serving(lambda connection: connection.reader.read()) as peer:
+
+    async def silent(connection: Connection) -> None:
+        await connection.reader.read()
+
+    async with serving(silent) as peer:
         raw, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, "127.0.0.1", peer.port)
         connection = UpstreamConnection(raw, answer_fields(), lambda _: None)
         answer = connection.ask(b"GET / HTTP/1.1\r\n\r\n", bodiless=False, read_timeout=10.0, whole=True)
