@@ -16,7 +16,7 @@ from proxy.guards.egress import PublicResolver
 from proxy.guards.names import Resolver, SystemNames
 from proxy.threads import in_thread
 from proxy.wire.pool import Pool
-from proxy.wire.transports import upstream_loop
+from proxy.wire.transports import most_kept, upstream_loop
 
 if TYPE_CHECKING:
     import aiohttp
@@ -54,7 +54,7 @@ class Connections:
             partial(self._connector, upstream_loop(self._loop))
         )
         self.sessions: dict[bool, aiohttp.ClientSession] = _OnDemand(self._session)
-        self.pools = {each: Pool(self._loop.time) for each in (False, True)}
+        self.pools = {each: Pool(self._loop.time, most_kept(self._loop)) for each in (False, True)}
         self._descriptors = descriptors
         descriptors.make_room += [pool.make_room for pool in self.pools.values()]
         self._users = 0

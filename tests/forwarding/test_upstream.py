@@ -76,7 +76,7 @@ async def calling(port: int, *, read_timeout: float = 10.0) -> AsyncIterator[Cal
     tasks, caller = BackgroundTasks(), Caller(port)
     loop = upstream_loop(asyncio.get_running_loop())
     connector = aiohttp.TCPConnector(limit=0, force_close=True, loop=loop)
-    pool = Pool(lambda: caller.now)
+    pool = Pool(lambda: caller.now, most=500)
     async with asyncio.timeout(20), connector:
         dialer = Dialer(connector, Descriptors(), answer_fields(), timeout=5.0)
         caller.upstream = Upstream(lambda: dialer, pool, tasks, read_timeout=read_timeout)
