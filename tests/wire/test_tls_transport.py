@@ -71,7 +71,9 @@ async def test_a_client_that_has_tls_answer_and_takes_no_answers_is_cut_off() ->
     below, context = Mock(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     below.get_write_buffer_size.return_value = 0
     loop = asyncio.get_running_loop()
-    tls = _Narrow(loop, asyncio.Protocol(), context, loop.create_future(), server_side=True, ssl_handshake_timeout=9)
+    tls: Any = _Narrow(
+        loop, asyncio.Protocol(), context, loop.create_future(), server_side=True, ssl_handshake_timeout=9
+    )
     tls.connection_made(below)
     tls.pause_writing()
     tls.get_buffer(1)[0] = 0x16
