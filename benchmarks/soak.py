@@ -3,9 +3,10 @@
     python -m benchmarks.soak [--seconds 600] [--memory 268435456]
 
 The faults: a shop that hangs, bodies that never come, answers that nobody reads, strangers with large heads, large
-uploads, a token endpoint that grants words, three hundred hosts, a scan of made-up shops, an admin port under load with
-silent connections, a configuration that changes, with a secret that is a pipe without a writer at times, a log that
-nobody reads, and names whose name server is silent (where the proxy can have a resolv.conf of its own: root on Linux).
+uploads, a disk that stands still at times, a token endpoint that grants words, three hundred hosts, a scan of made-up
+shops, an admin port under load with silent connections, a configuration that changes, with a secret that is a pipe
+without a writer at times, a log that nobody reads, and names whose name server is silent (where the proxy can have a
+resolv.conf of its own: root on Linux).
 All is on 127.0.0.1, bounded in number and rate. The healthy shop is called ten times a second, from a process that is
 its platform too; each call is timed from when it was due.
 
@@ -38,6 +39,21 @@ _PIECE = b"x" * (1 << 16)
 _PIECES = 512  # of an answer, and of an upload: 32 MiB
 _SILENT = 4  # names
 _SECRET = "pipe.secret"  # is one at times
+# The proxy with a disk that stands still for 10 s of each 30 s, for whoever uses a file of a large body.
+_WITH_SLOW_DISK = """
+import os, runpy, tempfile, time
+
+def slow(work, concerns=lambda *_: True):
+    def wait_and_do(*arguments, **named):
+        while time.monotonic() % 30 < 10 and concerns(*arguments):
+            time.sleep(0.1)
+        return work(*arguments, **named)
+    return wait_and_do
+
+tempfile.TemporaryFile, os.pwrite, os.pread = map(slow, (tempfile.TemporaryFile, os.pwrite, os.pread))
+os.close = slow(os.close, lambda file: not os.fstat(file).st_nlink)
+runpy.run_module("proxy", run_name="__main__", alter_sys=True)
+"""
 _CLIENTS = ("healthy", "hung", "bodies", "unread", "upload", "hosts", "scan", "words", "names")
 _CGROUPS = (
     # Where it is made; its files for the limit, the peak, and what went wrong.
@@ -374,7 +390,8 @@ async def soak(seconds: float, memory: int) -> int:
             file.write_text(_configuration(port, admin, api, healthy_api))
             join = "" if cgroup is None else f"echo $$ > {cgroup.folder}/cgroup.procs && "
             shell = f'ulimit -n {_FILES}; {join}exec "$@"'
-            serve = [*ask_it, "sh", "-c", shell, "sh", sys.executable, "-m", "proxy", "serve", "--config", str(file)]
+            serve = [*ask_it, "sh", "-c", shell, "sh", sys.executable, "-c", _WITH_SLOW_DISK]
+            serve += ["serve", "--config", str(file)]
             unread, log = os.pipe()  # nobody reads it
             with os.fdopen(log, "wb") as stdout, program(serve, stdout=stdout) as proxy:
                 await started(proxy, port)

@@ -27,6 +27,7 @@
     ├── Overloaded                 503  more at once than is allowed
     │   ├── ShopOverloaded         503  for this shop, or
     │   └── ClientOverloaded       503  for this client or address; others are served
+    ├── StorageUnavailable         503  the disk is full or fails, so that a large body can't be kept
     └── InternalError              500  our own fault
 
 Rules: `detail` is a sentence written in this project for the client to read; it never holds text of another exception
@@ -219,6 +220,13 @@ class ClientOverloaded(Overloaded):
     """The client, or who calls from its address, holds its share of what all requests share; others are served."""
 
     code, title = "client_overloaded", "Too much at once from this client"
+
+
+class StorageUnavailable(ProxyError):
+    """A large body can't be kept in a temporary file: the disk is full, or fails, or lets nobody write."""
+
+    status, code, title = 503, "storage_unavailable", "Large request bodies can't be kept"
+    proxy_status = "proxy_internal_error"
 
 
 class Draining(ProxyError):

@@ -5,7 +5,7 @@ from proxy.wire.body import RequestBody
 from proxy.wire.incoming import Incoming
 from proxy.wire.spool import Spool
 
-SPOOL = Spool(Descriptors())  # its threads stay until the tests end
+SPOOL = Spool(Descriptors(), unwritten=1 << 50)  # its threads stay until the tests end
 
 
 class Held:

@@ -62,7 +62,7 @@ MEANINGS: Final = {
     ),
     "internal": Meaning(
         "500",
-        "a bug in the proxy, or no room for temporary files; the log says which",
+        "a bug in the proxy; the log says more",
     ),
     "method_not_supported": Meaning(
         "501",
@@ -97,6 +97,11 @@ MEANINGS: Final = {
     "client_overloaded": Meaning(
         "503",
         "the same for this client, or for who calls from its address without credentials",
+    ),
+    "storage_unavailable": Meaning(
+        "503",
+        "a large body could not be kept in the temporary directory, which is full, or fails; small ones pass. The log "
+        "says why, under `reason`: make room there, or start the proxy with `TMPDIR` set to another directory",
     ),
     "draining": Meaning(
         "503",

@@ -18,7 +18,7 @@ from proxy.wire.asking import Client
 from proxy.wire.dialing import Dialer
 from proxy.wire.head import FieldTable
 from proxy.wire.pool import Pool
-from proxy.wire.transports import upstream_loop
+from proxy.wire.transports import most_kept, upstream_loop
 
 _User = TypeVar("_User")
 
@@ -74,7 +74,7 @@ class Connections:
         self._resolver = resolver
         self._descriptors = descriptors
         self._answers = answers
-        self.pools = {each: Pool(self._loop.time) for each in (False, True)}
+        self.pools = {each: Pool(self._loop.time, most_kept(self._loop)) for each in (False, True)}
         descriptors.make_room += [pool.make_room for pool in self.pools.values()]
         at_once = _AtOnce(descriptors)
         self.client = Client({each: self._dialer(each, at_once, self._loop, None) for each in (False, True)})

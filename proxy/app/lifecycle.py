@@ -83,7 +83,7 @@ class RunningProxy:
         self._request_fields, self._answer_fields = request_fields(), answer_fields()
         self._upstream_connections = connections = self._connections(config)
         stack.callback(self._close_connections)
-        self._spool = Spool(descriptors)
+        self._spool = Spool(descriptors, room.unwritten)
         stack.callback(self._spool.end)
         self._tasks = BackgroundTasks()
         stack.push_async_callback(self._tasks.close)

@@ -25,10 +25,11 @@ _PATIENCE: Final = 2.0  # seconds
 
 
 class Room(NamedTuple):
-    """How many bytes requests may take where no setting says so."""
+    """How many bytes requests may take where no setting says so, and how many may wait for the disk in memory."""
 
     memory: int
     spool: int
+    unwritten: int
 
 
 async def find_room() -> Room:
@@ -38,7 +39,7 @@ async def find_room() -> Room:
             spool = await in_thread(spool_budget, name="room")
     except (TimeoutError, OSError):
         spool = _UNBOUNDED
-    return Room(memory_budget(), spool)
+    return Room(memory_budget(), spool, unwritten())
 
 
 class Short(NamedTuple):
@@ -96,6 +97,12 @@ def spool_budget(root: Path = Path("/"), directory: str | None = None) -> int:
     if bounded is not None and _kind(root, directory) in _IN_MEMORY:
         return min(free, bounded // _PART)
     return free
+
+
+def unwritten(root: Path = Path("/")) -> int:
+    """Return how many bytes of large bodies may be in memory on their way to the disk."""
+    bounded = memory_limit(root)
+    return _UNBOUNDED if bounded is None else bounded // _PART
 
 
 def memory_limit(root: Path) -> int | None:

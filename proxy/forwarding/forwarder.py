@@ -16,6 +16,7 @@ from proxy.errors import (
     Draining,
     InternalError,
     ProxyError,
+    StorageUnavailable,
     TooManyFailures,
     UnknownShop,
     UpstreamError,
@@ -162,7 +163,7 @@ class Forwarder:
     def _answer(self, exchange: Exchange, error: ProxyError) -> None:
         """Answer with an error of the proxy's own."""
         broken_off = answer_error(exchange, error)
-        if broken_off or isinstance(error, (UpstreamError, InternalError, TooManyFailures)):
+        if broken_off or isinstance(error, (UpstreamError, InternalError, StorageUnavailable, TooManyFailures)):
             level = self._log.warning
         else:
             level = self._log.info

@@ -17,10 +17,9 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol, TypeVar
 
-from proxy.errors import BodyTooLarge, InternalError, Overloaded
-from proxy.wire.descriptors import none_left
+from proxy.errors import BodyTooLarge, Overloaded
 from proxy.wire.incoming import Incoming
-from proxy.wire.spool import Spool, unnamed_file, write_all
+from proxy.wire.spool import Spool, unavailable, unnamed_file
 
 MEMORY_LIMIT: Final = 1 << 20  # bytes
 _FILE_READ_SIZE: Final = 1 << 18  # bytes
@@ -103,7 +102,7 @@ class RequestBody:
         """Yield the whole body from its first byte: what is kept, then the rest as the client sends it.
 
         Raises `BodyTooLarge`; `BadRequest` if the client's framing is broken; `ConnectionError` if it is gone;
-        `Overloaded` if there is no room to keep it, `InternalError` if that can't be done.
+        `Overloaded` if there is no room to keep it, `StorageUnavailable` if that can't be done.
         """
         position = 0
         while True:
@@ -133,7 +132,7 @@ class RequestBody:
     def _close_file(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            self._spool.close(file)
+            self._spool.close(file, self._in_file)
         elif self._admitted:
             self._spool.leave()
         self._admitted = False
@@ -164,7 +163,7 @@ class RequestBody:
         return True
 
     async def _move_to_file(self) -> None:
-        """Write what is in memory to the file. Raises `Overloaded`, and `InternalError` if that can't be done.
+        """Write what is in memory to the file. Raises `Overloaded`, and `StorageUnavailable` if that can't be done.
 
         Should the caller be cancelled, the same bytes are written to the same place again by the next call.
         """
@@ -174,13 +173,10 @@ class RequestBody:
             await self._spool.admit()
             self._admitted = True
         pending, position = list(self._in_memory), self._in_file
-        try:
-            await self._in_thread(lambda: self._write(pending, position))
-        except OSError as error:
-            raise none_left(error) or InternalError(
-                "The proxy has no room to keep the request body.", reason=f"temporary file: {error}"
-            ) from None
-        self._in_file += sum(map(len, pending))
+        await self._in_thread(lambda: self._write(pending, position))
+        written = sum(map(len, pending))
+        self._in_file += written
+        self._spool.grew(written)
         self._in_memory = []
         self._hold_memory()
         if not self._stream.wide and self._received > LEAST_MEMORY:
@@ -190,7 +186,7 @@ class RequestBody:
         """Write to the file, which is made if need be; in a thread."""
         if self._file is None:
             self._file = unnamed_file()
-        write_all(self._file, pieces, position)
+        self._spool.write(self._file, pieces, position)
 
     async def _kept_from(self, position: int) -> bytes:
         if position >= self._in_file:
@@ -203,10 +199,12 @@ class RequestBody:
         if self._file_work is not None and not self._file_work.done():
             # A caller who was cancelled left it behind. One at a time, or `close` would not know of them all.
             await asyncio.wait([self._file_work])
-        future = self._spool.do(work)
-        self._file_work = future
-        # Shielded: a cancelled caller must not mark as done what a thread still does.
-        return await asyncio.shield(future)
+        try:
+            self._file_work = future = self._spool.do(work)
+            # Shielded: a cancelled caller must not mark as done what a thread still does.
+            return await asyncio.shield(future)
+        except OSError as error:
+            raise unavailable(error) from None
 
     def _hold_memory(self, most_on_its_way: int | None = None) -> None:
         """Hold what is kept in memory, and what may be on its way. Raises `Overloaded`; then it is what it was."""

@@ -2,9 +2,9 @@
 
 Rules: files that changed are taken into use without a restart, for connections that are made from then on. What is in
 them decides, since Kubernetes swaps a directory under their names and others write them anew; to see whether a look is
-worth it costs two calls of `stat`. New files that can't be used leave the old certificate in use, and are complained of
-once. A connection counts as one from its first packet on, not only when TLS stands. A client that speaks plain HTTP is
-told so.
+worth it costs two calls of `stat`. That is done in a thread: a mount that does not answer holds up the next certificate
+alone. New files that can't be used leave the old certificate in use, and are complained of once. A connection counts as
+one from its first packet on, not only when TLS stands. A client that speaks plain HTTP is told so.
 """
 
 import asyncio
@@ -14,17 +14,27 @@ import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from structlog.typing import FilteringBoundLogger
 
 from proxy.certificate import CertificateFiles, UnusableCertificate, expires_at, not_in_use, read, server_context
 from proxy.tasks import BackgroundTasks
+from proxy.threads import in_thread
 from proxy.wire.tls_transport import serve_tls
 
 _LOOK_EVERY: Final = 5.0  # seconds
 _TLS_HANDSHAKE: Final = b"\x16"  # the first byte of a TLS connection (RFC 8446 §5.1, ContentType)
 _Stat = tuple[int, int, int, int, int]
+
+
+class _Made(NamedTuple):
+    """A certificate to be used: its context, a digest of its files, until when it is valid, and why it is not now."""
+
+    context: ssl.SSLContext
+    digest: bytes
+    expires_at: float | None
+    not_in_use: str
 
 
 class ListenerTls:
@@ -34,21 +44,15 @@ class ListenerTls:
         self._files = files
         self._log = log
         self._stats = self._look()
-        self._digest = b""
-        self.context: ssl.SSLContext  # for the next connection
-        self._take(read(files))
+        self._take(self._make(read(files)))
 
-    def reload(self) -> bool:
+    async def reload(self) -> bool:
         """Take the files into use if they have changed; tell whether new ones are in use. Never raises."""
-        stats = self._look()
-        if stats == self._stats:
-            return False
-        self._stats = stats
         try:
-            content = read(self._files)
-            if _digest(content) == self._digest:
+            made = await in_thread(self._make_new, name="certificate")
+            if made is None:
                 return False
-            self._take(content)
+            self._take(made)
         except (UnusableCertificate, OSError) as error:
             file = error.file if isinstance(error, UnusableCertificate) else error.filename
             why = str(error) if isinstance(error, UnusableCertificate) else error.strerror
@@ -61,18 +65,32 @@ class ListenerTls:
         """Reload whenever the files have changed, for ever; `every` in seconds."""
         while True:
             await asyncio.sleep(every)
-            self.reload()
+            await self.reload()
 
-    def _take(self, content: tuple[bytes, bytes]) -> None:
+    def _take(self, made: _Made) -> None:
+        self.context = made.context  # for the next connection
+        self._digest = made.digest
+        self.expires_at = made.expires_at  # in seconds since 1970
+        if made.not_in_use:
+            certificate = str(self._files.certificate)
+            self._log.warning("tls.certificate_not_valid", certificate=certificate, reason=made.not_in_use)
+
+    def _make_new(self) -> _Made | None:
+        """Return what is in the files now, `None` if that is in use."""
+        stats = self._look()
+        if stats == self._stats:
+            return None
+        self._stats = stats
+        content = read(self._files)
+        return None if _digest(content) == self._digest else self._make(content)
+
+    def _make(self, content: tuple[bytes, bytes]) -> _Made:
         # A context of its own, not a change to the one in use: that would be broken if this goes wrong half-way.
         context = server_context(self._files)
         if read(self._files) != content:
             self._stats = ()  # They change at this moment. The next look finds them as they are then.
             raise UnusableCertificate(self._files.certificate, "the files were changed while they were read")
-        self.context, self._digest = context, _digest(content)
-        self.expires_at = expires_at(context, content[0])  # in seconds since 1970
-        if why := not_in_use(context, content[0]):
-            self._log.warning("tls.certificate_not_valid", certificate=str(self._files.certificate), reason=why)
+        return _Made(context, _digest(content), expires_at(context, content[0]), not_in_use(context, content[0]))
 
     def _look(self) -> tuple[_Stat | None, ...]:
         return _stat(self._files.certificate), _stat(self._files.private_key)

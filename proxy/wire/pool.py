@@ -2,8 +2,8 @@
 
 Rules: those to different origins, or through different egress proxies, are never mixed up. The one that was used last
 is used first, so that those that are not needed grow old. None is idle for longer than `_MAX_IDLE`, and none is older
-than `_MAX_AGE`: a change in DNS is seen within minutes, however steady the traffic. Above `_MAX_KEPT` in all, and when
-others need what a connection takes, the one ends that was not used for longest.
+than `_MAX_AGE`: a change in DNS is seen within minutes, however steady the traffic. Above so many in all as memory is
+meant for, and when others need what a connection takes, the one ends that was not used for longest.
 """
 
 import asyncio
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _MAX_IDLE: Final = 15.0  # seconds; most servers keep one for longer
 _MAX_AGE: Final = 180.0  # seconds
-_MAX_KEPT: Final = 500  # with TLS each takes some 50 kB
 _SWEEP: Final = 5.0  # seconds between two looks for those that are idle for too long
 
 
@@ -31,10 +30,11 @@ class Destination(NamedTuple):
 
 
 class Pool:
-    """The kept connections. `clock` is monotonic, in seconds."""
+    """The kept connections, `most` of them at once. `clock` is monotonic, in seconds."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], most: int) -> None:
         self._clock = clock
+        self._most = most
         self._idle: dict[Destination, list[UpstreamConnection]] = {}  # the one that was used last is the last
         self._kept: dict[UpstreamConnection, Destination] = {}  # the same, over all
         self._sweeping: asyncio.TimerHandle | None = None
@@ -60,7 +60,7 @@ class Pool:
         if self._closed or now - connection.made_at >= _MAX_AGE:
             connection.abort()
             return
-        if len(self._kept) >= _MAX_KEPT:
+        if len(self._kept) >= self._most:
             self.make_room()
         connection.idle_since = now
         self._kept[connection] = destination

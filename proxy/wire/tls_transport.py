@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 
 RECORD: Final = 16384  # bytes of content (RFC 8446 §5.1)
 _MORE: Final = 256  # that a record may have besides (RFC 8446 §5.2)
+_UNTAKEN: Final = 4 * RECORD  # bytes that TLS itself may have to say; what is to be sent is less, see `Portions`
 
 
 class _Narrow(sslproto.SSLProtocol):
@@ -25,6 +26,13 @@ class _Narrow(sslproto.SSLProtocol):
         """Begin; and have `sockets.waiting` see what waits below."""
         self._extra["below"] = transport
         super().connection_made(transport)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what came; and end it with a client that has TLS answer (RFC 8446 §4.6.3), and takes no answers."""
+        super().buffer_updated(nbytes)
+        own: Any = self
+        if own._outgoing.pending > _UNTAKEN and own._transport is not None:
+            own._transport.abort()
 
     def _check_shutdown_timeout(self) -> None:
         """End it where the client has not done its part in time, which counts from when it could have the rest."""

@@ -135,7 +135,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._heard_at = self._loop.time()
         try:
             if self._answer is not None:
-                self._head_came(self._head + data if self._head else data)
+                self._head_came(self._head + data if self._head else data, len(self._head))
             elif self._body is not None:
                 self._body_came(self._body, data)
             else:
@@ -190,9 +190,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     # The answer
 
-    def _head_came(self, data: bytes) -> None:
+    def _head_came(self, data: bytes, seen: int = 0) -> None:
+        """Take what came of a head; in the first `seen` bytes, which came before, it does not end."""
         self._head = b""
-        end = data.find(END)
+        unseen = max(seen - len(END) + 1, 0)  # where an end may begin: who sends a byte at a time costs no more for it
+        end = data.find(END, unseen)
         plain = plain_answer(data[:end], self._table) if end > 0 else None
         if plain is not None:
             status, reason, head = plain
@@ -204,7 +206,7 @@ class UpstreamConnection(asyncio.Protocol):
             raise ConnectionLostError(
                 "The shop's API closed the connection without an answer.", reason="more came of the answer before"
             )
-        found = _ANY_END.search(data, begin)
+        found = _ANY_END.search(data, max(begin, unseen))
         if (len(data) if found is None else found.end()) > MAX_HEAD:
             raise UpstreamProtocolError(
                 "The shop's API sent a header that is too large.", reason=f"more than {MAX_HEAD} bytes"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.app import room as module
-from proxy.app.room import find_room, memory_budget, memory_limit, spool_budget
+from proxy.app.room import find_room, memory_budget, memory_limit, spool_budget, unwritten
 
 MIB = 1 << 20
 
@@ -70,7 +70,8 @@ def test_the_smallest_limit_of_the_control_groups_counts(
 def test_requests_may_hold_a_quarter_of_what_is_bounded_and_else_what_a_machine_can_spare(tmp_path: Path) -> None:
     bounded = system(tmp_path / "a", {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": str(256 * MIB)})
 
-    assert memory_budget(bounded) == 64 * MIB
+    assert memory_budget(bounded) == unwritten(bounded) == 64 * MIB
+    assert unwritten(tmp_path / "b") > 1 << 40
     assert 0 < memory_budget(tmp_path / "b") <= 256 * MIB
     assert memory_budget() > 0
 
@@ -109,5 +110,5 @@ async def test_a_directory_that_does_not_answer_holds_up_no_start(monkeypatch: p
 
     monkeypatch.setattr(module, "_PATIENCE", 0.01)
     monkeypatch.setattr(module, "spool_budget", lambda: answered.wait(20) and 0)
-    assert await find_room() == (found.memory, 1 << 50)
+    assert await find_room() == (found.memory, 1 << 50, found.unwritten)
     answered.set()

@@ -70,7 +70,7 @@ class Caller:
 @contextlib.asynccontextmanager
 async def calling(port: int, *, read_timeout: float = 10.0) -> AsyncIterator[Caller]:
     tasks, caller = BackgroundTasks(), Caller(port)
-    pool = Pool(lambda: caller.now)
+    pool = Pool(lambda: caller.now, most=500)
     async with asyncio.timeout(20):
         caller.upstream = Upstream(dialer(), pool, tasks, read_timeout=read_timeout)
         yield caller

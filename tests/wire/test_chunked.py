@@ -1,9 +1,12 @@
 """The chunked coding comes off, however it is cut; of requests strictly, of answers forgivingly."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.wire import chunked as module
 from proxy.wire.chunked import BrokenFramingError, Chunked, TrailersTooLargeError
 from tests.peers import chunked
 
@@ -97,6 +100,27 @@ def test_what_can_not_become_right_is_broken_at_once_in_a_request(beginning: byt
 def test_what_is_behind_a_chunk_is_its_end_in_an_answer_too(beginning: bytes) -> None:
     with pytest.raises(BrokenFramingError):
         Chunked(lenient=True).feed(beginning)
+
+
+def test_an_extension_that_comes_a_byte_at_a_time_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sends a long one so would else take the time of all others for it."""
+    looked_at = 0
+
+    class Counting:
+        def __init__(self, expression: re.Pattern[bytes]) -> None:
+            self._expression = expression
+
+        def fullmatch(self, line: bytes, begin: int = 0) -> object:
+            nonlocal looked_at
+            looked_at += len(line) - begin
+            return self._expression.fullmatch(line, begin)
+
+    for name in ("_BEGINNING_OF_SIZE", "_MORE_OF_EXTENSION"):
+        monkeypatch.setattr(module, name, Counting(getattr(module, name)))
+    body = b"5;%b\r\nhello\r\n3;%b\r\nyou\r\n0\r\n\r\n" % (b"x" * 9000, b"y" * 50)
+
+    assert decoded(*one_by_one(body)) == b"helloyou"
+    assert 9000 < looked_at < 25_000
 
 
 @pytest.mark.parametrize("lenient", [False, True])

@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -393,14 +394,38 @@ async def test_new_files_that_can_not_be_used_leave_the_old_ones_in_use_and_are_
     assert len(more) <= 1  # the fixed files are two, and a look may find one of them
 
 
+async def test_files_on_a_mount_that_does_not_answer_hold_up_the_next_certificate_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answers, look = threading.Semaphore(0), threading.Event(), listener_tls._stat
+
+    def hanging(file: Path) -> object:
+        asked.release()
+        assert answers.wait(10)
+        return look(file)
+
+    monkeypatch.setattr(listener_tls.ListenerTls.keep_fresh, "__defaults__", (0.01,))
+    async with whole_path(OK, server=config(write(tmp_path, issue("old")))) as path:
+        monkeypatch.setattr(listener_tls, "_stat", hanging)
+        try:
+            assert await asyncio.to_thread(asked.acquire, timeout=10)
+            for _ in range(10):
+                assert (await certificate_of(path)) == "old"
+            write(tmp_path, issue("new"))
+        finally:
+            answers.set()
+        await path.proxy.until_logged("tls.reloaded")
+        assert (await certificate_of(path)) == "new"
+
+
 async def test_files_that_were_only_touched_are_not_news(tmp_path: Path) -> None:
     files = write(tmp_path, issue())
     async with whole_path(OK, server=config(files)) as path:
         tls = listener_tls.ListenerTls(files, path.proxy.running.forwarder._log)
         os.utime(files.certificate, (1, 1))
-        assert tls.reload() is False
+        assert await tls.reload() is False
         files.certificate.write_bytes(b"")
-        assert [tls.reload() for _ in range(3)] == [False] * 3
+        assert [await tls.reload() for _ in range(3)] == [False] * 3
 
     assert len(path.proxy.logged("tls.not_reloaded")) == 1
 
@@ -419,7 +444,7 @@ async def test_files_that_changed_without_another_time_or_size_are_news(tmp_path
     async with whole_path(OK, server=config(files)) as path:
         tls = listener_tls.ListenerTls(files, path.proxy.running.forwarder._log)
         padded(issue("new"))
-        assert tls.reload() is True
+        assert await tls.reload() is True
 
 
 async def test_files_that_change_while_they_are_read_are_left_for_the_next_look(
@@ -437,9 +462,9 @@ async def test_files_that_change_while_they_are_read_are_left_for_the_next_look(
         write(tmp_path, issue("new"))
         with monkeypatch.context() as patch:
             patch.setattr("proxy.wire.listener_tls.server_context", make_after_a_change)
-            assert (tls.reload(), tls.context) == (False, in_use)
-        assert tls.reload() is True
-        assert tls.reload() is False
+            assert (await tls.reload(), tls.context) == (False, in_use)
+        assert await tls.reload() is True
+        assert await tls.reload() is False
 
     [told] = path.proxy.logged("tls.not_reloaded")
     assert "were changed while they were read" in told["reason"]

@@ -52,10 +52,11 @@ class Kept:
     dialer: Dialer
     ahead: float = 0.0
     lost: int = 0
+    most: int = 500
     pool: Pool = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pool = Pool(lambda: asyncio.get_running_loop().time() + self.ahead)
+        self.pool = Pool(lambda: asyncio.get_running_loop().time() + self.ahead, self.most)
 
     @property
     def destination(self) -> Destination:
@@ -76,10 +77,10 @@ class Kept:
 
 
 @asynccontextmanager
-async def keeping() -> AsyncIterator[Kept]:
+async def keeping(*, most: int = 500) -> AsyncIterator[Kept]:
     api = Api()
     async with asyncio.timeout(20), serving(api) as peer:
-        kept = Kept(api, peer, dialer())
+        kept = Kept(api, peer, dialer(), most=most)
         yield kept
         kept.pool.close()
         await asyncio.sleep(0)
@@ -228,11 +229,8 @@ async def test_at_the_end_idle_ones_end_at_once_and_those_in_use_when_they_are_g
         assert kept.pool.take(kept.destination) is None
 
 
-async def test_the_one_that_was_not_used_for_longest_makes_room_wherever_it_leads(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "_MAX_KEPT", 3)
-    async with keeping() as kept:
+async def test_the_one_that_was_not_used_for_longest_makes_room_wherever_it_leads() -> None:
+    async with keeping(most=3) as kept:
         made = {destination: await kept.keep(destination) for destination in DESTINATIONS[:3]}
         first, second, third = made
         again = kept.pool.take(first)

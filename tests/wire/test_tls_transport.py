@@ -1,11 +1,14 @@
 """What is written over TLS goes a record at a time, in order, and stops where the client has enough."""
 
+import asyncio
+import ssl
 from typing import Any
+from unittest.mock import Mock
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.wire.tls_transport import RECORD, Portions
+from proxy.wire.tls_transport import RECORD, Portions, _Narrow
 
 
 class Below:
@@ -61,3 +64,23 @@ def test_it_tells_whether_all_has_gone() -> None:
     assert below.portions.go_on()
     assert len(below.written) == 3
     assert below.read_limit == RECORD
+
+
+async def test_a_client_that_has_tls_answer_and_takes_no_answers_is_cut_off() -> None:
+    """As with `KeyUpdate` (RFC 8446 §4.6.3), of which it may send any number; each answer waits in memory."""
+    below, context = Mock(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    below.get_write_buffer_size.return_value = 0
+    loop = asyncio.get_running_loop()
+    tls: Any = _Narrow(
+        loop, asyncio.Protocol(), context, loop.create_future(), server_side=True, ssl_handshake_timeout=9
+    )
+    tls.connection_made(below)
+    tls.pause_writing()
+    tls.get_buffer(1)[0] = 0x16
+    tls._outgoing.write(b"x" * 4 * RECORD)
+    tls.buffer_updated(1)
+    below.abort.assert_not_called()
+    tls._outgoing.write(b"x")
+    tls.buffer_updated(1)
+    below.abort.assert_called_once_with()
+    tls.connection_lost(None)

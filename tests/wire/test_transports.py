@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trustme
 
-from proxy.wire.transports import upstream_loop
+from proxy.wire.transports import most_kept, upstream_loop
 from tests.egress import certified
 from tests.peers import Connection, answering, request, response, serving
 
@@ -47,6 +47,15 @@ async def test_without_aiofastnet_the_loop_makes_them(monkeypatch: pytest.Monkey
     loop = asyncio.get_running_loop()
 
     assert upstream_loop(loop) is loop
+
+
+async def test_fewer_connections_are_kept_where_each_holds_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    kept = most_kept(loop)
+    monkeypatch.setitem(sys.modules, "aiofastnet", None)
+
+    assert most_kept(loop) == 87
+    assert kept == (500 if type(loop).__module__.startswith("uvloop") else 87)
 
 
 async def test_all_else_is_the_loops_own() -> None:

@@ -13,6 +13,7 @@ import pytest
 from proxy.config import UpstreamConfig
 from proxy.errors import UpstreamTimeout
 from proxy.forwarding.fields import answer_fields
+from proxy.wire import upstream_connection as module
 from proxy.wire.upstream_connection import UpstreamConnection
 from tests.peers import DATE, Connection, request, serving
 from tests.proxies import whole_path
@@ -115,6 +116,37 @@ async def test_an_api_that_falls_silent_in_mid_answer_breaks_it_off(answer: byte
 
     assert orderly
     assert visibly_short(head, rest)
+
+
+async def test_a_head_that_comes_a_byte_at_a_time_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A platform that sends a large one so would else take the time of all others for it."""
+    searched = 0
+
+    class Counting:
+        def search(self, data: bytes, begin: int) -> object:
+            nonlocal searched
+            searched += len(data) - begin
+            return any_end.search(data, begin)
+
+    any_end = module._ANY_END
+    monkeypatch.setattr(module, "_ANY_END", Counting())
+    head = b"HTTP/1.1 200 OK\nContent-Length: 0\r\nX-Large: %b\r\n\n" % (b"x" * 5000)
+
+    async def silent(connection: Connection) -> None:
+        await connection.reader.read()
+
+    async with serving(silent) as peer:
+        raw, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, "127.0.0.1", peer.port)
+        connection = UpstreamConnection(raw, answer_fields(), lambda _: None)
+        answer = connection.ask(b"GET / HTTP/1.1\r\n\r\n", bodiless=False, read_timeout=10.0, whole=True)
+        for number in range(len(head)):
+            assert not answer.done()
+            connection.data_received(head[number : number + 1])
+        status, *_ = await answer
+        connection.abort()
+
+    assert status == 200
+    assert searched < 5 * len(head)
 
 
 async def test_a_shorter_time_counts_for_a_connection_that_is_kept() -> None:
