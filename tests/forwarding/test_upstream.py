@@ -303,6 +303,22 @@ async def test_an_answer_before_the_whole_request_was_sent_ends_the_connection()
     assert api.connections == 2
 
 
+async def test_a_connection_is_not_kept_while_its_request_waits_to_be_taken() -> None:
+    """It was answered early: whether the rest of it will ever be read nobody knows, nor what comes behind it."""
+
+    async def api(connection: Connection) -> None:
+        while (received := await connection.read_request(body=False)) is not None:
+            if received.request_line.startswith(b"POST"):
+                connection.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await connection.send(response(b"ok"))
+
+    async with serving(api) as peer, calling(peer.port) as caller:
+        await caller.start("POST", BIG)
+        assert await caller.send() == b"ok"
+
+    assert peer.connections == 2
+
+
 async def test_interim_answers_are_not_the_answer_and_cost_no_connection() -> None:
     interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n"
     async with serving(answering(interim + response(b"final"))) as api, calling(api.port) as caller:
