@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import os
+import select
 import socket
 import struct
 import sys
@@ -12,6 +13,24 @@ from typing import Final
 
 # Closes with a reset instead of an orderly end, and throws away what was not sent yet.
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+def read_on(transport: asyncio.Transport) -> None:
+    """Have a transport that got some bytes read what is left, if the connection was reset right behind them.
+
+    uvloop watches a socket no longer that has an error: what watched it is called once more, and may then find bytes
+    that came before. To begin again has it called again.
+    """
+    look = select.poll()
+    look.register(transport.get_extra_info("socket").fileno(), 0)  # errors are always told
+    if look.poll(0):
+        asyncio.get_running_loop().call_soon(_begin_again, transport)
+
+
+def _begin_again(transport: asyncio.Transport) -> None:
+    if transport.is_reading():
+        transport.pause_reading()
+        transport.resume_reading()
 
 
 def reset(transport: asyncio.Transport) -> None:

@@ -19,7 +19,7 @@ from proxy.wire.framing import CHUNKED, MAX_HEAD, answer_length, not_http
 from proxy.wire.head import FieldTable, Head
 from proxy.wire.incoming import Incoming
 from proxy.wire.plain import END, plain_answer
-from proxy.wire.sockets import unsent
+from proxy.wire.sockets import read_on, unsent
 
 _ANY_END: Final = re.compile(rb"\r?\n\r?\n")  # some platforms write LF alone
 _MAX_INTERIM: Final = 100  # 1xx answers before the real one
@@ -145,6 +145,8 @@ class UpstreamConnection(asyncio.Protocol):
             self.fail(error)
         except BrokenFramingError:
             self.fail(not_http("broken chunks"))
+        if self._answer is not None or self._body is not None:
+            read_on(self.transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell a body that ends with its connection from one that was cut off."""
@@ -185,8 +187,7 @@ class UpstreamConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Write on."""
         if self._can_write is not None:
-            if not self._can_write.done():
-                self._can_write.set_result(None)
+            self._can_write.set_result(None)
             self._can_write = None
 
     # The answer

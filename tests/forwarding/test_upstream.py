@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import socket
+import struct
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -14,6 +17,7 @@ from proxy.forwarding.upstream import Upstream, UpstreamRequest, UpstreamRespons
 from proxy.guards.descriptors import Descriptors
 from proxy.guards.pacing import UNPACED, Turn
 from proxy.tasks import BackgroundTasks
+from proxy.threads import in_thread
 from proxy.wire.body import RequestBody
 from proxy.wire.dialing import Dialer
 from proxy.wire.incoming import Incoming
@@ -264,6 +268,27 @@ async def test_the_read_timeout_ends_with_the_answer_even_if_the_upload_ends_lat
         assert await caller.send("POST") == b"next"
 
     assert peer.connections == 1
+
+
+async def test_a_reset_right_behind_the_beginning_of_an_answer_is_seen_at_once() -> None:
+    """The event loop finds both at one time, and tells of them once."""
+    loop = asyncio.get_running_loop()
+
+    def api(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        connection.recv(1 << 16)
+        loop.call_soon_threadsafe(time.sleep, 0.3)
+        time.sleep(0.1)  # by then the loop is kept busy
+        connection.sendall(response(b"all of it")[:-1])
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving_it = in_thread(lambda: api(listening), name="api")
+        async with calling(listening.getsockname()[1], read_timeout=3600.0) as caller:
+            with pytest.raises(UpstreamProtocolError):
+                await caller.send()
+        await serving_it
 
 
 async def test_a_connection_that_the_api_wants_closed_is_not_used_again() -> None:
