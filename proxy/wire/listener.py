@@ -17,6 +17,7 @@ from proxy.wire.date import DateLine
 from proxy.wire.head import FieldTable
 from proxy.wire.listener_tls import ListenerTls, TlsDoor
 from proxy.wire.request import ClientRequest
+from proxy.wire.sockets import when_read
 
 _LAST_WORDS: Final = 1.0  # seconds; a client may just be sending a request over a connection that it has kept
 _READ_SIZE: Final = 1 << 16  # bytes taken from a client at a time
@@ -135,7 +136,7 @@ class ClientServer:
         """
         self.stopping = True
         await asyncio.sleep(0)  # what was on its way when the listener closed is let in
-        close_quiet = self.loop.call_later(_LAST_WORDS, self._close_quiet)
+        close_quiet = self.loop.call_later(_LAST_WORDS, when_read, self.loop, self._close_quiet)
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
                 while self._served or len(self.guard):  # the guard knows those in the TLS handshake too

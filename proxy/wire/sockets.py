@@ -8,11 +8,20 @@ import socket
 import struct
 import sys
 import termios
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 # Closes with a reset instead of an orderly end, and throws away what was not sent yet.
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+def when_read(loop: asyncio.AbstractEventLoop, do: Callable[[], object]) -> None:
+    """Call `do` soon, after what has arrived by now was read.
+
+    An event loop that was kept busy may run its timers first: what came in time would seem to be missing.
+    """
+    loop.call_soon(loop.call_soon, do)  # the loop looks at its sockets once in between
 
 
 def read_on(transport: asyncio.Transport) -> None:

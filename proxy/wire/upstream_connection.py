@@ -19,7 +19,7 @@ from proxy.wire.framing import CHUNKED, MAX_HEAD, answer_length, not_http
 from proxy.wire.head import FieldTable, Head
 from proxy.wire.incoming import Incoming
 from proxy.wire.plain import END, plain_answer
-from proxy.wire.sockets import read_on, unsent
+from proxy.wire.sockets import read_on, unsent, when_read
 
 _ANY_END: Final = re.compile(rb"\r?\n\r?\n")  # some platforms write LF alone
 _MAX_INTERIM: Final = 100  # 1xx answers before the real one
@@ -280,7 +280,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Give the upstream its time, from now."""
         self._heard_at = self._loop.time()
         if self._timer is None:
-            self._timer = self._loop.call_later(self._timeout, self._look)
+            self._timer = self._loop.call_later(self._timeout, when_read, self._loop, self._look)
 
     def _look(self) -> None:
         """See whether the upstream keeps to its time. One timer serves many exchanges, and is not set for each byte."""
@@ -290,7 +290,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         due = self._heard_at + self._timeout
         if self._loop.time() < due:
-            self._timer = self._loop.call_at(due, self._look)
+            self._timer = self._loop.call_at(due, when_read, self._loop, self._look)
         else:
             self.fail(
                 UpstreamTimeout(

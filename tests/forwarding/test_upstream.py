@@ -291,6 +291,28 @@ async def test_a_reset_right_behind_the_beginning_of_an_answer_is_seen_at_once()
         await serving_it
 
 
+async def test_an_answer_that_came_in_time_is_taken_although_the_proxy_was_kept_busy() -> None:
+    """An event loop that comes late may run its timers before it looks what has arrived meanwhile."""
+    loop = asyncio.get_running_loop()
+    near, far = socket.socketpair()
+
+    async def api(connection: Connection) -> None:
+        await connection.read_request()
+
+        def keep_busy() -> None:
+            loop.remove_reader(near)
+            connection.writer.write(response(b"ok"))  # which goes out at once
+            time.sleep(1.2)
+
+        loop.add_reader(near, keep_busy)
+        far.send(b"!")
+        await connection.read_request()
+
+    with near, far:
+        async with serving(api) as peer, calling(peer.port, read_timeout=1.0) as caller:
+            assert await caller.send() == b"ok"
+
+
 async def test_a_connection_that_the_api_wants_closed_is_not_used_again() -> None:
     async with serving(answering(response(fields=b"Connection: close\r\n"))) as api, calling(api.port) as caller:
         await caller.send("POST")

@@ -2,7 +2,11 @@
 
 import asyncio
 import json
+import socket
+import time
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -215,6 +219,46 @@ async def test_a_request_that_still_comes_over_a_kept_connection_is_served_and_i
         await stopping
 
     assert [(answer.status, answer.values(b"Connection")) for answer in answers] == [(200, [b"close"])] * 2
+
+
+class KeptBusy:
+    """An event loop that is kept busy `by` something that arrives as soon as a timer is set, until that is due."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, by: Callable[[], object]) -> None:
+        self._loop = loop
+        self._by = by
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def call_later(self, seconds: float, *what: Any) -> asyncio.TimerHandle:
+        near, far = socket.socketpair()
+
+        def keep_busy() -> None:
+            self._loop.remove_reader(near)
+            near.close()
+            far.close()
+            self._by()
+            time.sleep(2 * seconds)
+
+        self._loop.add_reader(near, keep_busy)
+        far.send(b"!")
+        return self._loop.call_later(seconds, *what)
+
+
+async def test_a_request_that_came_in_time_is_served_although_the_proxy_was_kept_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An event loop that comes late may run its timers before it looks what has arrived meanwhile."""
+    monkeypatch.setattr(listener, "_LAST_WORDS", 0.2)
+    async with whole_path(OK, server=PATIENT) as path, path.connect() as kept:
+        await kept.ask(request())
+        server = path.proxy.running._server
+        monkeypatch.setattr(server, "loop", KeptBusy(server.loop, lambda: kept.writer.write(request())))
+        await path.stop()
+        answer = await kept.read_answer()
+
+    assert (answer.status, answer.values(b"Connection")) == (200, [b"close"])
 
 
 async def test_idle_and_refused_connections_do_not_hold_up_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
