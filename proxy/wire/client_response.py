@@ -113,7 +113,9 @@ class ClientResponse:
         if connection.can_write is not None:
             with suppress(ConnectionError):
                 await connection.drain()
-        kept = self.keep_alive and not connection.stopping
+        kept = self.keep_alive
+        if kept and connection.stopping:  # since its answer began, which told the client that it is kept
+            connection.server.close_soon(connection)
         pipelined = connection.answered(kept=kept)
         if not kept and (pipelined or not self._read_whole):
             await connection.linger()

@@ -155,6 +155,20 @@ async def test_an_answer_in_flight_is_finished_when_the_proxy_stops() -> None:
     assert path.proxy.events[-1]["event"] == "proxy.stopped"
 
 
+async def test_a_connection_that_a_client_was_told_to_keep_is_kept_for_a_moment_when_the_proxy_stops() -> None:
+    """The head of an answer may have gone out before that; whoever has read the rest sends the next request at once."""
+    api = Slow()
+    async with whole_path(api, server=PATIENT) as path, path.connect() as client:
+        await client.send(request())
+        await client.reader.readuntil(b"first")
+        stopping = await begin_to_stop(path)
+        api.finish.set()
+        assert await client.reader.readexactly(5) == b"later"
+        answer = await client.ask(request())
+        assert (answer.body, answer.values(b"Connection")) == (b"firstlater", [b"close"])
+        await stopping
+
+
 @pytest.mark.parametrize("size", [1000, 3_000_000], ids=["small", "streaming"])
 async def test_an_upload_in_flight_is_finished_when_the_proxy_stops(size: int) -> None:
     async with whole_path(OK, server=PATIENT) as path, path.connect() as client:
