@@ -70,7 +70,7 @@ class ClientResponse:
             framing = b"Transfer-Encoding: chunked\r\n"
         else:
             framing = b""
-            self.keep_alive = False  # the end of the connection is the end of the body
+            self.keep_alive, self._connection.end_counts = False, True  # that of the connection is that of the body
         if not self.keep_alive:
             framing += b"Connection: close\r\n"
         elif not self._request.modern:

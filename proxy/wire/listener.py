@@ -144,6 +144,8 @@ class ClientServer:
                     await self._one_ended.wait()
         close_quiet.cancel()
         self.cut_off = True
+        for connection in self._held():
+            connection.cut()  # what has not gone out by now never will
         tasks = [connection.task for connection in self._served if connection.task is not None]
         for task in tasks:
             task.cancel()

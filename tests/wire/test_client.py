@@ -12,8 +12,9 @@ import pytest
 
 from proxy.config import ServerConfig
 from proxy.wire import lingering, listener
-from tests.peers import CHUNKED, Connection, answering, chunked, request, response
+from tests.peers import CHUNKED, Connection, RawClient, answering, chunked, closing, request, response
 from tests.proxies import WholePath, whole_path
+from tests.wire.slow_reading import connect_with_small_buffer, send_buffers_of
 
 OK = answering(response(b"ok"))
 PATIENT = ServerConfig(port=0, drain_timeout=3600.0)  # so that nothing passes because the proxy gave up
@@ -273,6 +274,28 @@ async def test_a_request_that_came_in_time_is_served_although_the_proxy_was_kept
         answer = await kept.read_answer()
 
     assert (answer.status, answer.values(b"Connection")) == (200, [b"close"])
+
+
+async def test_an_answer_that_ends_with_its_connection_looks_broken_if_the_proxy_ends_before_all_was_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing goes out any more when the process has ended, but the system would close the connection in order."""
+    send_buffers_of(4096, monkeypatch)
+    page = b"x" * 100_000
+    api = closing(b"HTTP/1.1 200 OK\r\n%s\r\n%s" % (CHUNKED, chunked(page)))
+    async with whole_path(api, server=ServerConfig(port=0, drain_timeout=0.1)) as path:
+        sock = await connect_with_small_buffer(path.proxy.port)
+        reader, writer = await asyncio.open_connection(sock=sock, limit=1 << 9)
+        writer.write(request(version=b"1.0"))
+        data = b""
+        while not path.proxy.logged("request.forwarded"):  # then all has come, and is written
+            data += await reader.read(1 << 9)
+        await path.stop()
+        rest, orderly = await RawClient(reader, writer).read_to_end()
+        writer.close()
+
+    assert not orderly
+    assert len(data + rest) < len(page)
 
 
 async def test_idle_and_refused_connections_do_not_hold_up_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
