@@ -39,7 +39,18 @@ def read_on(transport: asyncio.Transport) -> None:
 def _begin_again(transport: asyncio.Transport) -> None:
     if transport.is_reading():
         transport.pause_reading()
-        transport.resume_reading()
+        resume_reading(transport)
+
+
+def resume_reading(transport: asyncio.Transport) -> None:
+    """Have a transport read again after a pause.
+
+    aiofastnet's TLS then looks into what it has read before only if more comes: it might hold the end of all.
+    """
+    transport.resume_reading()
+    look = getattr(transport, "_retry_ssl_read", None)
+    if look is not None:
+        asyncio.get_running_loop().call_soon(look)
 
 
 def reset(transport: asyncio.Transport) -> None:

@@ -19,7 +19,7 @@ from proxy.wire.framing import CHUNKED, MAX_HEAD, answer_length, not_http
 from proxy.wire.head import FieldTable, Head
 from proxy.wire.incoming import Incoming
 from proxy.wire.plain import END, plain_answer
-from proxy.wire.sockets import read_on, unsent, when_read
+from proxy.wire.sockets import read_on, resume_reading, unsent, when_read
 
 _ANY_END: Final = re.compile(rb"\r?\n\r?\n")  # some platforms write LF alone
 _MAX_INTERIM: Final = 100  # 1xx answers before the real one
@@ -269,7 +269,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._listening = on
         if on:
-            self.transport.resume_reading()
+            resume_reading(self.transport)
             self._expect()
         else:
             self.transport.pause_reading()
