@@ -30,10 +30,19 @@ def read_on(transport: asyncio.Transport) -> None:
     uvloop watches a socket no longer that has an error: what watched it is called once more, and may then find bytes
     that came before. To begin again has it called again.
     """
-    look = select.poll()
-    look.register(transport.get_extra_info("socket").fileno(), 0)  # errors are always told
-    if look.poll(0):
+    if _found(transport, 0):  # errors are always told
         asyncio.get_running_loop().call_soon(_begin_again, transport)
+
+
+def has_come(transport: asyncio.Transport) -> bool:
+    """Tell whether something has arrived that was not read yet, be it the end."""
+    return _found(transport, select.POLLIN)
+
+
+def _found(transport: asyncio.Transport, events: int) -> bool:
+    look = select.poll()
+    look.register(transport.get_extra_info("socket").fileno(), events)
+    return bool(look.poll(0))
 
 
 def _begin_again(transport: asyncio.Transport) -> None:

@@ -7,6 +7,7 @@ import struct
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import cast
 
 import aiohttp
 import pytest
@@ -22,6 +23,7 @@ from proxy.wire.body import RequestBody
 from proxy.wire.dialing import Dialer
 from proxy.wire.incoming import Incoming
 from proxy.wire.pool import Destination, Pool
+from proxy.wire.sockets import end_writing
 from proxy.wire.transports import upstream_loop
 from tests.peers import CHUNKED, Connection, answering, chunked, request, response, serving
 from tests.proxies import whole_path
@@ -173,6 +175,22 @@ async def test_a_new_connection_that_dies_is_not_tried_again(method: str) -> Non
             await caller.send(method)
 
     assert api.connections == 1
+
+
+async def test_what_is_never_sent_twice_uses_no_connection_whose_end_has_arrived_and_was_not_read_yet() -> None:
+    accepted: list[Connection] = []
+
+    async def api(connection: Connection) -> None:
+        accepted.append(connection)
+        while await connection.read_request() is not None:
+            await connection.send(response(b"ok"))
+
+    async with serving(api) as peer, calling(peer.port) as caller:
+        assert await caller.send() == b"ok"
+        end_writing(cast("asyncio.Transport", accepted[0].writer.transport))  # without giving the event loop a turn
+        assert await caller.send("POST", b"content") == b"ok"
+
+    assert peer.connections == 2
 
 
 async def test_a_request_is_sent_again_only_once() -> None:
