@@ -84,7 +84,7 @@ class UpstreamConnection(asyncio.Protocol):
         whatever its head says (RFC 9112 §6.3). `read_timeout` in seconds.
         """
         self._exchanges += 1
-        self._bodiless, self._large = bodiless, content is not None or not whole
+        self._bodiless, self._large = bodiless, content is not None
         if self._timer is not None and read_timeout < self._timeout:
             self._timer.cancel()
             self._timer = None
