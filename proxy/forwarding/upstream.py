@@ -2,8 +2,9 @@
 
 Rules: a request is written once, with one exception: a kept connection that is lost before the head of an answer has
 come. There an idempotent request is sent again on a new connection (RFC 9110 §9.2.2, RFC 9112 §9.3.1), and one that is
-known to change nothing; others avoid the case by using only a connection that was idle for less than `_FRESH_ENOUGH`,
-and are never sent twice. A connection is kept only after a whole answer to a whole request.
+known to change nothing; others avoid the case by using only a connection that was idle for less than `_FRESH_ENOUGH`
+and of whose end nothing has arrived, and are never sent twice. A connection is kept only after a whole answer to a
+whole request.
 """
 
 import asyncio
@@ -171,7 +172,7 @@ class Upstream:
         while turn.may_lapse and turn.lapsed:  # this process was kept busy: the slot is another's by now
             await turn.again()
         idempotent = request.repeatable or request.method in _IDEMPOTENT
-        kept = pool.take(destination) if idempotent else pool.take(destination, idle_for=_FRESH_ENOUGH)
+        kept = pool.take(destination) if idempotent else pool.take(destination, idle_for=_FRESH_ENOUGH, surely=True)
         if kept is not None:
             try:
                 return await self._exchange(kept, request, token_line, turn)

@@ -29,8 +29,8 @@ class ClientConnection(asyncio.BufferedProtocol):
     # fmt: off
     __slots__ = (
         "_broken", "_drop", "_lingering", "_listening", "_look_timer", "_portions", "_reader", "_ready", "_requests",
-        "_waiter", "_waiting_since", "can_write", "loop", "note", "remote", "secure", "server", "task", "transport",
-        "watch",
+        "_waiter", "_waiting_since", "can_write", "end_counts", "loop", "note", "remote", "secure", "server", "task",
+        "transport", "watch",
     )
     # fmt: on
 
@@ -48,10 +48,10 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._ready: tuple[ClientRequest, ProxyError | None] | None = None  # what is to be served next
         self._waiter: asyncio.Future[None] | None = None
         self._waiting_since: float | None = None  # for a request
-        self._requests = 0
         self.can_write: asyncio.Future[None] | None = None  # to come, while the client has enough to read
         self._lingering: Lingering | None = None
-        self._listening, self._broken = True, False
+        self._requests, self._listening, self._broken = 0, True, False
+        self.end_counts = False  # whether an answer is taken for whole where the connection ends
 
     # Its place among the connections
 
@@ -67,6 +67,7 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def drop(self) -> None:
         """End the connection at once, to the good of another."""
+        self.cut()
         if self._drop is not None:
             self._drop()
 
@@ -121,8 +122,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         """Write no more, until the client has read."""
         if self._portions is not None:
             self._portions.paused = True
-        if self.can_write is None:
-            self.can_write = self.loop.create_future()
+        self.can_write = self.can_write or self.loop.create_future()
 
     def resume_writing(self) -> None:
         """Write on, after the client had enough for a while."""
@@ -157,6 +157,11 @@ class ClientConnection(asyncio.BufferedProtocol):
         """Reset the connection, so that the client sees that its end is none."""
         if self.transport is not None:
             reset(self.transport)
+
+    def cut(self) -> None:
+        """Reset the connection if its end would be taken for that of an answer of which not all has gone out."""
+        if self.end_counts and self.untaken:
+            self.abort()
 
     def break_off(self) -> None:
         """Have the connection end after what was written, and not as if that were whole."""
@@ -221,14 +226,12 @@ class ClientConnection(asyncio.BufferedProtocol):
         if self.server.tls is not None and not self.secure:
             self.refuse(BadRequest("This port speaks TLS: write https:// in the URL."), request)
         else:
-            self._ready = request, None
-            self._wake()
+            self._wake(request, None)
 
     def refuse(self, error: ProxyError, request: ClientRequest | None = None) -> None:
         """Answer with an error what is no request, or none to be served, and read no more."""
         self._reader.closed = True
-        self._ready = request or no_request(self), error
-        self._wake()
+        self._wake(request or no_request(self), error)
 
     def answered(self, *, kept: bool) -> bool:
         """Take note that the client has the answer, or most of it, and whether the connection is kept.
@@ -262,7 +265,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         else:
             transport.pause_reading()
 
-    def _wake(self) -> None:
+    def _wake(self, request: ClientRequest, error: ProxyError | None) -> None:
+        self._ready = request, error
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -280,12 +284,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         head_wanted = None if self._ready or self._lingering or wire.is_closing() else self._waiting_since
         body = self._reader.body
         body_wanted = body is not None and body.wanted and self._lingering is None
-        match self.watch.overdue(
-            now,
-            head_wanted=head_wanted,
-            body_wanted=body_wanted,
-            unsent=behind if here else 0,  # what waits in the system alone is no trouble
-        ):
+        behind = behind if here else 0  # what waits in the system alone is no trouble
+        match self.watch.overdue(now, head_wanted=head_wanted, body_wanted=body_wanted, unsent=behind):
             case Overdue.HEAD:
                 self.refuse(RequestTimeout(f"The headers did not arrive within {limits.header_timeout:g} seconds."))
             case Overdue.REQUEST:

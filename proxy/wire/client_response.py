@@ -70,7 +70,7 @@ class ClientResponse:
             framing = b"Transfer-Encoding: chunked\r\n"
         else:
             framing = b""
-            self.keep_alive = False  # the end of the connection is the end of the body
+            self.keep_alive, self._connection.end_counts = False, True  # that of the connection is that of the body
         if not self.keep_alive:
             framing += b"Connection: close\r\n"
         elif not self._request.modern:
@@ -113,7 +113,9 @@ class ClientResponse:
         if connection.can_write is not None:
             with suppress(ConnectionError):
                 await connection.drain()
-        kept = self.keep_alive and not connection.stopping
+        kept = self.keep_alive
+        if kept and connection.stopping:  # since its answer began, which told the client that it is kept
+            connection.server.close_soon(connection)
         pipelined = connection.answered(kept=kept)
         if not kept and (pipelined or not self._read_whole):
             await connection.linger()

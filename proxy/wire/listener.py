@@ -5,7 +5,7 @@ those whose requests are still arriving, and those who are still at the TLS hand
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -17,6 +17,7 @@ from proxy.wire.date import DateLine
 from proxy.wire.head import FieldTable
 from proxy.wire.listener_tls import ListenerTls, TlsDoor
 from proxy.wire.request import ClientRequest
+from proxy.wire.sockets import when_read
 
 _LAST_WORDS: Final = 1.0  # seconds; a client may just be sending a request over a connection that it has kept
 _READ_SIZE: Final = 1 << 16  # bytes taken from a client at a time
@@ -135,7 +136,7 @@ class ClientServer:
         """
         self.stopping = True
         await asyncio.sleep(0)  # what was on its way when the listener closed is let in
-        close_quiet = self.loop.call_later(_LAST_WORDS, self._close_quiet)
+        close_quiet = self._after_last_words(lambda: self._close_quiet(self._held()))
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
                 while self._served or len(self.guard):  # the guard knows those in the TLS handshake too
@@ -143,13 +144,25 @@ class ClientServer:
                     await self._one_ended.wait()
         close_quiet.cancel()
         self.cut_off = True
+        for connection in self._held():
+            connection.cut()  # what has not gone out by now never will
         tasks = [connection.task for connection in self._served if connection.task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
-    def _close_quiet(self) -> None:
-        for connection in self.guard.held():
-            if isinstance(connection, ClientConnection) and connection.quiet:
+    def close_soon(self, connection: ClientConnection) -> None:
+        """End a connection that was kept after all, unless another request comes over it."""
+        self._after_last_words(lambda: self._close_quiet([connection]))
+
+    def _after_last_words(self, do: Callable[[], None]) -> asyncio.TimerHandle:
+        return self.loop.call_later(_LAST_WORDS, when_read, self.loop, do)
+
+    def _close_quiet(self, connections: Iterable[ClientConnection]) -> None:
+        for connection in connections:
+            if connection.quiet:
                 connection.drop()
+
+    def _held(self) -> list[ClientConnection]:
+        return [connection for connection in self.guard.held() if isinstance(connection, ClientConnection)]

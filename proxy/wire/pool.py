@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from proxy.wire.sockets import has_come
 from proxy.wire.upstream_connection import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -40,8 +41,13 @@ class Pool:
         self._sweeping: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def take(self, destination: Destination, *, idle_for: float = _MAX_IDLE) -> UpstreamConnection | None:
-        """Return a kept connection that was idle for less than `idle_for` seconds; it is the caller's then."""
+    def take(
+        self, destination: Destination, *, idle_for: float = _MAX_IDLE, surely: bool = False
+    ) -> UpstreamConnection | None:
+        """Return a kept connection that was idle for less than `idle_for` seconds; it is the caller's then.
+
+        `surely` if it is to be one on which nothing has arrived, as its end would have: that costs a system call.
+        """
         kept = self._idle.get(destination)
         if not kept:
             return None
@@ -50,8 +56,12 @@ class Pool:
             connection = kept.pop()
             connection.idle_since = None
             del self._kept[connection]
-            if not connection.transport.is_closing():  # it may have ended just now, and not told yet
-                return connection
+            if connection.transport.is_closing():  # it has ended just now, and not told yet
+                continue
+            if surely and has_come(connection.transport):
+                connection.abort()
+                continue
+            return connection
         return None
 
     def keep(self, destination: Destination, connection: UpstreamConnection) -> None:

@@ -3,15 +3,63 @@
 import asyncio
 import fcntl
 import os
+import select
 import socket
 import struct
 import sys
 import termios
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 # Closes with a reset instead of an orderly end, and throws away what was not sent yet.
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+def when_read(loop: asyncio.AbstractEventLoop, do: Callable[[], object]) -> None:
+    """Call `do` soon, after what has arrived by now was read.
+
+    An event loop that was kept busy may run its timers first: what came in time would seem to be missing.
+    """
+    loop.call_soon(loop.call_soon, do)  # the loop looks at its sockets once in between
+
+
+def read_on(transport: asyncio.Transport) -> None:
+    """Have a transport that got some bytes read what is left, if the connection was reset right behind them.
+
+    uvloop watches a socket no longer that has an error: what watched it is called once more, and may then find bytes
+    that came before. To begin again has it called again.
+    """
+    if _found(transport, 0):  # errors are always told
+        asyncio.get_running_loop().call_soon(_begin_again, transport)
+
+
+def has_come(transport: asyncio.Transport) -> bool:
+    """Tell whether something has arrived that was not read yet, be it the end."""
+    return _found(transport, select.POLLIN)
+
+
+def _found(transport: asyncio.Transport, events: int) -> bool:
+    look = select.poll()
+    look.register(transport.get_extra_info("socket").fileno(), events)
+    return bool(look.poll(0))
+
+
+def _begin_again(transport: asyncio.Transport) -> None:
+    if transport.is_reading():
+        transport.pause_reading()
+        resume_reading(transport)
+
+
+def resume_reading(transport: asyncio.Transport) -> None:
+    """Have a transport read again after a pause.
+
+    aiofastnet's TLS then looks into what it has read before only if more comes: it might hold the end of all.
+    """
+    transport.resume_reading()
+    look = getattr(transport, "_retry_ssl_read", None)
+    if look is not None:
+        asyncio.get_running_loop().call_soon(look)
 
 
 def reset(transport: asyncio.Transport) -> None:

@@ -19,6 +19,7 @@ from proxy.wire.framing import CHUNKED, MAX_HEAD, answer_length, not_http
 from proxy.wire.head import FieldTable, Head
 from proxy.wire.incoming import Incoming
 from proxy.wire.plain import END, plain_answer
+from proxy.wire.sockets import read_on, resume_reading, unsent, when_read
 
 _ANY_END: Final = re.compile(rb"\r?\n\r?\n")  # some platforms write LF alone
 _MAX_INTERIM: Final = 100  # 1xx answers before the real one
@@ -39,8 +40,8 @@ class UpstreamConnection(asyncio.Protocol):
     # fmt: off
     __slots__ = (
         "_answer", "_bodiless", "_body", "_can_write", "_close", "_exchanges", "_head", "_heard_at", "_interim",
-        "_listening", "_loop", "_lost", "_table", "_timeout", "_timer", "idle_since", "made_at", "request_written",
-        "transport",
+        "_large", "_listening", "_loop", "_lost", "_table", "_timeout", "_timer", "idle_since", "made_at",
+        "request_written", "transport",
     )
     # fmt: on
 
@@ -59,7 +60,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._heard_at = 0.0
         self._answer: asyncio.Future[Answer] | None = None
         self._exchanges = 0
-        self._bodiless = False
+        self._bodiless = self._large = False
         self._interim = 0
         self._head = b""  # the beginning of one
         self._body: Incoming | None = None  # until it has come
@@ -71,7 +72,8 @@ class UpstreamConnection(asyncio.Protocol):
     def reusable(self) -> bool:
         """Whether the exchange is over, and another one may follow."""
         busy = self._answer is not None or self._body is not None or not self.request_written
-        return not (busy or self._close or self.transport.is_closing())
+        # If it was answered before all of it was taken, the rest may never be read, nor what would come behind that.
+        return not (busy or self._close or self.transport.is_closing() or (self._large and unsent(self.transport)))
 
     def ask(
         self, data: bytes, content: bytes | None = None, *, bodiless: bool, read_timeout: float, whole: bool
@@ -82,12 +84,11 @@ class UpstreamConnection(asyncio.Protocol):
         whatever its head says (RFC 9112 §6.3). `read_timeout` in seconds.
         """
         self._exchanges += 1
-        self._bodiless = bodiless
+        self._bodiless, self._large = bodiless, content is not None
         if self._timer is not None and read_timeout < self._timeout:
             self._timer.cancel()
             self._timer = None
-        self._timeout = read_timeout
-        self._interim = 0
+        self._timeout, self._interim = read_timeout, 0
         self.request_written = False
         self._answer = answer = self._loop.create_future()
         self.transport.write(data)
@@ -144,6 +145,8 @@ class UpstreamConnection(asyncio.Protocol):
             self.fail(error)
         except BrokenFramingError:
             self.fail(not_http("broken chunks"))
+        if self._answer is not None or self._body is not None:
+            read_on(self.transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell a body that ends with its connection from one that was cut off."""
@@ -184,8 +187,7 @@ class UpstreamConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Write on."""
         if self._can_write is not None:
-            if not self._can_write.done():
-                self._can_write.set_result(None)
+            self._can_write.set_result(None)
             self._can_write = None
 
     # The answer
@@ -269,7 +271,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._listening = on
         if on:
-            self.transport.resume_reading()
+            resume_reading(self.transport)
             self._expect()
         else:
             self.transport.pause_reading()
@@ -280,7 +282,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Give the upstream its time, from now."""
         self._heard_at = self._loop.time()
         if self._timer is None:
-            self._timer = self._loop.call_later(self._timeout, self._look)
+            self._timer = self._loop.call_later(self._timeout, when_read, self._loop, self._look)
 
     def _look(self) -> None:
         """See whether the upstream keeps to its time. One timer serves many exchanges, and is not set for each byte."""
@@ -290,7 +292,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         due = self._heard_at + self._timeout
         if self._loop.time() < due:
-            self._timer = self._loop.call_at(due, self._look)
+            self._timer = self._loop.call_at(due, when_read, self._loop, self._look)
         else:
             self.fail(
                 UpstreamTimeout(

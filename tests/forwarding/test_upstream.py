@@ -2,8 +2,12 @@
 
 import asyncio
 import contextlib
+import socket
+import struct
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 
@@ -11,9 +15,11 @@ from proxy.errors import UpstreamProtocolError, UpstreamTimeout, UpstreamUnreach
 from proxy.forwarding.upstream import Upstream, UpstreamRequest, UpstreamResponse
 from proxy.guards.pacing import UNPACED, Turn
 from proxy.tasks import BackgroundTasks
+from proxy.threads import in_thread
 from proxy.wire.body import RequestBody
 from proxy.wire.incoming import Incoming
 from proxy.wire.pool import Destination, Pool
+from proxy.wire.sockets import end_writing
 from tests.dialing import dialer
 from tests.peers import CHUNKED, Connection, answering, chunked, request, response, serving
 from tests.proxies import whole_path
@@ -164,6 +170,22 @@ async def test_a_new_connection_that_dies_is_not_tried_again(method: str) -> Non
     assert api.connections == 1
 
 
+async def test_what_is_never_sent_twice_uses_no_connection_whose_end_has_arrived_and_was_not_read_yet() -> None:
+    accepted: list[Connection] = []
+
+    async def api(connection: Connection) -> None:
+        accepted.append(connection)
+        while await connection.read_request() is not None:
+            await connection.send(response(b"ok"))
+
+    async with serving(api) as peer, calling(peer.port) as caller:
+        assert await caller.send() == b"ok"
+        end_writing(cast("asyncio.Transport", accepted[0].writer.transport))  # without giving the event loop a turn
+        assert await caller.send("POST", b"content") == b"ok"
+
+    assert peer.connections == 2
+
+
 async def test_a_request_is_sent_again_only_once() -> None:
     async def dead_after_one(connection: Connection) -> None:
         await connection.read_request()
@@ -259,6 +281,49 @@ async def test_the_read_timeout_ends_with_the_answer_even_if_the_upload_ends_lat
     assert peer.connections == 1
 
 
+async def test_a_reset_right_behind_the_beginning_of_an_answer_is_seen_at_once() -> None:
+    """The event loop finds both at one time, and tells of them once."""
+    loop = asyncio.get_running_loop()
+
+    def api(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        connection.recv(1 << 16)
+        loop.call_soon_threadsafe(time.sleep, 0.3)
+        time.sleep(0.1)  # by then the loop is kept busy
+        connection.sendall(response(b"all of it")[:-1])
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving_it = in_thread(lambda: api(listening), name="api")
+        async with calling(listening.getsockname()[1], read_timeout=3600.0) as caller:
+            with pytest.raises(UpstreamProtocolError):
+                await caller.send()
+        await serving_it
+
+
+async def test_an_answer_that_came_in_time_is_taken_although_the_proxy_was_kept_busy() -> None:
+    """An event loop that comes late may run its timers before it looks what has arrived meanwhile."""
+    loop = asyncio.get_running_loop()
+    near, far = socket.socketpair()
+
+    async def api(connection: Connection) -> None:
+        await connection.read_request()
+
+        def keep_busy() -> None:
+            loop.remove_reader(near)
+            connection.writer.write(response(b"ok"))  # which goes out at once
+            time.sleep(1.2)
+
+        loop.add_reader(near, keep_busy)
+        far.send(b"!")
+        await connection.read_request()
+
+    with near, far:
+        async with serving(api) as peer, calling(peer.port, read_timeout=1.0) as caller:
+            assert await caller.send() == b"ok"
+
+
 async def test_a_connection_that_the_api_wants_closed_is_not_used_again() -> None:
     async with serving(answering(response(fields=b"Connection: close\r\n"))) as api, calling(api.port) as caller:
         await caller.send("POST")
@@ -294,6 +359,22 @@ async def test_an_answer_before_the_whole_request_was_sent_ends_the_connection()
         assert await caller.send("GET") == b"early"
 
     assert api.connections == 2
+
+
+async def test_a_connection_is_not_kept_while_its_request_waits_to_be_taken() -> None:
+    """It was answered early: whether the rest of it will ever be read nobody knows, nor what comes behind it."""
+
+    async def api(connection: Connection) -> None:
+        while (received := await connection.read_request(body=False)) is not None:
+            if received.request_line.startswith(b"POST"):
+                connection.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await connection.send(response(b"ok"))
+
+    async with serving(api) as peer, calling(peer.port) as caller:
+        await caller.start("POST", BIG)
+        assert await caller.send() == b"ok"
+
+    assert peer.connections == 2
 
 
 async def test_interim_answers_are_not_the_answer_and_cost_no_connection() -> None:

@@ -2,14 +2,19 @@
 
 import asyncio
 import json
+import socket
+import time
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from proxy.config import ServerConfig
 from proxy.wire import lingering, listener
-from tests.peers import CHUNKED, Connection, answering, chunked, request, response
+from tests.peers import CHUNKED, Connection, RawClient, answering, chunked, closing, request, response
 from tests.proxies import WholePath, whole_path
+from tests.wire.slow_reading import connect_with_small_buffer, send_buffers_of
 
 OK = answering(response(b"ok"))
 PATIENT = ServerConfig(port=0, drain_timeout=3600.0)  # so that nothing passes because the proxy gave up
@@ -151,6 +156,20 @@ async def test_an_answer_in_flight_is_finished_when_the_proxy_stops() -> None:
     assert path.proxy.events[-1]["event"] == "proxy.stopped"
 
 
+async def test_a_connection_that_a_client_was_told_to_keep_is_kept_for_a_moment_when_the_proxy_stops() -> None:
+    """The head of an answer may have gone out before that; whoever has read the rest sends the next request at once."""
+    api = Slow()
+    async with whole_path(api, server=PATIENT) as path, path.connect() as client:
+        await client.send(request())
+        await client.reader.readuntil(b"first")
+        stopping = await begin_to_stop(path)
+        api.finish.set()
+        assert await client.reader.readexactly(5) == b"later"
+        answer = await client.ask(request())
+        assert (answer.body, answer.values(b"Connection")) == (b"firstlater", [b"close"])
+        await stopping
+
+
 @pytest.mark.parametrize("size", [1000, 3_000_000], ids=["small", "streaming"])
 async def test_an_upload_in_flight_is_finished_when_the_proxy_stops(size: int) -> None:
     async with whole_path(OK, server=PATIENT) as path, path.connect() as client:
@@ -215,6 +234,68 @@ async def test_a_request_that_still_comes_over_a_kept_connection_is_served_and_i
         await stopping
 
     assert [(answer.status, answer.values(b"Connection")) for answer in answers] == [(200, [b"close"])] * 2
+
+
+class KeptBusy:
+    """An event loop that is kept busy `by` something that arrives as soon as a timer is set, until that is due."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, by: Callable[[], object]) -> None:
+        self._loop = loop
+        self._by = by
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def call_later(self, seconds: float, *what: Any) -> asyncio.TimerHandle:
+        near, far = socket.socketpair()
+
+        def keep_busy() -> None:
+            self._loop.remove_reader(near)
+            near.close()
+            far.close()
+            self._by()
+            time.sleep(2 * seconds)
+
+        self._loop.add_reader(near, keep_busy)
+        far.send(b"!")
+        return self._loop.call_later(seconds, *what)
+
+
+async def test_a_request_that_came_in_time_is_served_although_the_proxy_was_kept_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An event loop that comes late may run its timers before it looks what has arrived meanwhile."""
+    monkeypatch.setattr(listener, "_LAST_WORDS", 0.2)
+    async with whole_path(OK, server=PATIENT) as path, path.connect() as kept:
+        await kept.ask(request())
+        server = path.proxy.running._server
+        monkeypatch.setattr(server, "loop", KeptBusy(server.loop, lambda: kept.writer.write(request())))
+        await path.stop()
+        answer = await kept.read_answer()
+
+    assert (answer.status, answer.values(b"Connection")) == (200, [b"close"])
+
+
+async def test_an_answer_that_ends_with_its_connection_looks_broken_if_the_proxy_ends_before_all_was_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing goes out any more when the process has ended, but the system would close the connection in order."""
+    send_buffers_of(4096, monkeypatch)
+    page = b"x" * 100_000
+    api = closing(b"HTTP/1.1 200 OK\r\n%s\r\n%s" % (CHUNKED, chunked(page)))
+    async with whole_path(api, server=ServerConfig(port=0, drain_timeout=0.1)) as path:
+        sock = await connect_with_small_buffer(path.proxy.port)
+        reader, writer = await asyncio.open_connection(sock=sock, limit=1 << 9)
+        writer.write(request(version=b"1.0"))
+        data = b""
+        while not path.proxy.logged("request.forwarded"):  # then all has come, and is written
+            data += await reader.read(1 << 9)
+        await path.stop()
+        rest, orderly = await RawClient(reader, writer).read_to_end()
+        writer.close()
+
+    assert not orderly
+    assert len(data + rest) < len(page)
 
 
 async def test_idle_and_refused_connections_do_not_hold_up_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import json
 import socket
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import pytest
@@ -12,7 +12,18 @@ import pytest
 from proxy.config import ClientConfig, ServerConfig
 from proxy.secret import Secret
 from proxy.wire.client import ClientConnection
-from tests.peers import CHUNKED, Answer, Connection, RawClient, answering, connected, request, response, token_response
+from tests.peers import (
+    CHUNKED,
+    Answer,
+    Connection,
+    RawClient,
+    answering,
+    chunked,
+    connected,
+    request,
+    response,
+    token_response,
+)
 from tests.proxies import WholePath, whole_path
 from tests.wire.slow_reading import (
     connect_with_small_buffer,
@@ -279,6 +290,28 @@ async def test_one_connection_too_many_takes_the_place_of_one_that_waits() -> No
 
     [told] = path.proxy.logged("connections.crowded")
     assert (told["setting"], told["limit"]) == ("server.max_connections", 3)
+
+
+@pytest.mark.usefixtures("small_buffers")
+async def test_the_rest_of_an_answer_is_never_taken_for_its_end_where_another_one_takes_the_place() -> None:
+    page = b"x" * 100_000
+    api = answering(b"HTTP/1.1 200 OK\r\n%s\r\n%s" % (CHUNKED, chunked(page)))
+    async with whole_path(api, server=server(max_connections=1)) as path:
+        client = await connect_with_small_buffer(path.proxy.port)
+        reader, writer = await asyncio.open_connection(sock=client, limit=1 << 9)
+        writer.write(request(version=b"1.0"))
+        data = b""
+        while not (path.proxy.running.connections.displaced or reader.at_eof()):  # as soon as most of it has gone
+            data += await reader.read(1 << 9)
+            async with path.connect() as other:
+                with suppress(ConnectionError):
+                    await other.send(request())
+                    await other.at_end()
+        rest, orderly = await RawClient(reader, writer).read_to_end()
+        writer.close()
+
+    _, _, body = (data + rest).partition(b"\r\n\r\n")
+    assert orderly == (body == page)
 
 
 async def test_where_all_connections_are_in_use_a_new_one_is_closed_at_once() -> None:

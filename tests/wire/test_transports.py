@@ -4,11 +4,12 @@ import asyncio
 import socket
 import ssl
 import sys
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trustme
 
+from proxy.wire.sockets import resume_reading
 from proxy.wire.transports import most_kept, upstream_loop
 from tests.egress import certified
 from tests.peers import Connection, answering, request, response, serving
@@ -102,6 +103,37 @@ async def test_an_end_is_told_from_a_reset(how: str) -> None:
         error = await told.lost
 
     assert (error is None) if how == "close" else isinstance(error, ConnectionResetError)
+
+
+class Halting(Told):
+    """Reads no more for a moment whenever something has come."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self.transport.pause_reading()
+        asyncio.get_running_loop().call_later(0.01, resume_reading, self.transport)
+
+
+async def test_an_end_over_tls_that_came_together_with_the_rest_is_told_though_that_was_not_read_at_once() -> None:
+    context = ssl.create_default_context()
+    AUTHORITY.configure_trust(context)
+
+    async def api(connection: Connection) -> None:
+        await connection.read_request()
+        connection.writer.write(b"all")
+        connection.close()  # which waits until the other side says so too
+
+    loop = upstream_loop(asyncio.get_running_loop())
+    async with asyncio.timeout(20), serving(api, certified(AUTHORITY, "api.example")) as peer:
+        options: dict[str, Any] = {"ssl": context, "server_hostname": "api.example"}
+        transport, told = await loop.create_connection(Halting, "127.0.0.1", peer.port, **options)
+        transport.write(request())
+        assert await told.lost is None
+
+    assert told.data == b"all"
 
 
 async def test_the_socket_can_be_asked_and_does_not_wait_to_gather_writes() -> None:
