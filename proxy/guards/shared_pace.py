@@ -43,6 +43,9 @@ class SharedPace:
         self._ask_at = self._had_from = self._opens = self._booked_at = float("-inf")
         self._own_from: float | None = None  # since when, or from when on, requests go by this replica's own share
         self._in_a_row = False
+        now = book.store.clock()
+        if not own.idle(now):  # the others don't know what was sent until now, nor of a pause
+            self._ask_at = self._had_from = max(now + book.quiet(self._limit), own.due(now))
         book.follow(key, self)
 
     @property

@@ -215,6 +215,35 @@ async def test_without_the_store_each_keeps_to_its_share_and_the_limit_is_kept_t
 
 
 @redis
+async def test_what_was_sent_before_sharing_began_counts_and_so_does_a_pause(kind: str) -> None:
+    async with replicas(kind, count=1) as world:
+        pacer = world.each[0].pacer
+        sharing = pacer._office.sharing
+        pacer.share_by(None)
+        for _ in range(LIMIT.requests):
+            world.ask()
+        await world.settle()
+        pacer.share_by(sharing)
+        for _ in range(LIMIT.requests):
+            world.ask()
+        await world.pass_time(3.0)
+        assert len(world.seen()) == 2 * LIMIT.requests
+
+        pacer.share_by(None)
+        world.too_fast_until, world.retry_after = world.now + 0.1, 4.0
+        world.ask()
+        await world.settle()
+        throttled_at = world.now
+        pacer.share_by(sharing)
+        world.ask()
+        await world.pass_time(20.0)
+
+    assert world.most_in_any_window() <= LIMIT.requests
+    assert min(time for time in world.seen() if time > throttled_at) >= throttled_at + 4.0
+    assert len(world.seen()) == 2 * LIMIT.requests + 3
+
+
+@redis
 async def test_too_fast_on_one_replica_gives_up_what_the_others_have_booked(kind: str) -> None:
     async with replicas(kind, count=6, max_wait=60.0) as world:
         await pulled(world, 3.0, lines=12)
