@@ -3,6 +3,7 @@
 import asyncio
 import random
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +14,9 @@ from proxy.config import SharedConfig, TokensConfig
 from proxy.config.sharing import read_key
 from proxy.guards.batch_leases import BatchLeases
 from proxy.guards.booking import KIND, SlotBook
+from proxy.guards.names import SystemNames
 from proxy.guards.shared_pace import SharedPace
+from proxy.platforms.addresses import is_ip_address
 from proxy.shared.client import RedisClient
 from proxy.shared.sealing import Plain, Sealed
 from proxy.shared.store import SharedStore
@@ -24,6 +27,7 @@ from proxy.tokens.shared_leases import SharedLeases
 from proxy.tokens.token import AccessToken, known_token
 
 _TOLD_EVERY: Final = 60.0  # seconds, of entries that can't be read
+_FOUND_FOR: Final = 5.0  # seconds, of the addresses of the store
 
 
 class Sharing:
@@ -100,4 +104,12 @@ class Sharing:
 def client_of(config: SharedConfig) -> RedisClient:
     """Return a client of the store that `[shared]` names."""
     assert config.url is not None  # noqa: S101 - for the type checker
-    return RedisClient(config.url.reveal(), None if config.password is None else config.password.reveal())
+    # Names of its own: after a failure the name of the store may soon lead elsewhere.
+    resolve = partial(_addresses, SystemNames(found_for=_FOUND_FOR))
+    return RedisClient(config.url.reveal(), None if config.password is None else config.password.reveal(), resolve)
+
+
+async def _addresses(names: SystemNames, host: str) -> list[str]:
+    if is_ip_address(host):
+        return [host]
+    return [found["host"] for found in await names.resolve(host, family=socket.AF_UNSPEC)]
