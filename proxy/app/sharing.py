@@ -33,7 +33,7 @@ _FOUND_FOR: Final = 5.0  # seconds, of the addresses of the store
 class Sharing:
     """What this replica has in common with others: `leases` for tokens, `pacing` for slots, `batches` one at a time.
 
-    `settings` returns those of `[tokens]` that are in force.
+    `settings` returns those of `[tokens]` that are in force; `before` is what this replica had in common until now.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Sharing:
         tasks: BackgroundTasks,
         metrics: SharedMetrics,
         settings: Callable[[], TokensConfig],
+        before: "Sharing | None" = None,
     ) -> None:
         self._outside = outside
         self._settings = settings
@@ -58,6 +59,8 @@ class Sharing:
             timeout=config.command_timeout,
             clock=time.monotonic,
         )
+        if before is not None:
+            self.store.follow(before.store)
         keys = [read_key(key.reveal()) for key in config.encryption_key or ()]
         self.leases = SharedLeases(self.store, Sealed(keys) if keys else Plain(), self._token, self._unreadable)
         call_later = asyncio.get_running_loop().call_later
@@ -69,12 +72,11 @@ class Sharing:
             tasks.start(self.store.keep_listening(KIND, book.heard), name="shared store"),
         ]
 
-    async def close(self) -> None:
-        """Say that this replica is gone."""
+    async def close(self, *, for_good: bool = True) -> None:
+        """End; say that this replica is gone, if it is so `for_good`."""
         for task in self._kept_up:
             task.cancel()
-        await self.store.leave()
-        self.store.breaker.failed(self.store.clock())  # whoever still has it does without
+        await self.store.leave(for_good=for_good)
         await self._client.close()
 
     def _token(
