@@ -43,6 +43,7 @@ class SharedPace:
         self._ask_at = self._had_from = self._opens = self._booked_at = float("-inf")
         self._own_from: float | None = None  # since when, or from when on, requests go by this replica's own share
         self._in_a_row = False
+        self._of_before = set(own.holders)  # who has a slot of which nobody here knows for how long it is good
         now = book.store.clock()
         if not own.idle(now):  # the others don't know what was sent until now, nor of a pause
             self._ask_at = self._had_from = max(now + book.quiet(self._limit), own.due(now))
@@ -94,11 +95,12 @@ class SharedPace:
     def lapsed(self, holder: object, now: float) -> bool:
         """Tell whether the slot is not good any more."""
         slot = self._taken.get(holder)
-        return slot is not None and now > slot.lapses
+        return holder in self._of_before or (slot is not None and now > slot.lapses)
 
     def give_back(self, holder: object) -> None:
         """Take note that the slot was not used."""
         self._own.give_back(holder)
+        self._of_before.discard(holder)
         slot = self._taken.pop(holder, None)
         if holder == self._trial:
             self._trial = None
@@ -109,6 +111,7 @@ class SharedPace:
     def sent(self, holder: object, now: float) -> None:
         """Take note that the request is sent; if that is told again, it was sent again, and counts again."""
         self._own.sent(holder, now)
+        self._of_before.discard(holder)
         slot = self._taken.pop(holder, None)
         if slot is not None and now > slot.lapses:
             self._book.sent_late(self._key, slot, self._limit)
