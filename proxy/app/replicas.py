@@ -5,7 +5,7 @@ Rules: the libraries for sharing are imported when they are first needed; most p
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from proxy.app.outside import Outside
 from proxy.config import SharedConfig, TokensConfig
@@ -52,7 +52,7 @@ class Replicas:
         """Share as `[shared]` says from now on; neither waits nor fails."""
         if config == self._config:
             return
-        before, same = self._sharing, _place(config) == _place(self._config)
+        before, same = self._sharing, self._sharing is not None and _place(config) == _place(self._config)
         self._config, self._sharing, self.metrics = config, None, None
         self._tokens.leases = Alone()
         self._pacer.share_by(None)
@@ -61,7 +61,7 @@ class Replicas:
             from proxy.app.sharing import Sharing  # noqa: PLC0415 - see above
 
             self.metrics = SharedMetrics()
-            self._sharing = Sharing(config, self._outside, self._tasks, self.metrics, self._settings, before)
+            self._sharing = Sharing(config, self._outside, self._tasks, self.metrics, self._settings, before, same=same)
             self._tokens.leases = self._sharing.leases
             self._pacer.share_by(self._sharing.pacing)
             self._errands.share_by(self._sharing.batches)
@@ -74,7 +74,8 @@ class Replicas:
             await self._sharing.close()
 
 
-def _place(config: SharedConfig) -> tuple[str, str]:
+def _place(config: SharedConfig) -> tuple[str, str | None, str]:
     """Return where replicas meet: the store, whoever asks it, and what their entries are called there."""
     parts = urlsplit("" if config.url is None else config.url.reveal())
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl(), config.prefix
+    store = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    return store, dict(parse_qsl(parts.query)).get("db"), config.prefix

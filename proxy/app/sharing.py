@@ -33,7 +33,8 @@ _FOUND_FOR: Final = 5.0  # seconds, of the addresses of the store
 class Sharing:
     """What this replica has in common with others: `leases` for tokens, `pacing` for slots, `batches` one at a time.
 
-    `settings` returns those of `[tokens]` that are in force; `before` is what this replica had in common until now.
+    `settings` returns those of `[tokens]` that are in force; `before` is what this replica had in common until now, and
+    `same` tells whether that was in the same place.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class Sharing:
         metrics: SharedMetrics,
         settings: Callable[[], TokensConfig],
         before: "Sharing | None" = None,
+        *,
+        same: bool = False,
     ) -> None:
         self._outside = outside
         self._settings = settings
@@ -65,7 +68,7 @@ class Sharing:
         self.leases = SharedLeases(self.store, Sealed(keys) if keys else Plain(), self._token, self._unreadable)
         call_later = asyncio.get_running_loop().call_later
         book = SlotBook(self.store, config.fallback_share, call_later)
-        self.pacing = partial(SharedPace, book)
+        self.pacing = partial(SharedPace, book, counted=same)
         self.batches = BatchLeases(self.store)
         self._kept_up = [
             tasks.start(self.store.keep_in_touch(), name="shared store"),

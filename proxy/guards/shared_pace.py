@@ -25,9 +25,14 @@ _ASKED_AGAIN: Final = 0.5  # seconds, while another replica tries, or a slot wou
 
 
 class SharedPace:
-    """What is known of the requests for one key. `wake` is called when slots have come, or may be taken otherwise."""
+    """What is known of the requests for one key. `wake` is called when slots have come, or may be taken otherwise.
 
-    def __init__(self, book: SlotBook, key: bytes, own: Pace, wake: Callable[[], None]) -> None:
+    `counted`: the account knows what this replica has sent until now.
+    """
+
+    def __init__(
+        self, book: SlotBook, key: bytes, own: Pace, wake: Callable[[], None], *, counted: bool = False
+    ) -> None:
         self._book = book
         self._key = key
         self._own = own
@@ -45,7 +50,7 @@ class SharedPace:
         self._in_a_row = False
         self._of_before = set(own.holders)  # who has a slot of which nobody here knows for how long it is good
         now = book.store.clock()
-        if not own.idle(now):  # the others don't know what was sent until now, nor of a pause
+        if not (counted or own.idle(now)):  # nor do the others know of a pause
             self._ask_at = self._had_from = max(now + book.quiet(self._limit), own.due(now))
         book.follow(key, self)
 
