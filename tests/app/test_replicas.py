@@ -9,6 +9,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from proxy.app.replicas import _place
 from proxy.config import Config, SharedConfig
 from proxy.guards.shared_pace import SharedPace
 from proxy.platforms.batch import Batch
@@ -186,6 +187,23 @@ async def test_a_password_that_is_changed_while_redis_refuses_the_old_one_change
 
     assert replicas == [2, 2]
     assert max(sum(at <= other < at + limit.per for other in seen) for at in seen) <= limit.requests
+
+
+@pytest.mark.parametrize(
+    ("url", "prefix", "same"),
+    [
+        ("redis://me:old@redis:6379", "shops:", True),
+        ("redis://redis:6379?ssl_cert_reqs=none", "shops:", True),
+        ("redis://redis:6379", "other:", False),
+        ("redis://redis:6379?db=1", "shops:", False),
+        ("redis://redis:6379/1", "shops:", False),
+        ("redis://elsewhere:6379", "shops:", False),
+    ],
+)
+def test_replicas_meet_where_store_database_and_prefix_are_the_same(url: str, prefix: str, same: bool) -> None:
+    one = SharedConfig(url=Secret("redis://redis:6379"), prefix="shops:")
+
+    assert (_place(SharedConfig(url=Secret(url), prefix=prefix)) == _place(one)) is same
 
 
 @pytest.mark.parametrize("program", each_server())
