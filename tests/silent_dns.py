@@ -52,11 +52,16 @@ class NameServer(asyncio.DatagramProtocol):
 
 
 def configuration(hosts: Mapping[str, tuple[str, str]]) -> str:
-    """Shops by name, each on a platform of its own with these places for tokens and API."""
-    return "[server]\nport = 0\n[admin]\nenabled = false\n" + "".join(
-        f'[platforms.of-{shop}]\ntoken_url = "http://{token}/"\napi_url = "http://{api}/"\nallow_private = true\n'
-        f'[shops.{shop}]\nplatform = "of-{shop}"\nclient_id = "x"\nclient_secret = "s3cret-of-the-shop"\n'
-        for shop, (token, api) in hosts.items()
+    """Shops by name, each on a platform of its own with these places for tokens and API; they share a silent Redis."""
+    shared = '[shared]\nurl = "redis://redis.silent4.example"\nplaintext = true\n'
+    return (
+        shared
+        + "[server]\nport = 0\n[admin]\nenabled = false\n"
+        + "".join(
+            f'[platforms.of-{shop}]\ntoken_url = "http://{token}/"\napi_url = "http://{api}/"\nallow_private = true\n'
+            f'[shops.{shop}]\nplatform = "of-{shop}"\nclient_id = "x"\nclient_secret = "s3cret-of-the-shop"\n'
+            for shop, (token, api) in hosts.items()
+        )
     )
 
 

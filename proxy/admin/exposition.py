@@ -220,6 +220,7 @@ def _of_sharing(shared: SharedMetrics) -> Iterator[str]:
     yield _histogram(name, shared.seconds)
     for name, kind, words, value in (
         ("shared_away", "gauge", "1 while this replica does without Redis.", shared.away),
+        ("shared_deaf", "gauge", "1 while this replica can't hear of other replicas' 429s.", bool(shared.deaf)),
         ("replicas", "gauge", "Replicas that share tokens and rate limits, as last seen.", shared.replicas),
         ("shared_tokens_taken_total", "counter", "Tokens that another replica had fetched.", shared.tokens_taken),
         ("shared_slots_booked_total", "counter", "Slots of rate limits that were booked.", shared.slots_booked),

@@ -15,6 +15,7 @@ from proxy.admin.codes import head
 from proxy.admin.report import NAME, Report, Wanted
 from proxy.admin.rows import duration, problem_list, row_of
 from proxy.admin.sources import ClientNow, ProcessNow
+from proxy.telemetry.metrics import SharedMetrics
 from proxy.telemetry.problems import Problem
 from proxy.telemetry.recent import MINUTES
 
@@ -95,13 +96,21 @@ def _summary(report: Report) -> str:
         ("Connections", f"{process.connections:,}", ""),
     ]
     if process.shared is not None:
-        number = f"{process.shared.replicas:,}"
-        alone = process.shared.away  # each goes on with what it holds, and keeps to its share of the limits
-        tiles.append(("Replicas", f"{number}, each alone: no Redis" if alone else number, "warn" if alone else ""))
+        tiles.append(("Replicas", *_sharing(process.shared)))
     if not process.last_reload_successful:
         tiles.append(("Configuration", "Has problems", "bad"))
     items = "".join(f'<div class="{kind}"><dt>{name}</dt><dd>{value}</dd></div>' for name, value, kind in tiles)
     return f'<dl class="summary">{items}</dl>'
+
+
+def _sharing(shared: SharedMetrics) -> tuple[str, str]:
+    """Return how many replicas there are, and what is wrong; and how that is shown."""
+    number = f"{shared.replicas:,}"
+    if shared.away:  # each goes on with what it holds, and keeps to its share of the limits
+        return f"{number}, each alone: no Redis{escape(f' ({shared.why})') if shared.why else ''}", "warn"
+    if shared.deaf:
+        return f"{number}; can't hear each other: {escape(shared.deaf)}", "warn"
+    return number, ""
 
 
 def _troubled(report: Report) -> str:

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any, Final, NamedTuple, TypeVar
 
 from proxy.admin.sources import ClientNow, ProcessNow, ShopNow
+from proxy.telemetry.metrics import SharedMetrics
 from proxy.telemetry.problems import Problem
 from proxy.telemetry.recent import MINUTES, Minute
 from proxy.tokens.status import Condition, TokenStatus
@@ -222,7 +223,7 @@ def as_json(
                 {"client": each.name, "calls": each.calls, "refused": each.refused, "seconds_ago": _rounded(each.last)}
                 for each in clients
             ],
-            **({} if shared is None else {"shared": {"replicas": shared.replicas, "away": shared.away}}),
+            **({} if shared is None else {"shared": _sharing(shared)}),
             "shops": [],
         }
     )
@@ -232,6 +233,10 @@ def as_json(
         yield between + json.dumps(_shop_as_json(row(shop), now))
         between = ", "
     yield "]}\n"
+
+
+def _sharing(shared: SharedMetrics) -> dict[str, Any]:
+    return {"replicas": shared.replicas, "away": shared.away, "why": shared.why or None, "deaf": shared.deaf or None}
 
 
 def _shop_as_json(row: Row, now: float) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Rules: the libraries for sharing are imported when they are first needed; most p
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
 
 from proxy.app.outside import Outside
 from proxy.config import SharedConfig, TokensConfig
@@ -51,8 +52,7 @@ class Replicas:
         """Share as `[shared]` says from now on; neither waits nor fails."""
         if config == self._config:
             return
-        if self._sharing is not None:
-            self._tasks.start(self._sharing.close(), name="end of sharing")
+        before, same = self._sharing, self._sharing is not None and _place(config) == _place(self._config)
         self._config, self._sharing, self.metrics = config, None, None
         self._tokens.leases = Alone()
         self._pacer.share_by(None)
@@ -61,12 +61,21 @@ class Replicas:
             from proxy.app.sharing import Sharing  # noqa: PLC0415 - see above
 
             self.metrics = SharedMetrics()
-            self._sharing = Sharing(config, self._outside, self._tasks, self.metrics, self._settings)
+            self._sharing = Sharing(config, self._outside, self._tasks, self.metrics, self._settings, before, same=same)
             self._tokens.leases = self._sharing.leases
             self._pacer.share_by(self._sharing.pacing)
             self._errands.share_by(self._sharing.batches)
+        if before is not None:
+            self._tasks.start(before.close(for_good=not same), name="end of sharing")
 
     async def close(self) -> None:
         """Say that this replica is gone."""
         if self._sharing is not None:
             await self._sharing.close()
+
+
+def _place(config: SharedConfig) -> tuple[str, str | None, str]:
+    """Return where replicas meet: the store, whoever asks it, and what their entries are called there."""
+    parts = urlsplit("" if config.url is None else config.url.reveal())
+    store = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    return store, dict(parse_qsl(parts.query)).get("db"), config.prefix

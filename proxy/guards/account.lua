@@ -20,7 +20,7 @@ local function known()
   if not sound then return {log = {}, seen = now}, false end
   local back = (account.seen or now) - now
   if back > 0 then
-    for _, name in ipairs({'hold', 'late_until', 'lowered', 'normal', 'remembered', 'trying'}) do
+    for _, name in ipairs({'hold', 'kept_until', 'late_until', 'lowered', 'normal', 'remembered', 'trying'}) do
       if account[name] then account[name] = account[name] - back end
     end
     for index, at in ipairs(account.log) do account.log[index] = at - back end

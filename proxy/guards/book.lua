@@ -9,7 +9,8 @@
 -- the first would be had; 2 and how long another one tries at the most; 3 and when the first will be booked; 4 if it
 -- comes too late, as from a server that was frozen: nobody would use the slots.
 -- The log is in order of time, what is past the window is forgotten. Replicas that are farther away use their slots
--- later: as long as slots of theirs are in the log, the longest such time counts for all.
+-- later: as long as slots of theirs are in the log, the longest such time counts for all. Where replicas keep different
+-- limits, as while a changed one is rolled out, the log is kept for the longest window of late.
 -- Where the account was lost, one window passes before anything is booked.
 local requests, window, late, wanted, patience = number(1), number(2), number(3), number(4), number(5)
 local settling, quiet, step, steps_down, longest_try = number(6), number(7), number(8), number(9), number(10)
@@ -23,6 +24,8 @@ local account, whole = known()
 if late >= (account.late or 0) or now >= (account.late_until or 0) then account.late = late end
 window = window + account.late
 if not whole then account.hold = now + window end
+if window >= (account.kept or 0) or now >= (account.kept_until or 0) then account.kept = window end
+if account.kept == window then account.kept_until = now + window end
 
 local returned = {}
 for index = 12, #ARGV do
@@ -34,7 +37,7 @@ local log = {}
 for _, at in ipairs(account.log) do
   if (returned[at] or 0) > 0 then
     returned[at] = returned[at] - 1
-  elseif at > now - window then
+  elseif at > now - account.kept then
     log[#log + 1] = at
   end
 end
@@ -61,7 +64,7 @@ end
 local function keep()
   account.log = log
   local last = math.max(now, log[#log] or 0, account.hold or 0, account.normal or 0, account.remembered or 0)
-  redis.call('SET', KEYS[1], cmsgpack.pack(account), 'PX', math.ceil((last - now + window) / 1000) + 1000)
+  redis.call('SET', KEYS[1], cmsgpack.pack(account), 'PX', math.ceil((last - now + account.kept) / 1000) + 1000)
 end
 
 if wanted == 0 then

@@ -3,8 +3,8 @@
 Rules:
 - One thread at a time looks up a name; who wants it meanwhile waits for that, and nobody for longer than
   `_ANSWER_WITHIN`. A lookup that takes longer goes on beside; until it ends, who asks for its name is told so at once.
-- What was found is good for half a minute; that nothing was found, for two seconds. Where that can't be found out any
-  more, what was found serves for an hour (RFC 8767).
+- What was found is good for half a minute, if nothing else is said; that nothing was found, for two seconds. Where that
+  can't be found out any more, what was found serves for an hour (RFC 8767).
 - `_AT_ONCE` threads look up names. Those of one domain get another thread only while they have fewer than are free: so
   a domain whose name servers are silent takes half of them, and the next one always finds some.
 - The names that are kept are bounded in number, and at the end nobody waits for a thread.
@@ -91,7 +91,10 @@ class Resolver(Protocol):
 
 
 class SystemNames:
-    """Resolves host names. `look_up` finds the addresses of one, and may block; `clock` is monotonic, in seconds."""
+    """Resolves host names. `look_up` finds the addresses of one, and may block; `clock` is monotonic, in seconds.
+
+    What was found is good for `found_for` seconds.
+    """
 
     def __init__(
         self,
@@ -99,11 +102,13 @@ class SystemNames:
         *,
         clock: Callable[[], float] = time.monotonic,
         answer_within: float = _ANSWER_WITHIN,
+        found_for: float = _FOUND_FOR,
         max_names: int = _MAX_NAMES,
     ) -> None:
         self._look_up = look_up
         self._clock = clock
         self._answer_within = answer_within
+        self._found_for = found_for
         self._max_names = max_names
         self._known: dict[str, _Known] = {}  # the one looked up longest ago first
         self._lookups: dict[str, _Lookup] = {}
@@ -200,7 +205,7 @@ class SystemNames:
         now, before = self._clock(), self._known.pop(host, None)
         error = found.exception()
         if error is None:
-            known = _Known(found.result(), now, None, now + _FOUND_FOR)
+            known = _Known(found.result(), now, None, now + self._found_for)
         elif before is None or isinstance(error, UnicodeError) or getattr(error, "errno", None) in _NONE:
             known = _Known([], now, error, now + _NOT_FOUND_FOR)
         else:

@@ -104,6 +104,11 @@ class Pace:
         self._window = limit.per + safety_margin(limit.per)
         self._lateness = Lateness(limit)
 
+    @property
+    def holders(self) -> frozenset[object]:
+        """Those who have a slot and have not sent yet."""
+        return frozenset(self._held)
+
     def due(self, now: float) -> float:
         """Return when the next slot may be taken: now or earlier if there is one, else when to look again."""
         sent, held = self._sent, self._held

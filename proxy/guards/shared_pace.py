@@ -25,9 +25,14 @@ _ASKED_AGAIN: Final = 0.5  # seconds, while another replica tries, or a slot wou
 
 
 class SharedPace:
-    """What is known of the requests for one key. `wake` is called when slots have come, or may be taken otherwise."""
+    """What is known of the requests for one key. `wake` is called when slots have come, or may be taken otherwise.
 
-    def __init__(self, book: SlotBook, key: bytes, own: Pace, wake: Callable[[], None]) -> None:
+    `counted`: the account knows what this replica has sent until now.
+    """
+
+    def __init__(
+        self, book: SlotBook, key: bytes, own: Pace, wake: Callable[[], None], *, counted: bool = False
+    ) -> None:
         self._book = book
         self._key = key
         self._own = own
@@ -43,6 +48,10 @@ class SharedPace:
         self._ask_at = self._had_from = self._opens = self._booked_at = float("-inf")
         self._own_from: float | None = None  # since when, or from when on, requests go by this replica's own share
         self._in_a_row = False
+        self._of_before = set(own.holders)  # who has a slot of which nobody here knows for how long it is good
+        now = book.store.clock()
+        if not (counted or own.idle(now)):  # nor do the others know of a pause
+            self._ask_at = self._had_from = max(now + book.quiet(self._limit), own.due(now))
         book.follow(key, self)
 
     @property
@@ -91,11 +100,14 @@ class SharedPace:
     def lapsed(self, holder: object, now: float) -> bool:
         """Tell whether the slot is not good any more."""
         slot = self._taken.get(holder)
-        return self._own.lapsed(holder, now) if slot is None else now > slot.lapses
+        if slot is not None:
+            return now > slot.lapses
+        return holder in self._of_before or self._own.lapsed(holder, now)
 
     def give_back(self, holder: object) -> None:
         """Take note that the slot was not used."""
         self._own.give_back(holder)
+        self._of_before.discard(holder)
         slot = self._taken.pop(holder, None)
         if holder == self._trial:
             self._trial = None
@@ -106,6 +118,7 @@ class SharedPace:
     def sent(self, holder: object, now: float) -> None:
         """Take note that the request is sent; if that is told again, it was sent again, and counts again."""
         self._own.sent(holder, now)
+        self._of_before.discard(holder)
         slot = self._taken.pop(holder, None)
         if slot is not None and now > slot.lapses:
             self._book.sent_late(self._key, slot, self._limit)

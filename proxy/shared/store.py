@@ -10,6 +10,7 @@ Rules:
 """
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,7 @@ SETTLING: Final = 1.5  # seconds after which all replicas have noticed that a st
 _HEARD: Final = 1.6  # seconds after its last sign of life that a replica may not be without the store yet, or is silent
 _PROBE: Final = 0.2  # seconds between two probes right after a failure
 _TOLD_EVERY: Final = 10.0  # seconds; a failure that comes sooner after another one is told of only if it lasts
+_DEAF_AFTER: Final = 3  # attempts to listen, each a second after the last one, that fail while the store is well
 _LIFETIME: Final = 5.0  # seconds after its last sign of life that a replica counts as there
 _ROUNDS: Final = 4  # of the event loop, in which an answer that has arrived comes to who waits for it
 _AT_ONCE: Final = 8  # commands, each over a connection of its own
@@ -110,6 +112,14 @@ class SharedStore:
         self._sleep = sleep
         self._told = False  # that it is away
         self._told_at = float("-inf")
+        self._looking: asyncio.Task[None] | None = None
+
+    def follow(self, before: "SharedStore") -> None:
+        """Be the same replica as with the store before this one, and know what it did on its own."""
+        self.identity, self.replicas, self.breaker = before.identity, before.replicas, copy.copy(before.breaker)
+        self._offset, self._why, self._told, self._told_at = before._offset, before._why, before._told, before._told_at
+        self.metrics.away, self.metrics.why = not self.breaker.closed, "" if self.breaker.closed else self._why
+        self.metrics.replicas = before.metrics.replicas
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Said:
         """Run a script. Raises `Away`."""
@@ -151,12 +161,23 @@ class SharedStore:
 
     async def keep_listening(self, kind: str, heard: Callable[[str], None]) -> None:
         """Tell `heard` what others say of this kind of entries, while the store is there; the rest is lost."""
+        failed = 0  # times in a row, while the store was well
         while True:
-            with suppress(Failure):
+            try:
                 async with aclosing(self._client.listen(self.key(kind, "news"))) as news:
                     async for name in news:
                         if name:
                             heard(name)
+                        else:
+                            failed = 0
+                            if self.metrics.deaf:
+                                self.metrics.deaf = ""
+                                self._log.info("shared.hears")
+            except Failure as error:
+                failed = failed + 1 if self.breaker.closed else 0
+                if failed == _DEAF_AFTER and not self.metrics.deaf:
+                    self.metrics.deaf = str(error)
+                    self._log.warning("shared.deaf", why=str(error))
             await self._sleep(BEAT)
 
     async def touch(self) -> None:
@@ -173,7 +194,7 @@ class SharedStore:
         except Away:
             return
         if breaker.answered(said.received):
-            self.metrics.away = False
+            self.metrics.away, self.metrics.why = False, ""
             if self._told:
                 self._told = False
                 self._log.info("shared.back", away_for=round(said.received - breaker.opened_at, 1))
@@ -185,10 +206,14 @@ class SharedStore:
         self.replicas = count if said.received >= self._counted_from else max(count, self.replicas or 0)
         self.metrics.replicas = self.replicas
 
-    async def leave(self) -> None:
-        """Say that this replica is gone."""
-        with suppress(Away):
-            await self.run(LEAVE, (self.key("replicas", "all"),), (self.identity,))
+    async def leave(self, *, for_good: bool = True) -> None:
+        """Ask nothing from now on; say that this replica is gone, if it is so `for_good`."""
+        if for_good:
+            with suppress(Away):
+                await self.run(LEAVE, (self.key("replicas", "all"),), (self.identity,))
+        if self._looking is not None:
+            self._looking.cancel()
+        self.breaker.failed(self.clock())  # whoever still has it does without
 
     async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Said:
         sent = self.clock()
@@ -216,13 +241,13 @@ class SharedStore:
         now = self.clock()
         self.metrics.ran(outcome, now - sent)
         if self.breaker.failed(now):  # else it follows from what has failed before: connections are closed then
-            self._why = why
+            self._why = self.metrics.why = why
             self.metrics.away = True
             if now - self._told_at >= _TOLD_EVERY:
                 self._tell()
             # What is connected may lead to a server that is none any more, or hang. Closing may hang too.
             self._tasks.start(self._client.reset(), name="shared store")
-            self._tasks.start(self._look_again(), name="shared store")
+            self._looking = self._tasks.start(self._look_again(), name="shared store")
 
     async def _look_again(self) -> None:
         while not self.breaker.closed and self.clock() - self.breaker.opened_at < self.silence:

@@ -51,13 +51,15 @@ COMMAND_BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0
 class SharedMetrics:
     """What replicas share, in Redis: commands by outcome (ok, timeout, error, skipped) and how long they took.
 
-    `away` while this replica does without it; `replicas` as last seen. Tokens that another replica had fetched, and
-    slots that were booked, and given back.
+    `away` while this replica does without it, and `why`; `deaf`, and why, if it can't hear what others say; `replicas`
+    as last seen. Tokens that another replica had fetched, and slots that were booked, and given back.
     """
 
     commands: Counter[str] = field(default_factory=Counter)
     seconds: Histogram = field(default_factory=lambda: Histogram(COMMAND_BOUNDS))
     away: bool = False
+    why: str = ""
+    deaf: str = ""
     replicas: int = 0
     tokens_taken: int = 0
     slots_booked: int = 0

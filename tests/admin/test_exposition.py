@@ -215,6 +215,8 @@ def test_what_replicas_share_is_there_while_they_share() -> None:
     assert found["shared_command_duration_seconds_bucket"]["0.0005",] == 1.0
     assert found["shared_command_duration_seconds_count"] == {(): 2.0}
     assert found["shared_away"] == {(): 1.0}
+    assert found["shared_deaf"] == {(): 0.0}
+    assert parsed(text(PROCESS._replace(shared=SharedMetrics(deaf="why")), [], NOTHING))["shared_deaf"] == {(): 1.0}
     assert found["replicas"] == {(): 3.0}
     assert found["shared_tokens_taken_total"] == {(): 4.0}
     assert found["shared_slots_booked_total"] == {(): 5.0}

@@ -145,6 +145,8 @@ def test_the_title_tells_how_many_are_in_trouble() -> None:
         (PROCESS._replace(last_reload_successful=False), "Configuration Has problems"),
         (PROCESS._replace(shared=SharedMetrics(replicas=3)), "Replicas 3"),
         (PROCESS._replace(shared=SharedMetrics(replicas=3, away=True)), "Replicas 3, each alone: no Redis"),
+        (PROCESS._replace(shared=SharedMetrics(replicas=3, away=True, why="<full>")), "alone: no Redis (<full>)"),
+        (PROCESS._replace(shared=SharedMetrics(replicas=3, deaf="<no>")), "Replicas 3; can't hear each other: <no>"),
     ],
 )
 def test_it_says_how_the_process_is(process: ProcessNow, words: str) -> None:

@@ -9,11 +9,13 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from proxy.app.replicas import _place
 from proxy.config import Config, SharedConfig
 from proxy.guards.shared_pace import SharedPace
 from proxy.platforms.batch import Batch
 from proxy.platforms.platform import RateLimit
 from proxy.secret import Secret
+from proxy.shared.client import RedisClient
 from tests.admin.asking import samples, status_json
 from tests.forwarding.test_batching import JSON, TYPE, good, single, uris_of
 from tests.peers import Connection, answering, connected, request, response, serving, token_response
@@ -60,7 +62,7 @@ async def test_proxies_share_a_token_and_show_it(program: str) -> None:
     assert sum(each["shared_tokens_taken_total"][()] for each in counted) == 2
     assert [each["replicas"][()] for each in counted] == [3.0] * 3
     assert all(each["shared_commands_total"]["ok",] >= 2 for each in counted)
-    assert shown == [{"replicas": 3, "away": False}] * 3
+    assert shown == [{"replicas": 3, "away": False, "why": None, "deaf": None}] * 3
 
 
 @pytest.mark.parametrize("program", each_server())
@@ -75,7 +77,8 @@ async def test_a_redis_that_dies_fails_no_call_and_is_taken_back(program: str) -
         server.kill()
         for _ in range(10):
             await asked(proxy)
-        assert (await status_json(proxy))["shared"]["away"] is True
+        shown = (await status_json(proxy))["shared"]
+        assert (shown["away"], shown["why"]) == (True, "can't be reached")
         await server.start()
         await proxy.until_logged("shared.back")
         await asked(proxy)
@@ -125,6 +128,110 @@ async def test_sharing_is_switched_on_and_off_while_the_proxy_runs(program: str)
         await asked(proxy)
 
     assert len(tokens.received) == 2
+
+
+@pytest.mark.parametrize("program", each_server())
+async def test_a_password_that_is_changed_while_redis_refuses_the_old_one_changes_nothing_else(program: str) -> None:
+    """The process is the same replica as before, and the limit holds in the window in which it comes back."""
+    seen: list[float] = []
+    called, limit = asyncio.Event(), RateLimit(6, per=0.5)
+
+    async def api(connection: Connection) -> None:
+        while await connection.read_request() is not None:
+            seen.append(time.monotonic())
+            called.set()
+            await connection.send(OK)
+
+    async def more(calls: int) -> None:
+        wanted = len(seen) + calls
+        while len(seen) < wanted:
+            called.clear()
+            await called.wait()
+
+    async def pull(proxy: TestedProxy) -> None:
+        while pulling:
+            await asked(proxy)
+
+    async with (
+        asyncio.timeout(30),
+        serving_redis(program, "--requirepass", "the-old-one") as server,
+        serving(answering(token_response())) as tokens,
+        serving(api) as api_peer,
+        AsyncExitStack() as stack,
+    ):
+        old = shop_of(tokens.port, api_peer.port, server.url, rate_limit=limit)
+        old = msgspec.structs.replace(old, shared=msgspec.structs.replace(old.shared, password=Secret("the-old-one")))
+        new = msgspec.structs.replace(old, shared=msgspec.structs.replace(old.shared, password=Secret("the-new-one")))
+        proxies = [await stack.enter_async_context(proxying(old)) for _ in range(2)]
+        for _ in range(80):  # until it has said again that it is there, the first one thinks that it is alone
+            if (await status_json(proxies[0]))["shared"]["replicas"] == 2:
+                break
+            await asyncio.sleep(0.1)
+        pulling = True
+        clients = [asyncio.ensure_future(pull(proxy)) for proxy in proxies]
+        admin = RedisClient(server.url, "the-old-one")
+        stack.push_async_callback(admin.close)
+        await admin._command("CONFIG", "SET", "requirepass", "the-new-one")
+        await admin._command("CLIENT", "KILL", "TYPE", "normal")
+        for proxy in proxies:
+            await proxy.until_logged("shared.away")
+        await more(12)  # by shares
+        for proxy in proxies:
+            assert await proxy.running.take(new) == ()
+        for proxy in proxies:
+            await proxy.until_logged("shared.back")
+        await more(18)
+        pulling = False
+        await asyncio.gather(*clients)
+        replicas = [(await status_json(proxy))["shared"]["replicas"] for proxy in proxies]
+
+    assert replicas == [2, 2]
+    assert max(sum(at <= other < at + limit.per for other in seen) for at in seen) <= limit.requests
+
+
+@pytest.mark.parametrize(
+    ("url", "prefix", "same"),
+    [
+        ("redis://me:old@redis:6379", "shops:", True),
+        ("redis://redis:6379?ssl_cert_reqs=none", "shops:", True),
+        ("redis://redis:6379", "other:", False),
+        ("redis://redis:6379?db=1", "shops:", False),
+        ("redis://redis:6379/1", "shops:", False),
+        ("redis://elsewhere:6379", "shops:", False),
+    ],
+)
+def test_replicas_meet_where_store_database_and_prefix_are_the_same(url: str, prefix: str, same: bool) -> None:
+    one = SharedConfig(url=Secret("redis://redis:6379"), prefix="shops:")
+
+    assert (_place(SharedConfig(url=Secret(url), prefix=prefix)) == _place(one)) is same
+
+
+@pytest.mark.parametrize("program", each_server())
+async def test_a_replica_that_may_not_listen_says_so_once_and_serves(program: str) -> None:
+    async with (
+        asyncio.timeout(30),
+        serving_redis(program) as server,
+        serving(answering(token_response())) as tokens,
+        serving(answering(OK)) as api,
+        proxying(shop_of(tokens.port, api.port, server.url)) as proxy,
+    ):
+        admin = RedisClient(server.url)
+        await asked(proxy)
+        await admin._command("ACL", "SETUSER", "default", "-subscribe")
+        await admin._command("CLIENT", "KILL", "TYPE", "pubsub")
+        await proxy.until_logged("shared.deaf")
+        await asked(proxy)
+        shown = (await status_json(proxy))["shared"]
+        counted = await samples(proxy)
+        await admin._command("ACL", "SETUSER", "default", "+subscribe")
+        await proxy.until_logged("shared.hears")
+        assert (await status_json(proxy))["shared"]["deaf"] is None
+        told = [entry["event"] for entry in proxy.events if entry["event"].startswith("shared.")]
+        await admin.close()
+
+    assert (shown["away"], shown["deaf"]) == (False, "the user may not do that there")
+    assert counted["shared_deaf"] == {(): 1.0}
+    assert told == ["shared.deaf", "shared.hears"]
 
 
 @pytest.mark.parametrize("program", each_server())

@@ -50,6 +50,7 @@ METRICS: Final[Mapping[str, tuple[str, frozenset[str]]]] = MappingProxyType(
             ("draining", "gauge", ()),
             ("replicas", "gauge", ()),
             ("shared_away", "gauge", ()),
+            ("shared_deaf", "gauge", ()),
             ("shared_commands_total", "counter", ("outcome",)),
             ("shared_command_duration_seconds", "histogram", ()),
             ("shared_tokens_taken_total", "counter", ()),

@@ -129,6 +129,31 @@ async def test_what_can_not_be_had_in_time_is_told_and_not_booked(program: str) 
 
 
 @pytest.mark.parametrize("program", each_server())
+async def test_a_replica_with_a_shorter_window_forgets_nothing_that_counts_for_another(program: str) -> None:
+    """As while a changed limit is rolled out."""
+    long, short = RateLimit(2, per=60.0), RateLimit(10, per=1.0)
+    async with serving_redis(program) as server:
+        client, world = RedisClient(server.url), World(LIMIT)
+        book = opened(TimedClient(client, world), world)
+
+        async def booked(limit: RateLimit) -> Kind:
+            return (await book.book(b"key", limit, wanted=1, patience=0.0, returned=())).kind
+
+        try:
+            await book.store.touch()
+            kinds = [await booked(long), await booked(long)]
+            for _ in range(5):
+                world.now += 5.0
+                kinds += [await booked(short), await booked(long)]
+            world.now += 61.0  # in which the one with the long window is gone
+            kinds += [await booked(short)]
+        finally:
+            await client.close()
+
+    assert kinds == [Kind.BOOKED, Kind.BOOKED, *[Kind.BOOKED, Kind.LATE] * 5, Kind.BOOKED]
+
+
+@pytest.mark.parametrize("program", each_server())
 @pytest.mark.parametrize(("first", "second"), [(0.1, 0.001), (0.001, 0.1)])
 async def test_where_replicas_are_not_equally_near_the_farthest_sets_the_window(
     program: str, first: float, second: float

@@ -4,6 +4,7 @@ What only replicas meet (a store that is away, one that comes back, slots that l
 """
 
 import asyncio
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -212,6 +213,50 @@ async def test_without_the_store_each_keeps_to_its_share_and_the_limit_is_kept_t
     assert all(request.refused is None for request in world.requests)
     assert alone >= 30 + 8 * 3  # of 8 a second each has one
     assert len(world.seen()) - alone >= 12 * 3
+
+
+@redis
+async def test_what_was_sent_before_sharing_began_counts_and_so_does_a_pause(kind: str) -> None:
+    async with replicas(kind, count=1) as world:
+        pacer = world.each[0].pacer
+        sharing = pacer._office.sharing
+        pacer.share_by(None)
+        for _ in range(LIMIT.requests):
+            world.ask()
+        await world.settle()
+        pacer.share_by(sharing)
+        for _ in range(LIMIT.requests):
+            world.ask()
+        await world.pass_time(3.0)
+        assert len(world.seen()) == 2 * LIMIT.requests
+
+        pacer.share_by(None)
+        world.too_fast_until, world.retry_after = world.now + 0.1, 4.0
+        world.ask()
+        await world.settle()
+        throttled_at = world.now
+        pacer.share_by(sharing)
+        world.ask()
+        await world.pass_time(20.0)
+
+    assert world.most_in_any_window() <= LIMIT.requests
+    assert min(time for time in world.seen() if time > throttled_at) >= throttled_at + 4.0
+    assert len(world.seen()) == 2 * LIMIT.requests + 3
+
+
+@redis
+async def test_a_slot_of_before_sharing_changed_is_not_used_afterwards(kind: str) -> None:
+    async with replicas(kind, count=1) as world:
+        slow, quick = world.ask(slow=0.5), world.ask()
+        await world.settle()
+        pacer = world.each[0].pacer
+        assert pacer._office.sharing is not None
+        pacer.share_by(partial(pacer._office.sharing))
+        world.ask()
+        await world.pass_time(5.0)
+
+    assert (slow.lapses, len(slow.sent), len(quick.sent)) == (1, 1, 1)
+    assert world.most_in_any_window() <= LIMIT.requests
 
 
 @redis

@@ -2,16 +2,21 @@
 
 import asyncio
 import socket
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 from ssl import SSLCertVerificationError, SSLError
 
 import pytest
+import trustme
 from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoPermissionError, ReadOnlyError, ResponseError
+from redis.exceptions import InvalidResponse, MovedError, NoPermissionError, ReadOnlyError, ResponseError
 
 from proxy.shared.client import Failure, RedisClient, failure
 from proxy.shared.scripts import Script
+from tests.egress import certified
+from tests.peers import Connection, serving
 from tests.redis_servers import each_server, serving_redis
 from tests.shared.stores import opened
 
@@ -28,6 +33,13 @@ ECHO = Script("echo", "return {0, ARGV[1]}")
         (ConnectionRefusedError("s3cret"), "can't be reached"),
         (PermissionError("s3cret"), "its socket may not be opened"),
         (ResponseError("DB index is out of range"), "no database of that number"),
+        (ResponseError("BUSY Redis is busy running a script: s3cret"), "it is busy with a script"),
+        (ResponseError("MISCONF s3cret"), "it takes no writes since it can't save its data"),
+        (ResponseError("NOREPLICAS s3cret"), "it takes no writes since it has too few replicas"),
+        (RedisConnectionError("max number of clients reached s3cret"), "it takes no more connections (maxclients)"),
+        (MovedError("1 s3cret:6379"), "it is a Redis Cluster"),
+        (InvalidResponse("Protocol Error: s3cret"), "what answers there is no Redis"),
+        (AttributeError("s3cret"), "it answered with an error (AttributeError)"),
         (MasterNotFoundError("s3cret"), "no Sentinel tells its primary"),
         (SSLCertVerificationError("s3cret"), "its certificate is not trusted"),
         (SSLError("s3cret"), "TLS failed"),
@@ -42,6 +54,129 @@ def test_an_error_is_told_by_its_kind_without_what_it_quotes(error: Exception, p
 async def test_a_url_that_leads_nowhere_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         RedisClient(url)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"+OK\r\n",
+        b":7\r\n",
+        b"$-1\r\n",
+        b"*-1\r\n",
+        b"*0\r\n",
+        b"*1\r\n$1\r\nx\r\n",
+        b"HTTP/1.1 400 Bad\r\n\r\n",
+        b":x\r\n",
+    ],
+)
+async def test_what_is_no_answer_of_a_script_is_a_failure(answer: bytes) -> None:
+    async def script(connection: Connection) -> None:
+        await connection.reader.read(1)
+        await connection.send(answer)
+
+    async with serving(script) as peer:
+        client = RedisClient(f"redis://127.0.0.1:{peer.port}")
+        try:
+            with pytest.raises(Failure, match=r"no Redis|answered with an error|can't be reached"):
+                await client.run(ECHO, (), ("content",))
+        finally:
+            await client.close()
+
+
+@pytest.mark.parametrize("secured", [False, True])
+async def test_names_are_looked_up_by_others_than_the_library_and_every_address_is_tried(
+    secured: bool, tmp_path: Path
+) -> None:
+    asked, authority = [], trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+
+    async def resolve(host: str) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.2", "127.0.0.1"]  # nobody listens at the first one
+
+    async def script(connection: Connection) -> None:
+        await connection.reader.read(1)
+        await connection.send(b"*2\r\n:0\r\n$7\r\ncontent\r\n")
+
+    async with serving(script, certified(authority, "redis.example") if secured else None) as peer:
+        place = f"redis.example:{peer.port}"
+        url = f"rediss://{place}?ssl_ca_certs={tmp_path / 'ca.pem'}" if secured else f"redis://{place}"
+        client = RedisClient(url, resolve=resolve)
+        try:
+            assert await client.run(ECHO, (), ("content",)) == [0, b"content"]
+        finally:
+            await client.close()
+
+    assert asked == ["redis.example"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a socket that drops who would connect")
+async def test_an_address_that_hangs_is_tried_last_from_then_on() -> None:
+    async def resolve(host: str) -> list[str]:
+        return ["127.0.0.2", "127.0.0.1"]
+
+    async def script(connection: Connection) -> None:
+        while await connection.reader.read(4096):
+            await connection.send(b"*2\r\n:0\r\n$7\r\ncontent\r\n")
+
+    with ExitStack() as stack:
+        async with serving(script) as peer:
+            place = ("127.0.0.2", peer.port)
+            hung = stack.enter_context(socket.socket())
+            hung.bind(place)
+            hung.listen(0)
+            for _ in range(2):  # which fill what waits to be accepted
+                waiting = stack.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(place)
+            client = RedisClient(f"redis://redis.example:{peer.port}", resolve=resolve)
+            try:
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(client.run(ECHO, (), ("content",)), 0.05)
+                async with asyncio.timeout(10):
+                    assert await client.run(ECHO, (), ("content",)) == [0, b"content"]
+            finally:
+                await client.close()
+
+
+async def test_a_name_without_an_address_is_told() -> None:
+    async def resolve(host: str) -> list[str]:
+        raise socket.gaierror(socket.EAI_NONAME, "s3cret")
+
+    client = RedisClient("redis://redis.example", resolve=resolve)
+    with pytest.raises(Failure, match="can't be reached: no address is found for its name"):
+        await client.run(ECHO, (), ("content",))
+    await client.close()
+
+
+async def test_sentinels_after_one_that_hangs_are_asked() -> None:
+    """Else nobody would find the new primary when a machine is gone on which both a Sentinel and the old one ran."""
+
+    async def silent(connection: Connection) -> None:
+        await connection.reader.read()
+
+    async def redis(connection: Connection) -> None:
+        while await connection.reader.read(4096):
+            await connection.send(b"*2\r\n:0\r\n$7\r\ncontent\r\n")
+
+    async with serving(silent) as hung, serving(redis) as primary:
+        states = [b"name", b"service", b"ip", b"127.0.0.1", b"port", b"%d" % primary.port, b"flags", b"master"]
+        states += [b"num-other-sentinels", b"1"]
+        told = b"*1\r\n*%d\r\n" % len(states) + b"".join(b"$%d\r\n%s\r\n" % (len(each), each) for each in states)
+
+        async def sentinel(connection: Connection) -> None:
+            while await connection.reader.read(4096):
+                await connection.send(told)
+
+        async with serving(sentinel) as well:
+            client = RedisClient(f"redis+sentinel://127.0.0.1:{hung.port},127.0.0.1:{well.port}/service")
+            try:
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(client.run(ECHO, (), ("content",)), 0.05)
+                async with asyncio.timeout(10):
+                    assert await client.run(ECHO, (), ("content",)) == [0, b"content"]
+            finally:
+                await client.close()
 
 
 @pytest.mark.parametrize("program", each_server())

@@ -6,12 +6,14 @@ import shlex
 import signal
 import time
 from pathlib import Path
+from socket import gaierror
 
 import pytest
+from redis.exceptions import ResponseError
 
 import proxy
-from proxy.shared.client import RedisClient
-from proxy.shared.trial import RIGHTS, Outcome, try_store
+from proxy.shared.client import _REASONS, _WORDS, RedisClient, failure
+from proxy.shared.trial import RIGHTS, Outcome, _mend, try_store
 from tests.redis_servers import Server, each_server, serving_redis
 
 pytestmark = pytest.mark.parametrize("program", each_server())
@@ -100,6 +102,14 @@ def test_the_rights_that_are_told_are_those_that_the_scripts_and_the_client_need
     client = {"eval", "evalsha", "info", "subscribe", "select"}
 
     assert called | client == set(re.findall(r"\+([a-z]+)", RIGHTS))
+
+
+def test_each_failure_has_a_mend_of_its_own(program: str) -> None:
+    phrases = {phrase for _, phrase in (*_REASONS, *_WORDS)} - {"no answer in time"}  # which is told otherwise
+
+    assert {phrase for phrase in phrases if _mend(phrase, "test:") == "look at its log"} == set()
+    assert "min-replicas-to-write" in _mend(str(failure(ResponseError("NOREPLICAS Not enough"))), "test:")
+    assert "host's name" in _mend(str(failure(gaierror())), "test:")
 
 
 async def test_a_replica_a_full_memory_and_one_that_forgets_are_told(program: str) -> None:
