@@ -77,7 +77,7 @@ class RequestError(ProxyError):
 
 
 class BadRequest(RequestError):
-    status, code, title = 400, "bad_request", "Not a clear HTTP request"
+    status, code, title = 400, "bad_request", "Malformed or ambiguous HTTP request"
 
 
 class BadTarget(RequestError):
@@ -108,7 +108,7 @@ class BodyTooLarge(RequestError):
 
 
 class ExpectationFailed(RequestError):
-    status, code, title = 417, "expectation_failed", "Only 'Expect: 100-continue' can be met"
+    status, code, title = 417, "expectation_failed", "Only 'Expect: 100-continue' is supported"
 
 
 class MethodNotSupported(RequestError):
@@ -133,7 +133,7 @@ class AccessError(RequestError):
 
 
 class ClientUnauthenticated(AccessError):
-    status, code, title = 401, "client_unauthenticated", "This proxy asks for credentials of its own"
+    status, code, title = 401, "client_unauthenticated", "This proxy needs credentials of its own"
     # A field for each challenge: clients that know one scheme alone find it so (RFC 9110 §11.6.1 warns of lists). What
     # letters outside ASCII are sent as, a client decides, but some ask (RFC 7617 §2.1).
     fields = (
@@ -164,7 +164,7 @@ class TokenRefused(TokenError):
 class TokenUnavailable(TokenError):
     """The token endpoint could not be reached, was silent (`timed_out`), or gave an answer that can't be read."""
 
-    status, code, title = 502, "token_unavailable", "No access token can be had at the moment"
+    status, code, title = 502, "token_unavailable", "No access token is available at the moment"
     proxy_status = "destination_unavailable"
 
     def __init__(
@@ -229,7 +229,7 @@ class Draining(ProxyError):
 
 
 class InternalError(ProxyError):
-    status, code, title = 500, "internal", "The proxy made a mistake"
+    status, code, title = 500, "internal", "Internal error in the proxy"
     proxy_status = "proxy_internal_error"
 
 

@@ -13,7 +13,7 @@ _EXAMPLES: Final = frozenset({"0123456789abcdef", "fedcba9876543210"})  # of the
 
 # The first that fits is told.
 _OF_ANY: Final = (
-    (r"(?P<quote>[\"'`]).*(?P=quote)|[“”„«»‘’].*", "has quotes around it: they would be part of it"),  # noqa: RUF001 - meant so
+    (r"(?P<quote>[\"'`]).*(?P=quote)|[“”„«»‘’].*", "has quotes around it, which would be part of it"),  # noqa: RUF001 - meant so
     (r"\s.*|.*\s", "begins or ends with a space, which would be part of it"),
     (
         r"<.*>|(?i:change-?me|todo|x{3,}|\.{3}|…|your[-_ ].*|secret|password|client[-_ ]?(?:id|secret))",
@@ -21,9 +21,12 @@ _OF_ANY: Final = (
     ),
     (
         r"\$\{?\w+\}?|%\w+%|\{\{.*\}\}",
-        'looks like a variable, which is not replaced: write { env = "NAME" } in its place',
+        'looks like a variable, which is not replaced: write { env = "NAME" } instead',
     ),
-    (r"(?i:(?:bearer|basic|token)\s+\S.*)", "begins with the name of an HTTP scheme, which is no part of it"),
+    (
+        r"(?i:(?:bearer|basic|token)\s+\S.*)",
+        "begins with the name of an HTTP authentication scheme, which is not part of it",
+    ),
     (r"-----BEGIN .*", "is a certificate or key in PEM form"),
     (r"(?i:https?://\S*)", "is a URL"),
     (r"[{\[].*[}\]]", "looks like JSON: write only the value that is in there"),
@@ -32,12 +35,12 @@ _OF_ANY: Final = (
         "looks like an assignment: write only what comes after the = or :",
     ),
     (r"[\x21-\x7e]*\s.*", "has a space in it"),
-    (r".*[^\x00-\x7f].*", "has characters in it that are not ASCII"),
+    (r".*[^\x00-\x7f].*", "contains characters that are not ASCII"),
 )
 _OF_SECRET: Final = (
     (
         r"(?:\.{0,2}|~)/[\w.-]+(?:/[\w.-]+)+|\.{1,2}/[\w.-]+|[A-Za-z]:\\.*|[\w-]+\.(?:secret|txt|pem|key)",
-        'looks like the name of a file: if it is one, write { file = "…" } in its place',
+        'looks like the name of a file: if it is one, write { file = "…" } instead',
     ),
     (
         r"eyJ[\w-]+\.[\w-]+\.[\w-]*",
@@ -57,7 +60,7 @@ def about_secret(secret: str, client_id: str) -> str:
 
 def about_id(client_id: str) -> str:
     """Return the same about a client id."""
-    return "is that of the example" if client_id in _EXAMPLES else _first_that_fits((*_OF_ANY, *_OF_ID), client_id)
+    return "is the one from the example" if client_id in _EXAMPLES else _first_that_fits((*_OF_ANY, *_OF_ID), client_id)
 
 
 def doubts(shops: Shops) -> Iterator[str]:

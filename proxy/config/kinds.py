@@ -43,7 +43,7 @@ def of_wrong_type(rule: Any, value: object) -> str:
     if isinstance(value, str) and _PLAIN.fullmatch(value) and kinds != (dict,) and str not in kinds:
         return f"{sentence}: write it without quotes"
     if isinstance(value, str) and _WITH_UNIT.fullmatch(value) and int in kinds:
-        return f"{sentence}: write the number alone, without quotes and unit"
+        return f"{sentence}: write just the number, without quotes and unit"
     if str in kinds and not isinstance(value, bool | list | dict):
         return f"{sentence}: write it in quotes"
     return sentence

@@ -44,12 +44,12 @@ def unknown_setting(table: Place, key: str, value: object, known: Iterable[str])
     known = sorted(known)
     if isinstance(value, dict) and table[0] == "shops":
         name = Problems().name(table)
-        return f"is a table inside of {name}, as a dot makes it: a shop's name has none, write [{name}]"
+        return f"is a table inside {name}, because of the dot: a shop's name has none, write [{name}]"
     if isinstance(value, dict) and table[0] == "clients":
-        return f'is a table inside of {Problems().name(table)}, as a dot makes it: write [clients."{table[1]}.{key}"]'
+        return f'is a table inside {Problems().name(table)}, because of the dot: write [clients."{table[1]}.{key}"]'
     if table[0] == "shops" and key.lower() in _OF_BASIC:
         return (
-            "unknown setting: not a user name and password, but an API client's client_id and client_secret are needed"
+            "unknown setting: the client_id and client_secret of an API client are needed, not a user name and password"
         )
     parts = [each for each in known if key.lower() in each.split("_")]
     if len(parts) == 1:
@@ -67,7 +67,7 @@ def without_name(section: str, table: Mapping[str, Any]) -> str:
     if not found:
         return ""
     whose = section.removesuffix("s")
-    return f"has {', '.join(found)}, but no name of a {whose}: write [{section}.NAME], with the {whose}'s name for NAME"
+    return f"has {', '.join(found)}, but no {whose}'s name: write [{section}.NAME], with the {whose}'s name for NAME"
 
 
 def shop_name_in(text: str) -> str:
@@ -81,7 +81,7 @@ def about_shop_name(name: str) -> str:
     """Return what is wrong with a name that is no shop's, and what to write."""
     lower, meant = name.strip().lower(), shop_name_in(name)
     if is_shop_name((bare := lower.strip("\"'")).encode(errors="replace")) and bare != lower:
-        return f"has quotes around it, which are part of it here: write {bare} without them"
+        return f"has quotes around it, which count as part of it here: write {bare} without them"
     if is_shop_name(lower.encode(errors="replace")):
         return f'shop names are lower case{"" if lower == name.lower() else ", without spaces"}: write "{lower}"'
     if is_shop_name(meant.encode(errors="replace")):

@@ -69,7 +69,7 @@ _VALUES: Final = (
     (r"\(", "write the value without ( and )"),
     (r"\$\{?\w", 'variables are not replaced in this file; a secret can be { env = "NAME" }'),
     (r"(?i:true|false|yes|no|on|off)\b", "write true or false, in lower case and without quotes"),
-    (r"(?i:none|null|nil|undefined)\b", "there is no such value: remove the line"),
+    (r"(?i:none|null|nil|undefined)\b", "TOML has no such value: remove the line"),
     (
         r"""(?:"{3}(?!.*"{3})|'{3}(?!.*'{3}))""",
         "the closing quotes are missing",
@@ -79,7 +79,7 @@ _VALUES: Final = (
         r"""(?:"(?:[^"\\]|\\.)*"|'[^']*')\s*[^\s#]""",
         'something follows the closing quote (inside, write \\" for ")',
     ),
-    (r"\{[^}]*$", "what is in { } has to end on the line where it begins"),
+    (r"\{[^}]*$", "everything from { to } has to be on one line"),
     (r"\{.*;", "put a comma between two entries of { }, not ;"),
     (r"\{.*,\s*\}", "remove the comma before the closing }"),
     (r"\{[^=]*:", "inside { }, too, write = instead of : between a name and its value"),
@@ -88,7 +88,7 @@ _VALUES: Final = (
     (r"""\[\s*[^\s"'\[{\]\dtf]""", "the strings in a list need quotes"),
     (r"\[", "the list lacks its closing ], or a comma between two entries"),
     (r"(?:file|env)\s*=", 'write { file = "…" } or { env = "…" }, in { }'),
-    (rf"[\d.,_]+\s*{_UNIT}\s*(?:#|$)", "write the number alone, without its unit"),
+    (rf"[\d.,_]+\s*{_UNIT}\s*(?:#|$)", "write just the number, without its unit"),
     (r"\d+(?:,\d+)+\s*(?:#|$)", "write the number without a comma"),
     (r"0\d+\s*(?:#|$)", "a number does not begin with 0; if it is not meant as a number, " + _STRING),
     (r"\+?\d+(?:\.\d+)?\s+\S", "there is more than one value"),
@@ -132,13 +132,13 @@ def _at(lines: list[str], number: int, column: int, sentence: str) -> Explanatio
 def _sentence(lines: list[str], number: int, message: str) -> str:
     line = lines[number - 1]
     if quote := _TYPOGRAPHIC.search(line):
-        return f'{quote[0]} is a quote of a word processor: write a straight one, "'
+        return f'{quote[0]} is a typographic quote, as word processors write it: write a straight one, "'
     if blank := _INVISIBLE.search(line):
         return f"there is an invisible character on the line, U+{ord(blank[0]):04X}: type the line again"
     if "twice" in message or "overwrite" in message or "Duplicate" in message:
         return _twice(lines, number)
     if message.startswith(("Unescaped", "Invalid hex", "Escaped")):
-        return "in double quotes a backslash has a meaning: write single quotes, 'C:\\folder', or / instead of it"
+        return "in double quotes a backslash begins an escape sequence: write single quotes, 'C:\\folder', or / instead"
     if (end := _END.match(line)) and _is_toml(end[1]):
         return f"remove the {end[2]} at the end"
     if general := _first_that_fits(_LINES, line):
@@ -167,16 +167,16 @@ def _twice(lines: list[str], number: int) -> str:
     if header := HEADER.match(line):
         place: Place = keys_of(header[1])
         again = (
-            f"[{Problems().name(place)}] is there twice{_first(place, above)}: put all its settings below one of them"
+            f"[{Problems().name(place)}] appears twice{_first(place, above)}: put all its settings below one of the two"
         )
     elif setting := SETTING.match(line):
         table = next(
             (keys_of(found[1]) for above_it in lines[number - 1 :: -1] if (found := HEADER.match(above_it))), ()
         )
         place = table + keys_of(setting[1])
-        again = f"{Problems().name(place)} is there twice{_first(place, above)}: remove one of the two"
+        again = f"{Problems().name(place)} is set twice{_first(place, above)}: remove one of the two"
     else:
-        again = "this is there twice: remove one of the two"
+        again = "this appears twice: remove one of the two"
     return again
 
 

@@ -188,7 +188,7 @@ class ValueReader:
         try:
             authorities.add_to(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         except (OSError, ValueError):
-            raise Unusable(f"the file {shown(path)} has no certificates in PEM form in it, or broken ones") from None
+            raise Unusable(f"the file {shown(path)} contains no certificates in PEM format, or broken ones") from None
         return authorities
 
     def _certificate_and_key(self, value: object, expected: str) -> CertificateFiles:
@@ -225,7 +225,7 @@ def _token_params(value: object, expected: str) -> Mapping[str, str]:
     if not isinstance(value, dict):
         raise Unusable(expected)
     if own := [name for name in _OWN_TOKEN_PARAMS if name in value]:
-        raise Unusable(f"must not have {', '.join(own)}: the token request takes that from the other settings")
+        raise Unusable(f"must not contain {', '.join(own)}: the token request takes that from the other settings")
     if not all(isinstance(entry, str) and not _UNCLEAN.search(key + entry) for key, entry in value.items()):
         raise Unusable(expected)
     return MappingProxyType(value)
@@ -270,7 +270,7 @@ def _each(entries: object, read: Callable[[object], _T], expected: str) -> tuple
         except ValueError:
             bad.append(str(number))
     if bad:
-        raise Unusable(f"{expected}; look at entry {', '.join(bad)}")
+        raise Unusable(f"{expected}; see entry {', '.join(bad)}")
     return tuple(made)
 
 
@@ -279,9 +279,9 @@ def not_clean(text: str) -> str:
     if not text:
         return "is empty"
     if text.startswith("\ufeff"):
-        return "begins with a byte order mark, as some editors of Windows write it: save it as UTF-8 without BOM"
+        return "begins with a byte order mark, as some Windows editors write it: save it as UTF-8 without BOM"
     if "\n" in text:
         return "has more than one line, or an empty line at its end: it must contain the secret and nothing else"
     if _UNCLEAN.search(text):
-        return "has invisible characters in it (control characters): type it again"
+        return "contains invisible characters (control characters): type it again"
     return ""

@@ -80,7 +80,7 @@ class Forwarder:
                 raise
             except Exception:
                 self._log.exception("request.failed", request_id=exchange.request_id.decode())
-                self._answer(exchange, InternalError("The proxy made a mistake; its log says more."))
+                self._answer(exchange, InternalError("An internal error in the proxy; its log says more."))
             finally:
                 if exchange.body is not None:
                     exchange.body.close()

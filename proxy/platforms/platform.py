@@ -160,7 +160,9 @@ class Platform:
         if _FIELD_NAME.fullmatch(self.token_header) is None:
             raise ValueError("token_header: must be the name of a header field, such as X-Access-Token")
         if self.token_field.decode() in _OWN_FIELDS:
-            raise ValueError(f"token_header: {self.token_header} has a meaning of its own, no token can be there")
+            raise ValueError(
+                f"token_header: {self.token_header} already has a meaning of its own and can't carry the token"
+            )
         _check_template("token_url", self.token_url, allow_private=self.allow_private)
         _check_template("api_url", self.api_url, allow_private=self.allow_private)
         for host in self.hosts:
@@ -169,7 +171,7 @@ class Platform:
             try:
                 parse_prefix(self.api_url.replace(SHOP_PLACEHOLDER, "shop"))
             except ValueError as error:
-                raise ValueError(f"rewrite_links: for that, api_url {error}") from None
+                raise ValueError(f"rewrite_links: for this, api_url {error}") from None
 
     @property
     def token_field(self) -> bytes:

@@ -34,25 +34,25 @@ SCHEMES: Final = ("redis", "rediss", "unix", *SENTINEL)
 _SENTINEL_PORT: Final = 26379
 _LONGEST_SUBSCRIBING: Final = 5.0  # seconds
 _REASONS: Final = (
-    (MasterNotFoundError, "no Sentinel tells its primary"),
-    (AuthenticationError, "it wants a password, or another one"),
-    (NoPermissionError, "the user may not do that there"),
+    (MasterNotFoundError, "no Sentinel knows its primary"),
+    (AuthenticationError, "it needs a password, or a different password"),
+    (NoPermissionError, "the user is not allowed to do that"),
     (ReadOnlyError, "it is a read-only replica"),
     (BusyLoadingError, "it is loading its data"),
     (OutOfMemoryError, "its memory is full"),
     (TimeoutError, "no answer in time"),
     (ssl.SSLCertVerificationError, "its certificate is not trusted"),
     (ssl.SSLError, "TLS failed"),
-    (PermissionError, "its socket may not be opened"),
+    (PermissionError, "its socket can't be opened (permission denied)"),
     (OSError, "can't be reached"),
 )
 # Of errors inside a script, older servers tell the kind in the text alone.
 _WORDS: Final = (
     ("READONLY", "it is a read-only replica"),
     ("OOM", "its memory is full"),
-    ("user executing the script", "the user may not do that there"),
-    ("ACL failure", "the user may not do that there"),
-    ("DB index", "it has no database of that number"),
+    ("user executing the script", "the user is not allowed to do that"),
+    ("ACL failure", "the user is not allowed to do that"),
+    ("DB index", "it has no database with that number"),
 )
 
 Argument = str | bytes | int
@@ -160,7 +160,7 @@ def _open(url: str, options: dict[str, Any]) -> tuple[Redis, Sentinel | None]:
     user, _, places = parts.netloc.rpartition("@")
     service, _, database = parts.path.strip("/").partition("/")
     if not service or not places:
-        raise ValueError("names no service of Sentinel: redis+sentinel://HOST:26379,HOST:26379/SERVICE")
+        raise ValueError("does not name the service of Sentinel: redis+sentinel://HOST:26379,HOST:26379/SERVICE")
     scheme = parts.scheme.removesuffix("+sentinel")
     found: dict[str, Any] = {**parse_url(f"{scheme}://{user}@all/{database}?{parts.query}")}
     del found["host"]

@@ -178,7 +178,7 @@ class RequestBody:
             await self._in_thread(lambda: self._write(pending, position))
         except OSError as error:
             raise none_left(error) or InternalError(
-                "The proxy has no room to keep the request body.", reason=f"temporary file: {error}"
+                "The proxy has no space to store the request body.", reason=f"temporary file: {error}"
             ) from None
         self._in_file += sum(map(len, pending))
         self._in_memory = []

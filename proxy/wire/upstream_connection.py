@@ -167,7 +167,7 @@ class UpstreamConnection(asyncio.Protocol):
             except BrokenFramingError:
                 body.fail(
                     UpstreamProtocolError(
-                        "The shop's API ended its answer in the middle.",
+                        "The shop's API broke off its answer in the middle.",
                         reason=reason,
                         proxy_status="http_response_incomplete",
                     )
@@ -202,7 +202,8 @@ class UpstreamConnection(asyncio.Protocol):
         begins = data.startswith(b"HTTP/"[: len(data) - begin], begin)
         if not begins and self._exchanges > 1:
             raise ConnectionLostError(
-                "The shop's API closed the connection without an answer.", reason="more came of the answer before"
+                "The shop's API closed the connection without an answer.",
+                reason="more data of the previous answer came",
             )
         found = _ANY_END.search(data, begin)
         if (len(data) if found is None else found.end()) > MAX_HEAD:
@@ -224,7 +225,7 @@ class UpstreamConnection(asyncio.Protocol):
         if parsed.status == 101:
             raise UpstreamProtocolError("The shop's API switched protocols without being asked to.")
         if self._interim > _MAX_INTERIM:
-            raise UpstreamProtocolError("The shop's API sent interim answers without end.")
+            raise UpstreamProtocolError("The shop's API sent too many interim answers.")
         self._head_came(data[found.end() :])
 
     def _settle(self, status: int, reason: bytes, head: Head, close: bool, rest: bytes) -> None:

@@ -61,7 +61,7 @@ def test_an_old_token_that_still_serves_is_told() -> None:
 
     assert "! Unreachable" in said
     assert "9 min" in said
-    assert "The old token still serves. Next attempt in 7 s." in said
+    assert "The old token still works. Next attempt in 7 s." in said
     assert "To fix it" not in said
 
 
@@ -144,7 +144,7 @@ def test_the_title_tells_how_many_are_in_trouble() -> None:
         (PROCESS._replace(phase="draining"), "Stopping"),
         (PROCESS._replace(last_reload_successful=False), "Configuration Has problems"),
         (PROCESS._replace(shared=SharedMetrics(replicas=3)), "Replicas 3"),
-        (PROCESS._replace(shared=SharedMetrics(replicas=3, away=True)), "Replicas 3, each alone: no Redis"),
+        (PROCESS._replace(shared=SharedMetrics(replicas=3, away=True)), "Replicas 3, each on its own: no Redis"),
     ],
 )
 def test_it_says_how_the_process_is(process: ProcessNow, words: str) -> None:

@@ -19,13 +19,13 @@ OF_A_SHOP = 'client_id = "id"\nclient_secret = "s3cret"\n'
         (f"[demo]\n{OF_A_SHOP}", "demo: unknown setting: did you mean [shops.demo]?"),
         (
             f"[shops]\n{OF_A_SHOP}",
-            "shops: has client_id, client_secret, but no name of a shop: write [shops.NAME], with the shop's name for"
+            "shops: has client_id, client_secret, but no shop's name: write [shops.NAME], with the shop's name for"
             " NAME",
         ),
         (
             f"[shops.demo.myshoprenter.hu]\n{OF_A_SHOP}",
-            "shops.demo.myshoprenter: is a table inside of shops.demo, as a dot makes it: a shop's name has none, write"
-            " [shops.demo]",
+            "shops.demo.myshoprenter: is a table inside shops.demo, because of the dot: a shop's name has none,"
+            " write [shops.demo]",
         ),
         (
             f'[shops."demo.myshoprenter.hu"]\n{OF_A_SHOP}',
@@ -60,15 +60,15 @@ OF_A_SHOP = 'client_id = "id"\nclient_secret = "s3cret"\n'
         (f"{DEMO}id = 1", "shops.demo.id: unknown setting: did you mean client_id?"),
         (
             f'{DEMO}password = "s3cret"',
-            "shops.demo.password: unknown setting: not a user name and password, but an API client's client_id and"
-            " client_secret are needed",
+            "shops.demo.password: unknown setting: the client_id and client_secret of an API client are needed, not"
+            " a user name and password",
         ),
         (f"{DEMO}clientId = 1", "shops.demo.clientId: unknown setting: did you mean client_id?"),
         (f"{DEMO}client-id = 1", "shops.demo.client-id: unknown setting: did you mean client_id?"),
         (f"{DEMO}[server]\nPORT = 1", "server.PORT: unknown setting: did you mean port?"),
         (
             f'[clients.erp.feed]\nsecret = "long-enough-s3cret"\n{DEMO}',
-            'clients.erp.feed: is a table inside of clients.erp, as a dot makes it: write [clients."erp.feed"]',
+            'clients.erp.feed: is a table inside clients.erp, because of the dot: write [clients."erp.feed"]',
         ),
         (
             f'[clients.erp]\nsecert = "long-enough-s3cret"\n{DEMO}',
@@ -76,7 +76,7 @@ OF_A_SHOP = 'client_id = "id"\nclient_secret = "s3cret"\n'
         ),
         (
             f'[clients]\nsecret = "long-enough-s3cret"\n{DEMO}',
-            "clients: has secret, but no name of a client: write [clients.NAME], with the client's name for NAME",
+            "clients: has secret, but no client's name: write [clients.NAME], with the client's name for NAME",
         ),
     ],
 )

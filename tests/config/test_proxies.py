@@ -86,7 +86,7 @@ def test_the_url_may_stand_in_a_file_or_a_variable(tmp_path: Path) -> None:
     assert config.platforms["shoprenter"].proxy == EgressProxy("env.internal", 3128)
 
 
-URL = 'must be the URL of an HTTP proxy, "http://proxy.internal:3128", { file = "…" } or { env = "NAME" }'
+URL = 'must be the URL of an HTTP proxy such as "http://proxy.internal:3128", { file = "…" } or { env = "NAME" }'
 
 
 @pytest.mark.parametrize(

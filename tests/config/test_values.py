@@ -23,8 +23,8 @@ SHOPS = 'must be a list of shops, such as ["demo"], or ["*"] for all; not empty'
 METHODS = 'must be a list of methods, such as ["GET"], or ["*"] for all; not empty'
 SCHEME = 'must be a string in printable ASCII without spaces, such as "Bearer", or "" for the token alone'
 ANSWERS = (
-    "must be a list of statuses from 400 to 599, and of values in JSON such as"
-    ' { status = 200, path = "error.code", equals = "TOO_FAST" }'
+    'must be a list of statuses from 400 to 599, or of values in JSON such as { status = 200, path = "error.code",'
+    ' equals = "TOO_FAST" }'
 )
 HUGE = 10**5000
 
@@ -174,10 +174,10 @@ def test_a_usable_value_is_taken_as_it_is(setting: str, value: object, expected:
         (
             "platforms.throttled_when",
             [399, 429, 600, True, "429", 429.0, []],
-            f"{ANSWERS}; look at entry 1, 3, 4, 5, 6, 7",
+            f"{ANSWERS}; see entry 1, 3, 4, 5, 6, 7",
         ),
         *(
-            ("platforms.unauthorized_when", [401, table], f"{ANSWERS}; look at entry 2")
+            ("platforms.unauthorized_when", [401, table], f"{ANSWERS}; see entry 2")
             for table in (
                 {},
                 {"status": 200},
@@ -211,7 +211,7 @@ def test_a_usable_value_is_taken_as_it_is(setting: str, value: object, expected:
         (
             "platforms.token_params",
             {"scope": "a", "audience": "b", "client_id": "c"},
-            "must not have client_id, scope: the token request takes that from the other settings",
+            "must not contain client_id, scope: the token request takes that from the other settings",
         ),
     ],
 )
@@ -257,8 +257,8 @@ def test_trusted_proxies_may_be_single_addresses() -> None:
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        (["10.0.0.0/8", "10.0.0.1/8", "::1", "proxy", 5], f"{NETWORKS}; look at entry 2, 4, 5"),
-        ([["10.0.0.0/8"], ""], f"{NETWORKS}; look at entry 1, 2"),
+        (["10.0.0.0/8", "10.0.0.1/8", "::1", "proxy", 5], f"{NETWORKS}; see entry 2, 4, 5"),
+        ([["10.0.0.0/8"], ""], f"{NETWORKS}; see entry 1, 2"),
         ("10.0.0.0/8", f'{NETWORKS}, not a string: write it in brackets, ["…"]'),
         (5, f"{NETWORKS}, not a number"),
     ],

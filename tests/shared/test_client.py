@@ -22,13 +22,13 @@ ECHO = Script("echo", "return {0, ARGV[1]}")
     ("error", "phrase"),
     [
         (ReadOnlyError("You can't write against a read only replica."), "read-only replica"),
-        (NoPermissionError("this user has no permissions to run s3cret"), "the user may not"),
+        (NoPermissionError("this user has no permissions to run s3cret"), "the user is not allowed"),
         (RedisConnectionError("Error 111 connecting to s3cret"), "can't be reached"),
         (ResponseError("unknown command 's3cret'"), "answered with an error (ResponseError)"),
         (ConnectionRefusedError("s3cret"), "can't be reached"),
-        (PermissionError("s3cret"), "its socket may not be opened"),
-        (ResponseError("DB index is out of range"), "no database of that number"),
-        (MasterNotFoundError("s3cret"), "no Sentinel tells its primary"),
+        (PermissionError("s3cret"), "its socket can't be opened (permission denied)"),
+        (ResponseError("DB index is out of range"), "no database with that number"),
+        (MasterNotFoundError("s3cret"), "no Sentinel knows its primary"),
         (SSLCertVerificationError("s3cret"), "its certificate is not trusted"),
         (SSLError("s3cret"), "TLS failed"),
     ],
@@ -53,7 +53,7 @@ async def test_the_password_may_come_apart_from_the_url(program: str) -> None:
                 if works:
                     assert await client.run(ECHO, (), ("content",)) == [0, b"content"]
                 else:
-                    with pytest.raises(Failure, match=r"wants a password"):
+                    with pytest.raises(Failure, match=r"needs a password"):
                         await client.run(ECHO, (), ("content",))
             finally:
                 await client.close()
@@ -105,7 +105,7 @@ async def test_the_primary_is_found_by_sentinels_whether_they_want_the_password_
             unknown = RedisClient(f"redis+sentinel://127.0.0.1:{sentinel_port}/another", "s3cret")
             try:
                 assert await client.run(ECHO, (), ("content",)) == [0, b"content"]
-                with pytest.raises(Failure, match="no Sentinel tells its primary"):
+                with pytest.raises(Failure, match="no Sentinel knows its primary"):
                     await unknown.run(ECHO, (), ("content",))
             finally:
                 await client.close()

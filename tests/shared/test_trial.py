@@ -52,8 +52,8 @@ async def test_a_store_that_is_not_there_or_hangs_is_told_with_where_to_look(
     gone = await tried(server.url)
 
     assert [hung.well, gone.well] == [False, False]
-    assert "look at shared.url" in hung.sentences[0]
-    assert "look at shared.url" in gone.sentences[0]
+    assert "check the name and port in shared.url" in hung.sentences[0]
+    assert "check the name and port in shared.url" in gone.sentences[0]
 
 
 async def test_a_wrong_password_is_told_without_it(program: str) -> None:
@@ -62,7 +62,7 @@ async def test_a_wrong_password_is_told_without_it(program: str) -> None:
         well, [sentence] = await tried(server.url, "wr0ng-password")
 
     assert not well
-    assert "look at the password" in sentence
+    assert "check the password" in sentence
     assert "wr0ng-password" not in sentence
 
 
@@ -87,7 +87,9 @@ async def test_the_rights_that_are_told_are_enough_and_with_one_fewer_that_is_to
 
     assert enough.well, enough.sentences
     assert {what for what, outcome in fewer.items() if outcome.well} == set()
-    assert {outcome.sentences[0].partition(":")[0] for outcome in fewer.values()} == {"the user may not do that there"}
+    assert {outcome.sentences[0].partition(":")[0] for outcome in fewer.values()} == {
+        "the user is not allowed to do that"
+    }
     assert all(RIGHTS.format(prefix="test:") in outcome.sentences[0] for outcome in fewer.values())
 
 

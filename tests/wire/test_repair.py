@@ -178,8 +178,8 @@ def test_the_same_length_told_more_than_once_is_that_length(lengths: list[bytes]
         ([b"Content-Length: -5"], "Content-Length: no number"),
         ([b"Content-Length: 5", b" 5"], "Content-Length: no number"),
         ([b"Content-Length:"], "Content-Length: no number"),
-        ([b"Content-Length: 5", b"Transfer-Encoding: chunked"], "Content-Length: beside Transfer-Encoding"),
-        ([b"transfer-encoding: x", b"content-length: 5"], "Content-Length: beside Transfer-Encoding"),
+        ([b"Content-Length: 5", b"Transfer-Encoding: chunked"], "Content-Length: together with Transfer-Encoding"),
+        ([b"transfer-encoding: x", b"content-length: 5"], "Content-Length: together with Transfer-Encoding"),
     ],
 )
 def test_what_makes_the_end_unclear_is_an_error_that_names_the_field(lines: list[bytes], named: str) -> None:
@@ -228,8 +228,8 @@ def test_a_repaired_head_needs_no_repair_and_lost_no_field_that_has_a_name(lines
     ("lines", "expected"),
     [
         ([b"A: b"], ""),
-        ([b"A: b", b"no field"], "a line that is no field"),
-        ([b"A: b", b" folded: x"], "a line that is no field"),
+        ([b"A: b", b"no field"], "a line that is not a header field"),
+        ([b"A: b", b" folded: x"], "a line that is not a header field"),
         ([b"A: b", b"X-Secret: \x01s3cret"], "X-Secret: a control character in its value"),
         ([b"A: b\tc", b"Set-Cookie: s3cret\x7f"], "Set-Cookie: a control character in its value"),
         ([b"y" * 5000 + b": \0"], "y" * 64 + ": a control character in its value"),

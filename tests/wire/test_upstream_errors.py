@@ -54,7 +54,12 @@ def test_each_error_has_its_meaning(error: Exception, expected: type[UpstreamErr
 @pytest.mark.parametrize(
     ("error", "expected", "proxy_status", "named"),
     [
-        (aiohttp.ConnectionTimeoutError(), UpstreamTimeout, "connection_timeout", "egress proxy in time"),
+        (
+            aiohttp.ConnectionTimeoutError(),
+            UpstreamTimeout,
+            "connection_timeout",
+            "egress proxy could be established in time",
+        ),
         (aiohttp.ClientConnectorDNSError(KEY, socket.gaierror()), UpstreamUnreachable, "dns_error", "egress proxy"),
         (
             aiohttp.ClientProxyConnectionError(KEY, OSError(111, "refused")),
@@ -94,8 +99,8 @@ def test_on_the_way_through_an_egress_proxy_the_error_names_who_failed_and_the_r
 @pytest.mark.parametrize(
     ("status", "proxy_status", "named"),
     [
-        (403, "destination_unavailable", "makes no connection"),
-        (502, "destination_unavailable", "makes no connection"),
+        (403, "destination_unavailable", "does not connect"),
+        (502, "destination_unavailable", "does not connect"),
         (407, "proxy_configuration_error", "credentials"),
     ],
 )
