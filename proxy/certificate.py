@@ -17,7 +17,7 @@ _MAX_FILE: Final = 1 << 20  # bytes; a long chain is a hundredth of it
 _NO_CHECK_TIME: Final = ssl.VerifyFlags(0x200000)  # X509_V_FLAG_NO_CHECK_TIME
 _NOT_IN_USE: Final = {9: "is not valid yet", 10: "has expired"}
 _ENCRYPTED: Final = (
-    "the key is encrypted, and nobody is there to enter the passphrase: save it without one (openssl pkey -in KEY"
+    "the key is encrypted, and nobody is there to enter the passphrase; save it without one (openssl pkey -in KEY"
     " -out NEW_KEY), readable only by the proxy"
 )
 _KEY_WORDS: Final = {

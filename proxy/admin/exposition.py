@@ -47,11 +47,7 @@ def _of_process(process: ProcessNow, counters: CountersNow) -> Iterator[str]:
         yield _head(name, "gauge", words) + _sample(name, value)
     connections = counters.connections
     for name, words, count in (
-        (
-            "client_connections_refused_total",
-            "Connections refused because all places were in use.",
-            connections.refused,
-        ),
+        ("client_connections_refused_total", "Connections refused: all places were in use.", connections.refused),
         (
             "client_connections_displaced_total",
             "Idle connections closed to make room for others.",
@@ -147,11 +143,7 @@ def _of_requests(counters: CountersNow) -> Iterator[str]:
         ("response_body_bytes_total", "Bytes of response bodies.", "bytes_out"),
         ("upstream_attempts_total", "Requests sent to the platform.", "attempts"),
         ("throttled_total", "429 answers from the platform.", "throttled"),
-        (
-            "dropped_fields_total",
-            "Header fields with invalid names, dropped from the platform's answers.",
-            "dropped_fields",
-        ),
+        ("dropped_fields_total", "Header fields of the platform dropped for invalid names.", "dropped_fields"),
     ):
         yield _head(name, "counter", words)
         sample = f'{PREFIX}{name}{{shop="%s"}} %d\n'

@@ -110,7 +110,7 @@ class Unpacker:
                 piece = stream.decompress(packed, PIECE_SIZE)
             except zlib.error:
                 raise BrokenEncoding(
-                    f"The body is not valid {self._coding.decode()}, as its Content-Encoding says."
+                    f"The body is not valid {self._coding.decode()}, although its Content-Encoding says so."
                 ) from None
             if piece:
                 yield piece
