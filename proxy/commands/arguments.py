@@ -177,7 +177,9 @@ def make_parser() -> Parser:
     )
     token.add_argument("shop", metavar="SHOP", help="the shop, as it is written in the path of a request")
     new_client.add_argument("name", metavar="NAME", help="the client's name; its user name in HTTP Basic")
-    demo.add_argument("--host", metavar="HOST", help='where the proxy listens (default: 127.0.0.1; "": every address)')
+    demo.add_argument(
+        "--host", type=_host, metavar="HOST", help='where the proxy listens (default: 127.0.0.1; "": every address)'
+    )
     demo.add_argument("--port", type=_port, metavar="N", help="its port (default: 8080)")
     demo.add_argument("--once", action="store_true", help="make a few calls, show them, and exit")
     completion.add_argument(
@@ -188,12 +190,11 @@ def make_parser() -> Parser:
 
 def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
     """Return what the arguments say; ends the program if that is help, or not clear."""
-    first = arguments[0] if arguments else "--help"
-    if first == "help":
+    if arguments and arguments[0] == "help":
         arguments = [*arguments[1:2], "--help"]
-    elif not arguments:
-        arguments = ["--help"]
-    elif first not in (known := commands_of(parser)) and first not in ("-h", "--help", "--version"):
+    arguments = arguments or ["--help"]
+    first, known = arguments[0], commands_of(parser)
+    if first not in known and first not in ("-h", "--help", "--version"):
         meant = _OTHER_WORDS.get(first) or _closest(first, [*known, "--version", "--help"])
         meant = meant or _OTHER_WORDS.get(_closest(first, [*_OTHER_WORDS], cutoff=0.75) or "")
         option = first.startswith("-")
@@ -201,14 +202,18 @@ def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
         if option and not meant:
             hint = f"options come after the command, such as {PROGRAM} serve {first}"
         parser.error(f"there is no {'option' if option else 'command'} {first!r}: {hint}")
-    elif short := [each for each in arguments[1:] if f"-{each.partition('=')[0]}" in options_of(known[first])]:
+    elif first in known and (short := _with_one_hyphen(arguments[1:], options_of(known[first]))):
         # argparse would read -c onfig.
         known[first].error(f"options of several letters begin with two hyphens: write -{short[0]}")
     options, extra = parser.parse_known_args(arguments)
-    if extra:
+    if extra := [each for each in extra if each != "--"] or extra:
         command = commands_of(parser)[options.command]
         command.error(_about_extra(options.command, command, extra[0]))
     return options
+
+
+def _with_one_hyphen(arguments: Sequence[str], options: Sequence[str]) -> list[str]:
+    return [each for each in arguments if f"-{each.partition('=')[0]}" in options]
 
 
 def commands_of(parser: argparse.ArgumentParser) -> dict[str, Parser]:
@@ -227,10 +232,10 @@ def _about_extra(name: str, command: argparse.ArgumentParser, extra: str) -> str
     if not option.startswith("-"):
         hint = f": did you mean --config {extra}?" if extra.endswith(".toml") else f"; {command.prog} --help says more"
         return f"{name} takes no argument {extra!r} here{hint}"
-    if meant := _closest(option, options_of(command)):
-        return f"{name} has no option {option!r}: did you mean {meant}?"
     if option in _SETTINGS:
         return f"{name} has no option {option!r}: it is the setting {_SETTINGS[option]} of the configuration"
+    if meant := _closest(option, options_of(command)):
+        return f"{name} has no option {option!r}: did you mean {meant}?"
     return f"{name} has no option {option!r}: it has {', '.join(options_of(command))}"
 
 
@@ -248,6 +253,13 @@ def _file(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("the name of the file is empty")
     return Path(text)
+
+
+def _host(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if host and ":" not in host:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a host: write --host {host} --port {port}")
+    return text
 
 
 def _port(text: str) -> int:

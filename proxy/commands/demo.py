@@ -94,7 +94,8 @@ async def demo(host: str | None, port: int | None, *, once: bool) -> int:
             else:
                 await _wait(base, status)
     except StartError as error:
-        complain(f"{error}\nTo use another port: shop-auth-proxy demo --port 8081")
+        of_port = str(error).startswith("server.")
+        complain(f"{error}\nTo use another port: shop-auth-proxy demo --port 8081" if of_port else str(error))
         return 2
     return 0
 

@@ -178,7 +178,7 @@ def _from_terminal() -> str:
 def _clean(text: str, source: str) -> str:
     text = text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
     if len(text) > MAX_SECRET_FILE:
-        raise _Refused(f"{source} is too large for one")
+        raise _Refused(f"{source} is too long for a secret")
     if why := not_clean(text):
         raise _Refused(f"{source} {why}")
     return text

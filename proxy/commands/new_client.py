@@ -18,6 +18,7 @@ from proxy.config import ConfigError, locate
 from proxy.config.clients import NAME_RULE, is_client_name
 from proxy.config.files import MAX_FILE, Unusable, read_text, shown
 from proxy.config.lines import line_of, lines_of
+from proxy.config.syntax import explain
 
 _SIZE: Final = 32  # bytes: 256 bits
 
@@ -63,6 +64,11 @@ def _where_known(name: str, config_file: Path | None) -> str:
     if path is None:
         return ""
     text = read_text(path, MAX_FILE).removeprefix("\ufeff")
-    if name not in tomllib.loads(text).get("clients", {}):
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = explain(text, error)
+        raise Unusable(f"{shown(path)}, line {found.line}: not TOML: {found.sentence}") from None
+    if name not in document.get("clients", {}):
         return ""
     return f"{shown(path)}, line {line_of(('clients', name), lines_of(text))}, already has a client {name}"

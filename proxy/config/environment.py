@@ -25,7 +25,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from proxy.config.files import closest, shown
-from proxy.config.problems import Place, Problems, unknown
+from proxy.config.problems import Place, Problems
 
 PREFIX: Final = "SHOP_AUTH_PROXY_"
 CONFIG: Final = f"{PREFIX}CONFIG"
@@ -85,7 +85,7 @@ def read_environment(environ: Mapping[str, str], problems: Problems) -> dict[str
         return None
     for variable in given:
         if variable not in VARIABLES:
-            problems.add((variable,), unknown("variable", variable, {*VARIABLES, CONFIG}))
+            problems.add((variable,), _unknown(variable))
     if not given.keys() & VARIABLES.keys():
         return None  # what would be missing is not meant to be here
 
@@ -111,6 +111,14 @@ def read_environment(environ: Mapping[str, str], problems: Problems) -> dict[str
         _check_named(given, problems, ("clients", client, "secret"), of_client)
         document["clients"] = {client: of_client_table}
     return document
+
+
+def _unknown(variable: str) -> str:
+    known = sorted({*VARIABLES, CONFIG})
+    meant = closest(variable.removeprefix(PREFIX), [name.removeprefix(PREFIX) for name in known])
+    if meant:
+        return f"unknown variable: did you mean {PREFIX}{meant}?"
+    return f"unknown variable; other settings than these need a configuration file: {', '.join(known)}"
 
 
 def _check_named(

@@ -50,9 +50,12 @@ def closest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
 def is_there(path: Path) -> bool:
     """Tell whether there is something under this name; where that may not be known, whoever reads it will tell."""
     try:
-        return path.exists()
-    except PermissionError:
+        path.lstat()  # of a link itself: one that leads nowhere is told of, and not passed over
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
         return True
+    return True
 
 
 def read_file(path: Path, max_size: int) -> bytes:
@@ -76,8 +79,10 @@ def read_file(path: Path, max_size: int) -> bytes:
         raise Unusable(f"the path {name} {error.strerror}") from None
     except TimeoutError:
         raise Unusable(f"the pipe {name} does not end: the program that writes to it has not closed it") from None
-    except (OSError, ValueError):  # ValueError: a NUL in the name, or characters that no file name can have
-        raise Unusable(f"the file {name} can't be read") from None
+    except OSError as error:
+        raise Unusable(f"the file {name} can't be read: {error.strerror}") from None
+    except ValueError:  # a NUL in the name, or characters that no file name can have
+        raise Unusable(f"the file {name} can't be read: no file can have such a name") from None
     if len(content) > max_size:
         raise Unusable(f"the file {name} is larger than {max_size} bytes")
     return content
@@ -86,7 +91,7 @@ def read_file(path: Path, max_size: int) -> bytes:
 def read_text(path: Path, max_size: int) -> str:
     """Return the text of a file in UTF-8 of at most `max_size` bytes. Raises `Unusable`."""
     content = read_file(path, max_size)
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or content.count(0) > len(content) // 3:
         raise Unusable(f"the file {shown(path)} is UTF-16, as some Windows programs write it: save it as UTF-8")
     try:
         return content.decode()
@@ -98,14 +103,20 @@ def read_text(path: Path, max_size: int) -> str:
 def _perhaps(path: Path) -> str:
     """Return where a file was sought that isn't there, and what may be wrong with its name."""
     name = str(path)
-    if not name.isprintable():
-        return ": in double quotes a backslash begins an escape sequence, write / or single quotes"
-    if "~" in path.parts:
-        return ": ~ is not replaced by the home directory here, write the full path"
-    if "$" in name or "%" in name:
-        return ": variables in a file's name are not replaced"
-    if name.strip() != name:
-        return ": its name begins or ends with a space"
+    hints = (
+        (
+            not name.isprintable(),
+            ": in double quotes a backslash begins an escape sequence, write / or single quotes",
+        ),
+        (any(part.endswith(":") and len(part) > 2 for part in path.parts), ": write a path, not a URL"),
+        ("~" in path.parts, ": ~ is not replaced by the home directory here, write the full path"),
+        ("$" in name or "%" in name, ": variables in a file's name are not replaced"),
+        (name.strip() != name, ": its name begins or ends with a space"),
+    )
+    if hint := next((hint for applies, hint in hints if applies), ""):
+        return hint
+    if path.is_symlink():
+        return f": it is a link to {shown(path.readlink())}, and nothing is there"
     try:
         there = [entry.name for entry in islice(path.parent.iterdir(), _MANY)]
     except (OSError, ValueError):

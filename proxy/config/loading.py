@@ -72,8 +72,8 @@ def _read(path: Path, problems: Problems) -> str | None:
         # Windows editors like to begin a file with a byte order mark, which TOML does not know.
         return read_text(path, MAX_FILE).removeprefix("\ufeff")
     except Unusable as error:
-        made = "; shop-auth-proxy init makes one" if not is_there(path) else ""
-        problems.add((), f"{error}{made}")
+        meant = is_there(path) or str(error).endswith("?")
+        problems.add((), str(error) if meant else f"{error}; shop-auth-proxy init makes one")
         return None
 
 

@@ -19,14 +19,37 @@ _NAME_RULE: Final = "a shop name has 1 to 63 of the characters a-z, 0-9 and hyph
 _OF_SHOPRENTER: Final = re.compile(r"(?:https?://)?([a-z0-9-]+)\.(?:api2?\.)?(?:my)?shoprenter\.(?:hu|net)(?:/.*)?")
 _SIMILAR: Final = 0.8  # of 1: nearly sure
 _OF_BASIC: Final = frozenset(
-    {"username", "user", "login", "password", "passwd", "pass", "api_key", "apikey", "api_user"}
+    {
+        "username",
+        "user",
+        "login",
+        "password",
+        "passwd",
+        "pass",
+        "api_key",
+        "apikey",
+        "api_user",
+        "token",
+        "access_token",
+    }
 )
+# What other programs call it.
+_OTHER_SECTIONS: Final = {"users": "clients", "user": "clients", "redis": "shared", "valkey": "shared"}
+_OTHER_WORDS: Final = {
+    **dict.fromkeys(("address", "bind", "interface", "ip", "listen"), "host"),
+    **dict.fromkeys(("cert", "certificate", "https", "private_key", "ssl", "ssl_certificate"), "tls"),
+    **dict.fromkeys(("ca", "ssl_verify", "verify", "verify_ssl"), "ca_file"),
+    "ttl": "max_age",
+}
+_OF_SECRETS: Final = ("client_secret", "secret", "encryption_key")
 
 
 def unknown_section(name: str, value: object) -> str:
     """Return a sentence about a name that is no section of the file."""
     if name.startswith(PREFIX):
         return "is an environment variable, which does not belong in the file"
+    if name.lower() in _OTHER_SECTIONS:
+        return f"unknown setting: did you mean {_OTHER_SECTIONS[name.lower()]}?"
     if isinstance(value, dict):
         inner = next((key for key, table in value.items() if isinstance(table, dict)), None)
         meant = closest(name, NAMED_SECTIONS)
@@ -49,8 +72,11 @@ def unknown_setting(table: Place, key: str, value: object, known: Iterable[str])
         return f'is a table inside {Problems().name(table)}, because of the dot: write [clients."{table[1]}.{key}"]'
     if table[0] == "shops" and key.lower() in _OF_BASIC:
         return (
-            "unknown setting: the client_id and client_secret of an API client are needed, not a user name and password"
+            "unknown setting: the client_id and client_secret of an API client are needed, not a user name, password,"
+            " key or token"
         )
+    if found := _other_word(table, key.lower(), known):
+        return found
     parts = [each for each in known if key.lower() in each.split("_")]
     if len(parts) == 1:
         return unknown("setting", parts[0], known)
@@ -58,6 +84,20 @@ def unknown_setting(table: Place, key: str, value: object, known: Iterable[str])
         meant = closest(key, known, cutoff=_SIMILAR)
         return f"unknown setting here: it belongs in {homes}" + (f"; or did you mean {meant}?" if meant else "")
     return unknown("setting", key, known)
+
+
+def _other_word(table: Place, key: str, known: Iterable[str]) -> str:
+    """Return what somebody meant who writes settings as other programs have them; empty if that is not known."""
+    head, _, tail = key.partition("_")
+    if _OTHER_WORDS.get(key, "") in known:
+        return f"unknown setting: did you mean {_OTHER_WORDS[key]}?"
+    section = closest(head, SECTIONS)
+    if section and (section,) != table and tail in SECTIONS[section].__struct_fields__:
+        return f"unknown setting here: did you mean {tail}, in [{section}]?"
+    stem, _, kind = key.rpartition("_")
+    if kind in ("file", "env") and (meant := closest(stem, set(_OF_SECRETS).intersection(known))):
+        return f'unknown setting: write {meant} = {{ {kind} = "…" }}'
+    return ""
 
 
 def without_name(section: str, table: Mapping[str, Any]) -> str:

@@ -60,6 +60,7 @@ from proxy.secret import Secret
 
 _T = TypeVar("_T")
 _UNCLEAN = re.compile(f"[{UNCLEAN}]")
+_SIMILAR: Final = 0.8  # of 1: the environment has many variables
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # The token request has these from elsewhere.
 _OWN_TOKEN_PARAMS: Final = ("grant_type", "client_id", "client_secret", "scope")
@@ -137,7 +138,9 @@ class ValueReader:
                     raise Unusable("env must be the name of a variable: letters, digits and underscores")
                 self.variables_used.add(name)
                 if name not in self.environ:
-                    raise Unusable(f"the environment variable {name} is not set (or not exported)")
+                    meant = closest(name, self.environ, cutoff=_SIMILAR)
+                    hint = f": did you mean {meant}?" if meant else ""
+                    raise Unusable(f"the environment variable {name} is not set (or not exported){hint}")
                 source, text = f"the environment variable {name}", self.environ[name]
             case dict():
                 meant = next((closest(key, ("file", "env")) for key in value if key not in ("file", "env")), None)

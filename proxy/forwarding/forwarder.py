@@ -122,7 +122,9 @@ class Forwarder:
         connection.admitted()
         route = exchange.route = site.routes.find(target.shop)
         if route is None:
-            raise UnknownShop(f"There is no shop '{target.shop}' here.")
+            raise UnknownShop(
+                f"There is no shop '{target.shop}' here. The first part of the path must be a shop's name."
+            )
         holding.shop = route.shop.key
         if client is not None and client.methods is not None:
             check_target(target.rest, route.shop.platform)

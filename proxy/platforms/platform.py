@@ -254,18 +254,20 @@ def _check_template(name: str, template: str, *, allow_private: bool) -> None:
     if "{" in sample or "}" in sample:
         raise ValueError(f"{name}: the only placeholder is {SHOP_PLACEHOLDER}")
     if not sample.isascii() or any(character <= " " or character == "\x7f" for character in sample):
-        raise ValueError(f"{name}: write it percent-encoded, without spaces or letters outside ASCII")
+        raise ValueError(f"{name}: must have no spaces or letters outside ASCII: write %20 in a path, xn--… in a host")
     try:
         url = URL(sample, encoded=True)
         other = URL(template.replace(SHOP_PLACEHOLDER, "other"), encoded=True)
         host, other_host = url.host or "", other.host or ""
         usable = url.scheme in ("http", "https") and bool(host and url.port)
     except (ValueError, IndexError):  # IndexError: yarl trips over "https://[]@"
-        raise ValueError(f"{name}: is not a URL") from None
+        raise ValueError(f"{name}: is not a URL: check its port, and the brackets of an IPv6 address") from None
     if not usable:
         raise ValueError(f"{name}: must be an absolute URL, such as https://{SHOP_PLACEHOLDER}.example.com/api/")
     if _HOST.fullmatch(host) is None:
-        raise ValueError(f"{name}: the host must be a DNS name or an IP address")
+        raise ValueError(f"{name}: the host must be a DNS name, with {SHOP_PLACEHOLDER} for the shop, or an IP address")
+    if "://" in url.raw_path or url.raw_path.startswith("//"):
+        raise ValueError(f"{name}: has // twice: write one URL")
     # Else whoever names the shop would choose the host: `localhost`, a neighbour in the cluster, 10.0.0.1.
     if host.rpartition(".")[2] != other_host.rpartition(".")[2]:
         raise ValueError(f"{name}: the host name must not end with {SHOP_PLACEHOLDER}")

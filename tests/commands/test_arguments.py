@@ -31,6 +31,16 @@ def mistake(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
             ["stop"],
             "there is no command 'stop': the commands are serve, init, check, token, new-client, demo, completion",
         ),
+        (["check", "--shop", "x"], "check has no option '--shop': it is the setting shops.NAME of the configuration"),
+        (["help", "chekc"], "there is no command 'chekc': did you mean check?"),
+        (
+            ["check", "--", "config.toml"],
+            "check takes no argument 'config.toml' here: did you mean --config config.toml?",
+        ),
+        (
+            ["demo", "--host", "127.0.0.1:80"],
+            "argument --host: '127.0.0.1:80' is not a host: write --host 127.0.0.1 --port 80",
+        ),
         (["completion", "fish"], "'fish' is not possible here: write 'bash'"),
         (["version"], "there is no command 'version': did you mean --version?"),
         (["-v"], "there is no option '-v': did you mean --version?"),
@@ -80,6 +90,14 @@ def test_without_arguments_there_is_help(capsys: pytest.CaptureFixture[str], arg
     assert (caught.value.code or 0, err) == (0, "")
     assert out.startswith("usage: shop-auth-proxy ")
     assert [name for name in commands_of(make_parser()) if not re.search(rf"^    {name}\b", out, re.MULTILINE)] == []
+
+
+def test_the_version_is_told_whatever_follows(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(make_parser(), ["--version", "serve"])
+
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith("shop-auth-proxy ")
 
 
 @pytest.mark.parametrize("arguments", [["help", "serve"], ["serve", "--help"]])

@@ -87,7 +87,10 @@ async def test_a_name_that_the_configuration_has_is_told_with_its_line(tmp_path:
     assert free.status == 0
 
 
-@pytest.mark.parametrize(("text", "told"), [(None, "the file config.toml does not exist"), ("[clients\n", "line 1")])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [(None, "the file config.toml does not exist"), ("[clients\n", "config.toml, line 1: not TOML: the closing ]")],
+)
 async def test_a_configuration_that_can_not_be_looked_into_is_told(tmp_path: Path, text: str | None, told: str) -> None:
     if text is not None:
         (tmp_path / "config.toml").write_text(text)

@@ -6,7 +6,7 @@ import pytest
 
 from proxy.config import Config, ConfigError, load_config
 from proxy.config.clients import NAME_RULE
-from proxy.config.environment import VARIABLES, mistyped
+from proxy.config.environment import CONFIG, VARIABLES, mistyped
 from proxy.config.schema import AdminConfig, ClientConfig, LoggingConfig, ServerConfig, setting_names
 from proxy.platforms.platform import Credentials
 from proxy.platforms.shop import Shop, Shops
@@ -200,6 +200,11 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
             {"CLIENT_NAME": "erp", "CLIENT_PASSWORD": PASSWORD, "ALLOW_ANONYMOUS": "true"},
             "SHOP_AUTH_PROXY_ALLOW_ANONYMOUS: has no effect with SHOP_AUTH_PROXY_CLIENT_NAME, since every request"
             " then needs the credentials of a client: remove one of the two",
+        ),
+        (
+            {"TOKEN_URL": "https://a.example"},
+            "SHOP_AUTH_PROXY_TOKEN_URL: unknown variable; other settings than these need a configuration file: "
+            + ", ".join(sorted({*VARIABLES, CONFIG})),
         ),
         ({"SHOPS": "demo"}, "SHOP_AUTH_PROXY_SHOPS: unknown variable: did you mean SHOP_AUTH_PROXY_SHOP?"),
     ],

@@ -42,6 +42,9 @@ def test_a_file_that_is_replaced_changed_or_gone_has_another_stamp(tmp_path: Pat
             " full path",
         ),
         ("$HOME/demo", "the file DIR/$HOME/demo does not exist: variables in a file's name are not replaced"),
+        ("file:///demo.secret", "the file DIR/file:/demo.secret does not exist: write a path, not a URL"),
+        ("lost", "the file DIR/lost does not exist: it is a link to nowhere, and nothing is there"),
+        ("circle", "the file DIR/circle can't be read: Too many levels of symbolic links"),
         ("demo.secret ", "the file DIR/demo.secret  does not exist: its name begins or ends with a space"),
     ],
 )
@@ -49,6 +52,8 @@ def test_a_file_that_is_missing_is_told_with_what_may_be_wrong_with_its_name(
     tmp_path: Path, name: str, sentence: str
 ) -> None:
     (tmp_path / "demo.secret").touch()
+    (tmp_path / "lost").symlink_to("nowhere")
+    (tmp_path / "circle").symlink_to("circle")
 
     with pytest.raises(Unusable) as caught:
         read_file(tmp_path / name, 10)

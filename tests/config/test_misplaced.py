@@ -16,6 +16,21 @@ OF_A_SHOP = 'client_id = "id"\nclient_secret = "s3cret"\n'
     [
         (f"[shop.demo]\n{OF_A_SHOP}", "shop: unknown setting: did you mean [shops.demo]?"),
         (f"[Shops.demo]\n{OF_A_SHOP}", "Shops: unknown setting: did you mean [shops.demo]?"),
+        (f"{DEMO}[users.erp]\n", "users: unknown setting: did you mean clients?"),
+        (f"{DEMO}[redis]\nurl = 1\n", "redis: unknown setting: did you mean shared?"),
+        (f"{DEMO}[server]\nlisten = 1", "server.listen: unknown setting: did you mean host?"),
+        (f"{DEMO}[server]\naddress = 1", "server.address: unknown setting: did you mean host?"),
+        (f"{DEMO}[server]\nssl = true", "server.ssl: unknown setting: did you mean tls?"),
+        (f"{DEMO}[server]\nlog_level = 1", "server.log_level: unknown setting here: did you mean level, in [logging]?"),
+        (f"{DEMO}[server]\nadmin_port = 1", "server.admin_port: unknown setting here: did you mean port, in [admin]?"),
+        (
+            f'{DEMO}client_secret_file = "s3cret"',
+            'shops.demo.client_secret_file: unknown setting: write client_secret = { file = "…" }',
+        ),
+        (
+            f'{DEMO}client_secret_env = "s3cret"',
+            'shops.demo.client_secret_env: unknown setting: write client_secret = { env = "…" }',
+        ),
         (f"[demo]\n{OF_A_SHOP}", "demo: unknown setting: did you mean [shops.demo]?"),
         (
             f"[shops]\n{OF_A_SHOP}",
@@ -61,7 +76,7 @@ OF_A_SHOP = 'client_id = "id"\nclient_secret = "s3cret"\n'
         (
             f'{DEMO}password = "s3cret"',
             "shops.demo.password: unknown setting: the client_id and client_secret of an API client are needed, not"
-            " a user name and password",
+            " a user name, password, key or token",
         ),
         (f"{DEMO}clientId = 1", "shops.demo.clientId: unknown setting: did you mean client_id?"),
         (f"{DEMO}client-id = 1", "shops.demo.client-id: unknown setting: did you mean client_id?"),

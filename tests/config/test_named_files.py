@@ -67,6 +67,10 @@ def test_a_secret_may_stand_in_the_file_or_in_the_environment() -> None:
             "the file FILE begins with a byte order mark, as some Windows editors write it: save it as UTF-8"
             " without BOM",
         ),
+        (
+            "s3cret\n".encode("utf-16-le"),
+            "the file FILE is UTF-16, as some Windows programs write it: save it as UTF-8",
+        ),
         ("s3cret".encode("utf-16"), "the file FILE is UTF-16, as some Windows programs write it: save it as UTF-8"),
         (b"s3cret\xff", "the file FILE is not UTF-8 (in its line 1): save it as UTF-8"),
         pytest.param(b"s3cret" + b"x" * MAX_SECRET_FILE, "the file FILE is larger than 65536 bytes", id="too-large"),
@@ -86,7 +90,7 @@ def test_a_secret_file_that_can_not_be_used_is_refused(tmp_path: Path, content: 
         ("s3cret\n", f"the string {MORE_LINES}"),
         (["s3cret"], f"{SECRET}, not a list"),
         (12345, f"{SECRET}, not a number: write it in quotes"),
-        (True, f"{SECRET}, not true or false"),
+        (True, f"{SECRET}, not true"),
         (datetime.date(2026, 1, 1), f"{SECRET}, not a date or time: write it in quotes"),
         ({}, SECRET),
         ({"text": "s3cret"}, SECRET),
@@ -99,6 +103,7 @@ def test_a_secret_file_that_can_not_be_used_is_refused(tmp_path: Path, content: 
         ({"env": "s3cret-text"}, "env must be the name of a variable: letters, digits and underscores"),
         ({"env": ""}, "env must be the name of a variable: letters, digits and underscores"),
         ({"env": "NONE"}, "the environment variable NONE is not set (or not exported)"),
+        ({"env": "EMTPY"}, "the environment variable EMTPY is not set (or not exported): did you mean EMPTY?"),
         ({"env": "EMPTY"}, "the environment variable EMPTY is empty"),
         (
             {"env": "RAW"},
@@ -112,8 +117,8 @@ def test_a_secret_file_that_can_not_be_used_is_refused(tmp_path: Path, content: 
         ),
         ({"file": "/dev/null/secret"}, "the file /dev/null/secret does not exist: there is no directory /dev/null"),
         ({"file": "/"}, "/ is a directory, not a file: name a file in it"),
-        ({"file": "nul\0"}, r"the file 'nul\x00' can't be read"),
-        pytest.param({"file": "x" * 5000}, f"the file {'x' * 5000} can't be read", id="long-name"),
+        ({"file": "nul\0"}, r"the file 'nul\x00' can't be read: no file can have such a name"),
+        pytest.param({"file": "x" * 5000}, f"the file {'x' * 5000} can't be read: File name too long", id="long-name"),
     ],
 )
 def test_a_secret_that_can_not_be_used_is_refused_without_being_told(value: object, sentence: str) -> None:
@@ -225,7 +230,7 @@ def test_a_certificate_and_its_key_may_stand_in_one_file(pair: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        (True, f"{TLS}, not true or false"),
+        (True, f"{TLS}, not true"),
         ("cert.pem", f"{TLS}, not a string"),
         ({}, TLS),
         ({"certificate": "cert.pem"}, TLS),

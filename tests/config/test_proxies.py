@@ -92,9 +92,9 @@ URL = 'must be the URL of an HTTP proxy such as "http://proxy.internal:3128", { 
 @pytest.mark.parametrize(
     ("text", "environ", "expected"),
     [
-        ("[upstream]\nproxy = false\n", {}, f"upstream.proxy: {URL}, not true or false"),
+        ("[upstream]\nproxy = false\n", {}, f"upstream.proxy: {URL}, not false"),
         ("[upstream]\nproxy = 3128\n", {}, f"upstream.proxy: {URL}, not a number: write it in quotes"),
-        (f"{MINE}proxy = true\n", {}, f"platforms.mine.proxy: {URL}, or false for none, not true or false"),
+        (f"{MINE}proxy = true\n", {}, f"platforms.mine.proxy: {URL}, or false for none, not true"),
         ('[upstream]\nproxy = ""\n', {}, "upstream.proxy: the string is empty"),
         (
             '[upstream]\nproxy = { file = "none" }\n',

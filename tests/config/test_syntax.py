@@ -119,6 +119,20 @@ def explained(text: str) -> Explanation:
             "this is an environment variable: set it in the shell or service, or write the setting that it stands for",
         ),
         ("export SECRET=s3cret", "this is a line for a shell, not for this file"),
+        ("<<<<<<< HEAD", "this is left over from a merge: keep one of the two versions, and remove this line"),
+        ("=======", "this is left over from a merge: keep one of the two versions, and remove this line"),
+        ("```toml", "this line is Markdown, from a text around the file: remove it"),
+        ('client_id = "s3cret\x07"', "there is an invisible character on the line, U+0007: type the line again"),
+        (
+            'client_id = "s3cret"\r# more',
+            "a carriage return alone ends no line: save the file with the line ends of Linux or Windows",
+        ),
+        ('client_id = "s3cret", port = 80', "the next setting belongs on a line of its own"),
+        ("client_id = 's3cret'; port = 80", "the next setting belongs on a line of its own"),
+        ("port = 80 client_id = 's3cret'", "the next setting belongs on a line of its own"),
+        ("port = 8_080_", "write the number with digits and one point between digits, such as 1.5"),
+        ("max_share = .5", "write the number with digits and one point between digits, such as 1.5"),
+        ("read_timeout = 1.000,5", "write the number with digits and one point between digits, such as 1.5"),
     ],
 )
 def test_the_usual_cause_is_told_with_the_line_and_shows_no_value(line: str, sentence: str) -> None:
@@ -148,6 +162,11 @@ def test_the_usual_cause_is_told_with_the_line_and_shows_no_value(line: str, sen
             '[server]\nport = 1\n[shops.demo]\nclient_id = "a"\n\nclient_id = "b"\n',
             6,
             "shops.demo.client_id is set twice, first in line 4: remove one of the two",
+        ),
+        (
+            'shops = { demo = { client_id = "a" } }\n[shops.other]\n',
+            2,
+            "shops is written as a whole, first in line 1: write this table in there",
         ),
         ("port = 1\nport = 2", 2, "port is set twice, first in line 1: remove one of the two"),
         ("a = { b = 1, b = 2 }", 1, "a is set twice: remove one of the two"),
