@@ -19,7 +19,7 @@ _NAME_RULE: Final = "a shop name has 1 to 63 of the characters a-z, 0-9 and hyph
 _OF_SHOPRENTER: Final = re.compile(r"(?:https?://)?([a-z0-9-]+)\.(?:api2?\.)?(?:my)?shoprenter\.(?:hu|net)(?:/.*)?")
 _SIMILAR: Final = 0.8  # of 1: nearly sure
 _OF_BASIC: Final = frozenset(
-    {
+    [
         "username",
         "user",
         "login",
@@ -31,7 +31,7 @@ _OF_BASIC: Final = frozenset(
         "api_user",
         "token",
         "access_token",
-    }
+    ]
 )
 # What other programs call it.
 _OTHER_SECTIONS: Final = {"users": "clients", "user": "clients", "redis": "shared", "valkey": "shared"}
