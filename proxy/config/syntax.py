@@ -224,7 +224,7 @@ def _first_where(lines: list[str], holds: Callable[[str], bool]) -> list[int]:
 def _masked(line: str) -> str:
     """Return a line of the same length that shows no value that may be a secret."""
     setting = SETTING.match(line)
-    if setting and setting[1] in _HARMLESS and "#" not in line:
+    if setting and setting[1] in _HARMLESS and "#" not in line and line.count("=") == 1:
         return line
     # The names of tables are shown: they are in other messages too.
     header = HEADER.match(line) or re.match(r"\s*\[[\w\s.*\"'-]*\]?\s*$", line)
