@@ -17,8 +17,8 @@ _MAX_FILE: Final = 1 << 20  # bytes; a long chain is a hundredth of it
 _NO_CHECK_TIME: Final = ssl.VerifyFlags(0x200000)  # X509_V_FLAG_NO_CHECK_TIME
 _NOT_IN_USE: Final = {9: "is not valid yet", 10: "has expired"}
 _ENCRYPTED: Final = (
-    "the key is encrypted, and nobody is there to enter the passphrase; write it without one"
-    " (openssl pkey -in KEY -out NEW_KEY), readable for the proxy alone"
+    "the key is encrypted, and nobody is there to enter the passphrase; save it without one (openssl pkey -in KEY"
+    " -out NEW_KEY), readable only by the proxy"
 )
 _KEY_WORDS: Final = {
     "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
@@ -26,7 +26,7 @@ _KEY_WORDS: Final = {
 }
 _CERTIFICATE_WORDS: Final = {
     "EE_KEY_TOO_SMALL": "the certificate's key is too short to be safe",
-    "CA_MD_TOO_WEAK": "the certificate is signed in a way that is not safe any more",
+    "CA_MD_TOO_WEAK": "the certificate is signed with an algorithm that is no longer safe",
 }
 
 
@@ -147,5 +147,5 @@ def _read(path: Path, mark: bytes) -> bytes:
         what = "private key" if b"KEY" in mark else "certificate"
         swapped = b"PRIVATE KEY-----" in content or b"-----BEGIN CERTIFICATE-----" in content
         hint = "are the two files swapped?" if swapped else "it would have a line that begins with -----BEGIN"
-        raise UnusableCertificate(path, f"the file has no {what} in PEM form in it: {hint}")
+        raise UnusableCertificate(path, f"the file contains no {what} in PEM format: {hint}")
     return content

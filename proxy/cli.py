@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130  # 128 + SIGINT, as shells have it
     except OSError as error:
         if not isinstance(error, BrokenPipeError):  # there, whoever read our output has enough
-            print(f"{PROGRAM}: {error}", file=sys.stderr)
+            where = f"{error.filename}: " if error.filename else ""
+            print(f"{PROGRAM}: {where}{error.strerror or error}", file=sys.stderr)
         # Python would complain once more at its own end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

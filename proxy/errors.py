@@ -27,7 +27,7 @@
     ├── Overloaded                 503  more at once than is allowed
     │   ├── ShopOverloaded         503  for this shop, or
     │   └── ClientOverloaded       503  for this client or address; others are served
-    ├── StorageUnavailable         503  the disk is full or fails, so that a large body can't be kept
+    ├── StorageUnavailable         503  the disk is full or failing, so a large body can't be stored
     └── InternalError              500  our own fault
 
 Rules: `detail` is a sentence written in this project for the client to read; it never holds text of another exception
@@ -78,7 +78,7 @@ class RequestError(ProxyError):
 
 
 class BadRequest(RequestError):
-    status, code, title = 400, "bad_request", "Not a clear HTTP request"
+    status, code, title = 400, "bad_request", "Malformed or ambiguous HTTP request"
 
 
 class BadTarget(RequestError):
@@ -109,7 +109,7 @@ class BodyTooLarge(RequestError):
 
 
 class ExpectationFailed(RequestError):
-    status, code, title = 417, "expectation_failed", "Only 'Expect: 100-continue' can be met"
+    status, code, title = 417, "expectation_failed", "Only 'Expect: 100-continue' is supported"
 
 
 class MethodNotSupported(RequestError):
@@ -134,7 +134,7 @@ class AccessError(RequestError):
 
 
 class ClientUnauthenticated(AccessError):
-    status, code, title = 401, "client_unauthenticated", "This proxy asks for credentials of its own"
+    status, code, title = 401, "client_unauthenticated", "This proxy needs credentials of its own"
     # A field for each challenge: clients that know one scheme alone find it so (RFC 9110 §11.6.1 warns of lists). What
     # letters outside ASCII are sent as, a client decides, but some ask (RFC 7617 §2.1).
     fields = (
@@ -165,7 +165,7 @@ class TokenRefused(TokenError):
 class TokenUnavailable(TokenError):
     """The token endpoint could not be reached, was silent (`timed_out`), or gave an answer that can't be read."""
 
-    status, code, title = 502, "token_unavailable", "No access token can be had at the moment"
+    status, code, title = 502, "token_unavailable", "No access token is available at the moment"
     proxy_status = "destination_unavailable"
 
     def __init__(
@@ -223,9 +223,9 @@ class ClientOverloaded(Overloaded):
 
 
 class StorageUnavailable(ProxyError):
-    """A large body can't be kept in a temporary file: the disk is full, or fails, or lets nobody write."""
+    """A large body can't be stored in a temporary file: the disk is full, failing or not writable."""
 
-    status, code, title = 503, "storage_unavailable", "Large request bodies can't be kept"
+    status, code, title = 503, "storage_unavailable", "Large request bodies can't be stored"
     proxy_status = "proxy_internal_error"
 
 
@@ -237,7 +237,7 @@ class Draining(ProxyError):
 
 
 class InternalError(ProxyError):
-    status, code, title = 500, "internal", "The proxy made a mistake"
+    status, code, title = 500, "internal", "Internal error in the proxy"
     proxy_status = "proxy_internal_error"
 
 

@@ -53,7 +53,7 @@ def _read_pipe(path: Path, opened: int, most: int, deadline: float) -> bytes:
     poller.register(opened, POLLIN)
     while len(content) < most:
         if not poller.poll(max(deadline - time.monotonic(), 0) * 1000):
-            raise TimeoutError(errno.ETIMEDOUT, "whoever writes to this pipe does not come to an end", str(path))
+            raise TimeoutError(errno.ETIMEDOUT, "the program that writes to this pipe does not close it", str(path))
         try:
             piece = os.read(opened, most - len(content))
         except BlockingIOError:  # another reader was quicker

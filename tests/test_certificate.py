@@ -54,10 +54,10 @@ def test_a_certificate_with_its_key_makes_a_context_for_tls_1_2_and_newer(tmp_pa
 @pytest.mark.parametrize(
     ("certificate", "key", "file", "sentence"),
     [
-        (b"", KEY, "cert.pem", "the file has no certificate in PEM form in it"),
-        (KEY, KEY, "cert.pem", "the file has no certificate in PEM form in it"),
-        (chain(GOOD), b"", "key.pem", "the file has no private key in PEM form in it"),
-        (chain(GOOD), chain(GOOD), "key.pem", "the file has no private key in PEM form in it"),
+        (b"", KEY, "cert.pem", "the file contains no certificate in PEM format"),
+        (KEY, KEY, "cert.pem", "the file contains no certificate in PEM format"),
+        (chain(GOOD), b"", "key.pem", "the file contains no private key in PEM format"),
+        (chain(GOOD), chain(GOOD), "key.pem", "the file contains no private key in PEM format"),
         (chain(GOOD)[:200], KEY, "cert.pem", "the certificate is broken"),
         (chain(GOOD), KEY[:100], "key.pem", "the key is broken"),
         (chain(GOOD), ANOTHER.private_key_pem.bytes(), "key.pem", "the key does not belong to the certificate"),

@@ -117,4 +117,4 @@ def test_the_shells_pipes_of_commands_may_be_the_configuration_and_its_secrets(t
     )
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("The configuration is right: 1 shop by name.")
+    assert done.stdout.startswith("The configuration is valid: 1 shop.")

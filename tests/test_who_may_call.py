@@ -141,7 +141,7 @@ async def test_base64_over_two_lines_is_told_as_what_it_is(fields: bytes) -> Non
 
     assert code(answer) == (400, "bad_request")
     assert json.loads(answer.body)["message"] == (
-        "The Authorization header is broken over two lines: write the Base64 in it without line breaks."
+        "The Authorization header is split over two lines: write its Base64 without line breaks."
     )
 
 
@@ -151,7 +151,7 @@ async def test_a_line_end_behind_base64_is_told_too() -> None:
         assert nothing_reached_a_platform(path)
 
     assert code(answer) == (400, "bad_request")
-    assert b"such as Base64" in answer.body
+    assert b"as Base64 often does" in answer.body
 
 
 # Refused
@@ -390,7 +390,7 @@ async def test_clients_share_a_shops_rate_limit_by_name_not_by_address() -> None
         (
             ServerConfig(port=0, host="0.0.0.0", allow_anonymous=True),
             {},
-            "everybody who reaches it, without credentials (allow_anonymous)",
+            "anyone who can reach it, without credentials (allow_anonymous)",
         ),
     ],
 )

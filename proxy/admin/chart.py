@@ -50,5 +50,5 @@ def _words(minutes: tuple[Minute, ...], most: int) -> str:
     if not most:
         return f"No calls in the last {MINUTES} minutes"
     failed = [max(minute.errors, minute.unauthorized) for minute in minutes]
-    latest = f"{minutes[-1].calls} in this minute, {most} at most"
-    return f"Calls in each of the last {MINUTES} minutes: {latest}" + (f"; {sum(failed)} failed" if any(failed) else "")
+    latest = f"{minutes[-1].calls} in the current minute, {most} at most"
+    return f"Calls per minute, last {MINUTES} minutes: {latest}" + (f"; {sum(failed)} failed" if any(failed) else "")

@@ -21,18 +21,17 @@ MEANINGS: Final = {
     ),
     "bad_request": Meaning(
         "400",
-        "not clear HTTP; the `detail` says more (a raw space in the URL must be percent-encoded; Base64 in "
-        "`Authorization` must not be broken over lines)",
+        "not valid HTTP, or ambiguous; `detail` says why (a raw space in the URL must be percent-encoded; Base64 in"
+        " `Authorization` must be on one line)",
     ),
     "client_unauthenticated": Meaning(
         "401",
-        "the proxy has clients, and the request has no credentials of one, or wrong ones; the log says which, under"
-        " `reason`",
+        "the proxy has clients, and the request has no credentials, or wrong ones; the log says which, under `reason`",
     ),
     "client_forbidden": Meaning(
         "403",
-        "this client may not use this shop, or this method, or names another one in `_method` or a batch: see its "
-        "`shops` and `methods`",
+        "this client may not use this shop or this method (or another method, named in `_method` or in a batch):"
+        " see its `shops` and `methods`",
     ),
     "unknown_shop": Meaning(
         "404",
@@ -40,13 +39,13 @@ MEANINGS: Final = {
     ),
     "request_timeout": Meaning(
         "408",
-        "the headers or the body came too slowly: `server.header_timeout`, `server.min_body_rate`, "
-        "`server.rate_window`",
+        "the headers or the body arrived too slowly: `server.header_timeout`, `server.min_body_rate`,"
+        " `server.rate_window`",
     ),
     "body_too_large": Meaning(
         "413",
-        "the body is larger than `upstream.max_body_size`, or than all that one client may have of "
-        "`server.spool_budget`: `detail` says which",
+        "the body is larger than `upstream.max_body_size`, or than one client's share of `server.spool_budget`:"
+        " `detail` says which",
     ),
     "request_too_large": Meaning(
         "414, 431",
@@ -58,7 +57,8 @@ MEANINGS: Final = {
     ),
     "too_many_failures": Meaning(
         "429",
-        "the credentials are wrong, after 10 wrong ones from the same address within a minute; right ones still pass",
+        "the credentials are wrong, and so were 10 others from the same address within a minute; correct ones are"
+        " still accepted",
     ),
     "internal": Meaning(
         "500",
@@ -66,7 +66,7 @@ MEANINGS: Final = {
     ),
     "method_not_supported": Meaning(
         "501",
-        "`CONNECT`, `TRACE`, or no method that HTTP knows; `get` is not `GET`",
+        "`CONNECT`, `TRACE`, or not a method of HTTP; `get` is not `GET`",
     ),
     "token_refused": Meaning(
         "502",
@@ -74,42 +74,44 @@ MEANINGS: Final = {
     ),
     "token_unavailable": Meaning(
         "502, 504",
-        "the token endpoint can't be reached, is silent, or answers nonsense; the log has the reason. `Retry-After`"
-        " says when it is asked again",
+        "the token endpoint can't be reached, does not answer, or gives an unusable answer; the log has the reason."
+        " `Retry-After` says when the proxy will ask again",
     ),
     "paced_out": Meaning(
         "503",
         "more requests than the platform's rate limit lets through within `pacing.max_wait`, or the platform itself"
-        " said that they come too fast; `Retry-After` says when to come again",
+        " said that requests come too fast; `Retry-After` says when to try again",
     ),
     "overloaded": Meaning(
         "503",
-        "too much at once, or the same client calls too many shops for the first time at once "
-        "(`tokens.first_requests_per_second`). `detail` names what is short, with its setting: places "
-        "(`server.max_requests`), memory (`server.memory_budget`), room for large bodies (`server.spool_budget`), "
-        "or file descriptors (`ulimit -n`); `shop_auth_proxy_budget_used` and `…_limit` show how short",
+        "too much at once, or one client calls too many shops for the first time at once"
+        " (`tokens.first_requests_per_second`). `detail` names what has run out, with its setting: request slots"
+        " (`server.max_requests`), memory (`server.memory_budget`), disk space for large bodies"
+        " (`server.spool_budget`), or file descriptors (`ulimit -n`); `shop_auth_proxy_budget_used` and `…_limit`"
+        " show how much is in use",
     ),
     "shop_overloaded": Meaning(
         "503",
-        "too much for this shop at once: it has its share, and others are served. A shop that does not answer is "
-        "the usual reason",
+        "too much for this shop at once: it has used up its share, while other shops are served. The usual reason"
+        " is a shop that does not answer",
     ),
     "client_overloaded": Meaning(
         "503",
-        "the same for this client, or for who calls from its address without credentials",
+        "the same for one client, or, without credentials, for one address",
     ),
     "storage_unavailable": Meaning(
         "503",
-        "a large body could not be kept in the temporary directory, which is full, or fails; small ones pass. The log "
-        "says why, under `reason`: make room there, or start the proxy with `TMPDIR` set to another directory",
+        "a large body could not be stored in the temporary directory, because it is full or failing; small ones"
+        " still pass. The log says why, under `reason`: free some space there, or start the proxy with `TMPDIR` set to"
+        " another directory",
     ),
     "draining": Meaning(
         "503",
-        "the proxy was stopped, and there was no answer within `server.drain_timeout`; call again",
+        "the proxy was stopped, and there was no answer within `server.drain_timeout`; try again",
     ),
     "upstream_unreachable": Meaning(
         "502",
-        "the shop's API can't be reached: name, network, certificate, egress proxy; the log has the reason",
+        "the shop's API can't be reached (DNS, network, certificate or egress proxy); the log has the reason",
     ),
     "upstream_protocol_error": Meaning(
         "502",
@@ -133,9 +135,9 @@ _OF_THE_PLATFORM: Final = {
     ),
     "http_429": Meaning(
         "429",
-        "the platform says that calls come too fast: does something else call with the same credentials?",
+        "the platform says that calls come too fast: does something else use the same credentials?",
     ),
-    "http": Meaning("5xx", "the platform failed; its own answer was passed on, and says more"),
+    "http": Meaning("5xx", "the platform failed; its own answer was passed on and says more"),
 }
 
 

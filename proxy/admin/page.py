@@ -69,12 +69,12 @@ def page(report: Report, *, now: float) -> Iterator[str]:
 <p class="about">{_about(report.process)}</p>
 </main>
 <footer>
-<p class="legend"><span class="key calls" aria-hidden="true"></span> calls of a minute
- <span class="key failed" aria-hidden="true"></span> of these, errors and 401s</p>
-<p>Calls, errors and 401s are those of the last {MINUTES} minutes. Errors are 5xx answers, and
-all of the proxy's own; a 401 is the platform's.</p>
+<p class="legend"><span class="key calls" aria-hidden="true"></span> calls in a minute
+ <span class="key failed" aria-hidden="true"></span> of them, errors and 401s</p>
+<p>Calls, errors and 401s are counted over the last {MINUTES} minutes. Errors are 5xx answers and
+all of the proxy's own error answers; 401s are the platform's.</p>
 <p><a href="/codes">Codes</a> · <a href="/status.json">JSON</a> · <a href="/metrics">Metrics</a>
-<noscript> · This page is refreshed when you load it again.</noscript></p>
+<noscript> · Reload this page to refresh it.</noscript></p>
 </footer>
 </body>
 </html>
@@ -107,7 +107,7 @@ def _sharing(shared: SharedMetrics) -> tuple[str, str]:
     """Return how many replicas there are, and what is wrong; and how that is shown."""
     number = f"{shared.replicas:,}"
     if shared.away:  # each goes on with what it holds, and keeps to its share of the limits
-        return f"{number}, each alone: no Redis{escape(f' ({shared.why})') if shared.why else ''}", "warn"
+        return f"{number}, each on its own: no Redis{escape(f' ({shared.why})') if shared.why else ''}", "warn"
     if shared.deaf:
         return f"{number}; can't hear each other: {escape(shared.deaf)}", "warn"
     return number, ""
@@ -166,9 +166,9 @@ def _config_problems(process: ProcessNow) -> str:
     items = "".join(f"<li><code>{escape(problem)}</code></li>" for problem in process.config_problems)
     since = duration(process.now - process.configured_at)
     return (
-        '<section class="notice"><h2>The configuration was changed, and not taken</h2>'
-        f"<p>The one of {_clock(process.configured_at)}, {since} ago, stays in use. Fix these and save the file:</p>"
-        f"<ul>{items}</ul></section>"
+        '<section class="notice"><h2>The changed configuration has problems and is not in use</h2><p>The one loaded'
+        f" at {_clock(process.configured_at)}, {since} ago, stays in use. Fix these problems and save the"
+        f" file:</p><ul>{items}</ul></section>"
     )
 
 
@@ -176,7 +176,7 @@ def _clients(clients: Sequence[ClientNow]) -> str:
     if not clients:
         return ""
     rows = "".join(
-        f'<tr><th scope="row">{escape(each.name) or "<em>without right credentials</em>"}</th>'
+        f'<tr><th scope="row">{escape(each.name) or "<em>without valid credentials</em>"}</th>'
         f'<td class="number">{each.calls:,}</td>'
         f'<td class="number{" bad" if each.refused else ""}">{each.refused:,}</td>'
         f"<td>{'not yet' if each.last is None else f'{duration(each.last)} ago'}</td></tr>\n"
@@ -206,7 +206,7 @@ def _about(process: ProcessNow) -> str:
     if process.started_at:
         parts.append(f"up for {duration(process.now - process.started_at)}")
     if process.url:
-        parts.append(f'called at <code class="copy">{escape(process.url)}</code>')
+        parts.append(f'clients call <code class="copy">{escape(process.url)}</code>')
     if process.certificate_expires_at is not None:
         left = process.certificate_expires_at - process.now
         words = f"certificate valid for {duration(left)}" if left > 0 else "certificate has expired"

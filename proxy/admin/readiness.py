@@ -20,26 +20,28 @@ def process_readiness(phase: str) -> Readiness:
     """Return whether new requests are welcome."""
     match phase:
         case "serving":
-            return Readiness(200, "Requests are welcome.")
+            return Readiness(200, "The proxy is ready for requests.")
         case "starting":
             return Readiness(503, "The proxy is starting.")
-    return Readiness(503, "The proxy is about to stop: requests in flight are finished, new ones go elsewhere.")
+    return Readiness(503, "The proxy is shutting down: it finishes the requests in flight; send new ones elsewhere.")
 
 
 def shop_readiness(shop: str, token: TokenStatus, fix: str) -> Readiness:
     """Return whether the shop could be served now; `fix` is what helps if its credentials are refused."""
     if token.left is not None:
-        return Readiness(200, f"{shop} can be served: it has a token that is good for {token.left:.0f} s.")
+        return Readiness(200, f"{shop} can be served: it has a token that is valid for {token.left:.0f} s.")
     refused = token.condition is Condition.REFUSED
     if not token.servable:
-        wait = f"The next request after {token.asked_again_in:.0f} s asks again."
+        wait = f"The first request after {token.asked_again_in:.0f} s will ask again."
         return Readiness(
             503, f"{shop} can't be served: {token.detail}{f' To fix it: {fix}.' if refused else ''} {wait}"
         )
     if token.detail:
         return Readiness(
-            200, f"{shop} may be served: {token.detail} But that was a while ago, the next request asks again."
+            200,
+            f"{shop} can be served, as far as is known: {token.detail} But that was a while ago, and the next request"
+            " will ask again.",
         )
     if token.condition is Condition.REFRESHING:
         return Readiness(200, f"{shop} can be served: its token is being fetched.")
-    return Readiness(200, f"{shop} can be served, as far as is known: its token is fetched for the next request.")
+    return Readiness(200, f"{shop} can be served, as far as is known: the next request will fetch a token.")

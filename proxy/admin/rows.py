@@ -100,15 +100,17 @@ def _trouble(row: Row, now: float) -> str:
         if token.condition is Condition.REFUSED:
             parts.append(f"<p><strong>To fix it:</strong> {escape(shop.fix)}.</p>")
         again = f"Next attempt in {duration(token.asked_again_in)}." if token.asked_again_in >= 1 else ""
-        again = again or "The next call asks again."
-        old = "" if token.left is None else "The old token still serves. "
+        again = again or "The next call will ask again."
+        old = "" if token.left is None else "The old token still works. "
         parts.append(f'<p class="quiet">{old}{again}</p>')
     if token is not None and waits_for_token(token):
         asked = duration(token.asking_for or 0)
-        parts.append(f'<p class="slow">A token was asked for {asked} ago, and there is no answer yet.</p>')
+        parts.append(f'<p class="slow">A token was requested {asked} ago, and there is no answer yet.</p>')
     if shop.wait >= SLOW_AFTER:
         wait = duration(shop.wait)
-        parts.append(f'<p class="slow">{shop.queue:,} waiting for the rate limit: about {wait} for the next call.</p>')
+        parts.append(
+            f'<p class="slow">{shop.queue:,} waiting for the rate limit; the next call would wait about {wait}.</p>'
+        )
     problem = shop.problem
     if problem is not None:
         ago = duration(now - problem.at)

@@ -122,7 +122,7 @@ class _Site:
             answer = await self._answer(request)
         except Exception:
             self._log.exception("admin.page_failed")
-            answer = _text(500, "The page could not be made; the log says why.")
+            answer = _text(500, "The page could not be rendered; the log says why.")
         return await self._send(request, answer)
 
     async def refuse(self, request: ClientRequest, error: ProxyError) -> bool:
@@ -130,7 +130,7 @@ class _Site:
         if isinstance(error, RequestTimeout):
             return False
         no_method = isinstance(error, MethodNotSupported)
-        answer = _not_allowed() if no_method else _text(400, "This is no HTTP request.")
+        answer = _not_allowed() if no_method else _text(400, "This is not an HTTP request.")
         return await self._send(request, answer, whole=False)
 
     async def _answer(self, request: ClientRequest) -> Answer:
@@ -138,7 +138,7 @@ class _Site:
         absolute = _ABSOLUTE.match(request.target)
         host = absolute[1] if absolute is not None else request.head.first.get(b"host", b"localhost")
         if not _is_for_us(request, host.decode("latin-1")):
-            return _text(421, "This port is asked for by an address or as localhost.")
+            return _text(421, "This port does not answer under this host name: use its IP address, or localhost.")
         target = request.target if absolute is None else request.target[absolute.end() :] or b"/"
         path, _, query = target.decode("latin-1").partition("?")
         page = self._pages.get(path)
@@ -258,7 +258,7 @@ def _list(head: Head, name: bytes) -> str:
 
 
 async def _live(_query: Query, _head: Head) -> Answer:
-    return _text(200, "The event loop turns.")
+    return _text(200, "The proxy is alive.")
 
 
 async def _to_status(_query: Query, _head: Head) -> Answer:
@@ -278,7 +278,7 @@ def _text(status: int, sentence: str) -> Answer:
 
 
 def _not_allowed() -> Answer:
-    answer = _text(405, "Pages are read here, with GET or HEAD; nothing can be changed.")
+    answer = _text(405, "This port is for reading only: use GET or HEAD.")
     return answer._replace(fields=answer.fields | {"Allow": "GET,HEAD"})
 
 

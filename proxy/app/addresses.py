@@ -42,7 +42,7 @@ def for_applications(config: Config, shops: Sequence[str], port: int | None = No
     if config.server.public_url is None and config.server.tls is not None and "//NAME" in base:
         lines.append("(NAME: a host name that the certificate is for)")
     if config.server.public_url is None and "PORT" in base:
-        lines.append("(PORT: any free one, since server.port is 0; the log says which)")
+        lines.append("(PORT: a free one, since server.port is 0; the log says which)")
     if config.clients:
         names = sorted(config.clients)
         more = ", …" if len(names) > _MANY else ""

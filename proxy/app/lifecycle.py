@@ -187,8 +187,8 @@ class RunningProxy:
         started = self._started_with
         if not (config.clients or config.server.allow_anonymous or is_loopback(started.server.host)):
             raise StartError(
-                f"server.host: the proxy still listens on {started.server.host}, where everybody who reaches it could"
-                " call without [clients]: restart it"
+                f"server.host: the proxy still listens on {started.server.host}, where without [clients] anyone who"
+                " can reach it could call: restart it"
             )
         same_files = config.server.tls == self.config.server.tls
         tls = self._server.tls if same_files else self._listener_tls(config.server.tls)
@@ -289,7 +289,7 @@ class RunningProxy:
 async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProxy]:
     """Serve while the context lasts. Raises `StartError`."""
     if not has_strict_parser():
-        raise StartError("aiohttp runs without its C parser, which is less strict: install a wheel of aiohttp.")
+        raise StartError("aiohttp runs on its Python parser, which is less strict: install a wheel of aiohttp.")
     async with AsyncExitStack() as stack:
         room, descriptors = await find_room(), Descriptors()
         proxy = RunningProxy(config, outside, descriptors, room, stack)

@@ -6,8 +6,8 @@ import socket
 from typing import Final
 
 # A machine, a service and a container each have a way of their own to allow it.
-_LOW_PORT: Final = """ports below 1024 need a right, which one of these gives:
-  for all programs of this machine: sysctl -w net.ipv4.ip_unprivileged_port_start={port} (in /etc/sysctl.d/, to stay)
+_LOW_PORT: Final = """ports below 1024 need a privilege; any one of these grants it:
+  for all programs on this machine: sysctl -w net.ipv4.ip_unprivileged_port_start={port} (in /etc/sysctl.d/, to keep it)
   with systemd, for this service alone: AmbientCapabilities=CAP_NET_BIND_SERVICE in its unit
   in a container or pod: the same sysctl there (docker run --sysctl …; in Kubernetes, securityContext.sysctls)"""
 
@@ -24,7 +24,10 @@ def _reason(port: int, error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM) and port < 1024:
         return f"{text}; {_LOW_PORT.format(port=port)}"
     if error.errno == errno.EADDRINUSE:
-        return f"{text}: another program listens there, perhaps this one started before (ss -ltnp shows which)"
+        return (
+            f"{text}: another program already listens there, perhaps an earlier start of this one (ss -ltnp shows"
+            " which)"
+        )
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{text}: this machine has no such address"
     return text

@@ -54,12 +54,13 @@ def _about_localhost(host: HostOfPlatform, listener: tuple[str, int]) -> str:
     """Return what is wrong with a platform on localhost; empty if nothing is."""
     if not host.allow_private:
         return (
-            "a platform's URL leads to localhost, which is this machine: if the platform runs here, set allow_private ="
-            " true in its [platforms.NAME]; if not, write its own host name into token_url and api_url"
+            "a platform's URL leads to localhost, which is this machine: if the platform runs here, set"
+            " allow_private = true in its [platforms.NAME]; if not, write its own host name in token_url and"
+            " api_url"
         )
     if listener[0] in _REACHED_AS_LOCALHOST and listener[1] == host.port:
         return (
-            f"a platform's URL leads to localhost port {host.port}, which is this proxy itself (server.port): give the"
-            " URL the port of the platform"
+            f"a platform's URL leads to localhost port {host.port}, which is this proxy itself (server.port): write"
+            " the platform's port in the URL"
         )
     return ""

@@ -81,7 +81,7 @@ class Reloader:
             problems = await self._take(sleep)
         except Exception:
             log.exception("configuration.reload_failed")
-            problems = ("the proxy made a mistake; its log says more",)
+            problems = ("this is a bug in the proxy; its log says more",)
         self._proxy.process.reloaded(problems, time.time())
         if problems:
             log.error("configuration.not_reloaded", problems=problems, hint="the previous one stays in use")
@@ -126,7 +126,7 @@ class Reloader:
             before = now
             readings += 1
             if readings == _MOST_READINGS:
-                raise OSError(errno.EAGAIN, f"{', '.join(map(shown, moving))} is written to again and again")
+                raise OSError(errno.EAGAIN, f"{', '.join(map(shown, moving))} keeps changing")
         if isinstance(outcome, ConfigError):
             raise outcome
         return outcome
@@ -149,7 +149,7 @@ class Reloader:
             done, _ = await asyncio.wait([self._reading], timeout=_READING)
             if not done:
                 raise TimeoutError(
-                    errno.ETIMEDOUT, f"it takes longer than {_READING:g} s, as if a mount did not answer"
+                    errno.ETIMEDOUT, f"it takes longer than {_READING:g} s; perhaps a mount does not answer"
                 )
 
 

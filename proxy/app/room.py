@@ -59,9 +59,9 @@ def too_little(config: Config, budgets: Budgets) -> list[Short]:
             Short(
                 "server.spool_budget",
                 of_one,
-                f"one client alone can have {of_one} bytes of the room on the disk (server.spool_budget,"
-                f" server.max_share), so that larger bodies are refused, though upstream.max_body_size is {largest}:"
-                " make the one larger, or the other smaller",
+                f"one client can use at most {of_one} bytes of disk space (server.spool_budget, server.max_share),"
+                f" so larger bodies are refused although upstream.max_body_size is {largest}: raise one of the"
+                " former, or lower the latter",
             )
         )
     of_one = budgets.memory.of_one
@@ -70,8 +70,8 @@ def too_little(config: Config, budgets: Budgets) -> list[Short]:
             Short(
                 "server.memory_budget",
                 of_one,
-                f"one client alone can have {of_one} bytes of the memory for requests (server.memory_budget,"
-                f" server.max_share), and a body needs {LEAST_MEMORY}: make one of the two larger",
+                f"one client can use at most {of_one} bytes of the memory for requests (server.memory_budget,"
+                f" server.max_share), but a body needs {LEAST_MEMORY}: raise one of the two",
             )
         )
     return found

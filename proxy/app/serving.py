@@ -44,7 +44,7 @@ async def serve(
         stack.push_async_callback(tasks.close)
         proxy = await stack.enter_async_context(running(config, outside))
         if not outside.supervisor.ready(f"listening on {proxy.host} port {proxy.port}"):
-            outside.log.warning("proxy.supervisor_not_told", hint="NOTIFY_SOCKET can't be written to")
+            outside.log.warning("proxy.supervisor_not_told", hint="can't write to NOTIFY_SOCKET")
         greet(proxy)
         tasks.start(outside.supervisor.keep_alive(), name="watchdog")
         reloader = Reloader(proxy, outside, load, learn, asked=reload)

@@ -156,7 +156,7 @@ def who_may_call(config: Config) -> str:
         return f"{count} {'client' if count == 1 else 'clients'} with credentials"
     if is_loopback(config.server.host):
         return "this machine only (loopback), without credentials"
-    return "everybody who reaches it, without credentials (allow_anonymous)"
+    return "anyone who can reach it, without credentials (allow_anonymous)"
 
 
 def _client(name: str, config: ClientConfig) -> Client:

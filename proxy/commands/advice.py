@@ -20,12 +20,13 @@ _CERTIFICATES: Final = {
     9: "is not valid yet: is this machine's clock right?",
     10: "has expired: is this machine's clock right? If it is, only the operator of that server can help",
     62: "is for another name: does DNS or a hosts file lead to another server, or is there a typo in the URL?",
-    64: "is not for this address: write the host's name into the URL",
+    64: "is not for this address: write the host's name in the URL",
 }
 _AUTHORITY: Final = (
-    "is signed by an authority that this machine does not know: where a company's proxy or an antivirus program opens"
-    " TLS, or the platform is your own, write the certificate of its authority (PEM) into upstream.ca_file; where not"
-    " even the usual ones are known, install them (Debian: apt-get install ca-certificates)"
+    "is signed by an authority that this machine does not know: if a company's proxy or an antivirus program"
+    " intercepts TLS, or the platform is your own, save the certificate of its authority (PEM) in a file and name"
+    " that in upstream.ca_file; if not even the usual authorities are known, install them (Debian: apt-get install"
+    " ca-certificates)"
 )
 _OLD_TLS: Final = frozenset({"UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "TLSV1_ALERT_PROTOCOL_VERSION"})
 _NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
@@ -54,13 +55,13 @@ def in_words(
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"the certificate of {place} {_about_certificate(cause)}"
     if isinstance(cause, PrivateAddressError):
-        return f"{cause}: if it is meant, set platforms.{platform.name}.allow_private = true; if not, check DNS"
+        return f"{cause}: if that is intended, set platforms.{platform.name}.allow_private = true; if not, check DNS"
     if isinstance(cause, socket.gaierror):
         return _about_name(cause, origin, proxy)
     if isinstance(cause, ssl.SSLError):
         return _about_tls(cause, place)
     if error.proxy_status == "http_protocol_error":
-        return f"{place} does not answer in HTTP: is the port right, and is it http:// or https://?"
+        return f"{place} does not speak HTTP: is the port right, and is it http:// or https://?"
     if proxy is not None and isinstance(error.__cause__, EgressProxyError):
         place = f"{proxy.host}:{proxy.port}, the egress proxy"
     return _about_connection(cause, place)
@@ -75,7 +76,7 @@ def _about_certificate(error: ssl.SSLCertVerificationError) -> str:
 def _about_name(error: socket.gaierror, origin: Origin, proxy: EgressProxy | None) -> str:
     host = proxy.host if proxy else origin.host
     if error.errno == socket.EAI_AGAIN:
-        return f"{host} can't be resolved now, no name server answers: is this machine's network and DNS right?"
+        return f"{host} can't be resolved now, because no name server answers: check this machine's network and DNS"
     return (
         f"{host} can't be resolved: is there a typo in the shop's name or the URL? If no other name can be resolved"
         " either, check this machine's DNS; if an egress proxy is the only way out, name it in upstream.proxy"
@@ -86,21 +87,26 @@ def _about_tls(error: ssl.SSLError, place: str) -> str:
     reason = error.reason or ""
     if reason in _NO_TLS:
         return (
-            f"{place} is not a TLS port (it answers something else): write another port, or, if it is in your own"
+            f"{place} is not a TLS port (what answers is not TLS): write another port, or, if it is in your own"
             " network, http:// and allow_private = true"
         )
     if reason in _OLD_TLS:
-        return f"{place} speaks only TLS that is too old to be safe: TLS 1.2 or newer is needed"
-    return f"{place} does not agree on TLS ({reason.replace('_', ' ').lower() or 'no reason given'})"
+        return f"{place} supports only TLS versions that are too old to be safe: TLS 1.2 or newer is needed"
+    return f"the TLS handshake with {place} failed ({reason.replace('_', ' ').lower() or 'no reason given'})"
 
 
 def _about_connection(error: BaseException, place: str) -> str:
     number = getattr(error, "errno", None)
     if number == errno.ECONNREFUSED:
-        return f"nothing listens on {place}: are host and port right, and does it run?"
+        return f"nothing listens on {place}: are host and port right, and is it running?"
     if number in _NO_WAY:
-        return f"this machine has no way to {place}: is its network right? Through an egress proxy: upstream.proxy"
-    return f"{place} closed the connection without an answer: does a firewall, or a port for something else, do that?"
+        return (
+            f"this machine has no route to {place}: check its network; if an egress proxy is the only way out, name"
+            " it in upstream.proxy"
+        )
+    return (
+        f"{place} closed the connection without an answer: is a firewall in between, or is the port for something else?"
+    )
 
 
 def about_token(reason: str, platform: Platform, compare: str) -> str:
@@ -120,11 +126,14 @@ def about_token(reason: str, platform: Platform, compare: str) -> str:
             f' "{platform.token_request}", try {others}'
         )
     if status == 403:
-        return f"{compare}; perhaps the platform wants to know the address of this machine first, or a firewall answers"
+        return (
+            f"{compare}; perhaps this machine's IP address has to be registered with the platform first, or a"
+            " firewall answers"
+        )
     if status in (400, 401):
         return compare
     if 300 <= status < 400:
-        return f"{table}.token_url leads elsewhere, and the secret is not sent after it: write where it leads"
+        return f"{table}.token_url redirects elsewhere, and the secret is not sent there: set it to the final URL"
     if status in (404, 405, 410) or status == 200:
-        return f"is {table}.token_url right, and does nothing else (a firewall, a login page) answer in its place?"
+        return f"is {table}.token_url right, or does something else (a firewall, a login page) answer in its place?"
     return ""

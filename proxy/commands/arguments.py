@@ -15,12 +15,12 @@ from proxy import __version__
 PROGRAM: Final = "shop-auth-proxy"
 
 _DESCRIPTION = """\
-Lets old integrations call shop platforms that want OAuth 2.0: a plain request
-to /<shop>/… goes to the shop's API with an access token."""
+Lets old integrations call shop platforms that require OAuth 2.0: a plain
+request to /<shop>/… is sent on to the shop's API with an access token."""
 _EPILOG = """\
 first steps:
-  shop-auth-proxy demo     try it, with no account
-  shop-auth-proxy init     make a configuration, and see whether it works
+  shop-auth-proxy demo     try it, without an account
+  shop-auth-proxy init     create a configuration, and see whether it works
   shop-auth-proxy serve    run it
 
   shop-auth-proxy COMMAND --help says more about a command."""
@@ -40,43 +40,43 @@ environment variables, for one shop and no file:
                                        unless one is named
   SHOP_AUTH_PROXY_CLIENT_ID            from the platform
   SHOP_AUTH_PROXY_CLIENT_SECRET        from the platform, or the name of a file
-                                       that holds it in …_CLIENT_SECRET_FILE
+                                       with it in …_CLIENT_SECRET_FILE
   SHOP_AUTH_PROXY_PLATFORM             shoprenter unless set
   SHOP_AUTH_PROXY_HOST, …_PORT         where to listen; an empty host is every
                                        address
   SHOP_AUTH_PROXY_ADMIN_HOST, …_ADMIN_PORT
   SHOP_AUTH_PROXY_CLIENT_NAME          who may call, with …_CLIENT_PASSWORD or
                                        …_CLIENT_PASSWORD_FILE
-  SHOP_AUTH_PROXY_ALLOW_ANONYMOUS      true: whoever reaches it may call
+  SHOP_AUTH_PROXY_ALLOW_ANONYMOUS      true: anyone who can reach it may call
   SHOP_AUTH_PROXY_LOG_FORMAT           auto, json or console
   SHOP_AUTH_PROXY_LOG_LEVEL            debug, info, warning or error"""
 _INIT = """\
-Asks for a shop's platform, name and API client, writes config.toml and, beside
+Asks for a shop's platform, name and API client, writes config.toml and, next to
 it, a file with the secret that only you can read; then checks whether it works.
-Files that exist are left as they are.
+Existing files are left as they are.
 
-Without a terminal, options answer the questions, and the secret comes on stdin:
+Without a terminal, give the answers as options, and the secret on stdin:
   shop-auth-proxy init --shop demo --client-id 4f2a… < file-with-the-secret"""
 _CHECK = f"""\
-Tells all that is wrong with the configuration, with its place and what to do.
+Reports everything that is wrong with the configuration: where, and what to do.
 Then asks each shop's token endpoint for a token, and its API for any answer.
 The exit status is 0 if all is well, 1 if a shop gets no token or a call fails,
 2 if the configuration is wrong.
 
 {_WHERE}"""
 _TOKEN = """\
-Asks for an access token and prints it, and nothing else:
+Requests an access token and prints it, and nothing else:
   curl -H "Authorization: Bearer $(shop-auth-proxy token demo)" https://…"""
 _NEW_CLIENT = """\
-Makes a random secret for somebody who may call the proxy. The lines for the
-configuration, which hold only its digest, are on stdout; the secret itself is
+Makes a random secret for a new client of the proxy. The lines for the
+configuration, with only its digest, go to stdout; the secret itself is
 shown once, on stderr:
   shop-auth-proxy new-client erp >> config.toml"""
 _DEMO = """\
-Runs simulated shops with the proxy in front of them, and tells what to try. In
+Runs simulated shops with the proxy in front of them, and says what to try. In
 a container, --host "" lets other machines call it."""
 _COMPLETION = """\
-Prints what makes the shell complete commands and options; in ~/.bashrc:
+Prints a script that lets the shell complete commands and options. In ~/.bashrc:
   source <(shop-auth-proxy completion bash)"""
 
 # What people write who know other programs.
@@ -118,7 +118,7 @@ class Parser(argparse.ArgumentParser):
         elif missing := re.fullmatch(r"the following arguments are required: (.*)", message):
             message = f"{missing[1]} is missing: {self.prog} {missing[1]}"
         elif choice := re.fullmatch(r"argument .*: invalid choice: (.*) \(choose from (.*)\)", message):
-            message = f"{choice[1]} is not one of the choices: {choice[2]}"
+            message = f"{choice[1]} is not possible here: write {choice[2]}"
         self.exit(2, f"{self.format_usage()}{PROGRAM}: {message}\n")
 
 
@@ -133,7 +133,7 @@ class _Once(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         if getattr(namespace, self.dest) is not None:
-            parser.error(f"{option_string} is given twice: which of the two is meant?")
+            parser.error(f"{option_string} is given twice: remove one of the two")
         setattr(namespace, self.dest, values)
 
 
@@ -150,17 +150,17 @@ def make_parser() -> Parser:
         )
 
     serve = command("serve", "run the proxy", _SERVE, _SERVE_EPILOG)
-    init = command("init", "make a configuration for a shop, and check it", _INIT)
-    check = command("check", "check the configuration, and the way to each shop", _CHECK)
+    init = command("init", "create a configuration for a shop, and check it", _INIT)
+    check = command("check", "check the configuration, and the connection to each shop", _CHECK)
     token = command("token", "print an access token for a shop, for use with curl", _TOKEN)
     new_client = command("new-client", "make a secret for a client, and the configuration lines for it", _NEW_CLIENT)
     demo = command("demo", "try the proxy against simulated shops; needs no account", _DEMO)
-    completion = command("completion", "print what makes a shell complete commands", _COMPLETION)
+    completion = command("completion", "print a script for shell completion", _COMPLETION)
 
     for with_file in (serve, check, token, new_client):
         _add_config(with_file, "the configuration file")
     _add_config(init, "the configuration file to write (default: config.toml)")
-    init.add_argument("--platform", action=_Once, metavar="NAME", help="shoprenter unless given, or toss-shopping")
+    init.add_argument("--platform", action=_Once, metavar="NAME", help="shoprenter (the default) or toss-shopping")
     init.add_argument("--shop", action=_Once, metavar="NAME", help="the shop's name: demo of demo.myshoprenter.hu")
     init.add_argument("--client-id", action=_Once, metavar="ID", help="the API client's id")
     init.add_argument(
@@ -168,32 +168,33 @@ def make_parser() -> Parser:
         type=_file,
         action=_Once,
         metavar="FILE",
-        help="a file that holds the secret already: it is named in the configuration, and no other is written",
+        help="an existing file with the secret: the configuration will name it, and no other is written",
     )
-    init.add_argument("--offline", action="store_true", help="write the files, but ask no platform")
+    init.add_argument("--offline", action="store_true", help="write the files without contacting the platform")
     check.add_argument("--offline", action="store_true", help="check the configuration only")
     check.add_argument(
-        "--call", action=_Once, metavar="PATH", help="also make a real GET, such as products?limit=1, of each shop"
+        "--call", action=_Once, metavar="PATH", help="also send a real GET to each shop, such as products?limit=1"
     )
     token.add_argument("shop", metavar="SHOP", help="the shop, as it is written in the path of a request")
-    new_client.add_argument("name", metavar="NAME", help="what the client is to be called; its user name in HTTP Basic")
-    demo.add_argument("--host", metavar="HOST", help='where the proxy listens (default: 127.0.0.1; "": every address)')
+    new_client.add_argument("name", metavar="NAME", help="the client's name; its user name in HTTP Basic")
+    demo.add_argument(
+        "--host", type=_host, metavar="HOST", help='where the proxy listens (default: 127.0.0.1; "": every address)'
+    )
     demo.add_argument("--port", type=_port, metavar="N", help="its port (default: 8080)")
     demo.add_argument("--once", action="store_true", help="make a few calls, show them, and exit")
     completion.add_argument(
-        "shell", choices=["bash"], metavar="bash", help="the shell: bash, which zsh reads after bashcompinit"
+        "shell", choices=["bash"], metavar="bash", help="the shell: bash (zsh reads it too, after bashcompinit)"
     )
     return parser
 
 
 def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
     """Return what the arguments say; ends the program if that is help, or not clear."""
-    first = arguments[0] if arguments else "--help"
-    if first == "help":
+    if arguments and arguments[0] == "help":
         arguments = [*arguments[1:2], "--help"]
-    elif not arguments:
-        arguments = ["--help"]
-    elif first not in (known := commands_of(parser)) and first not in ("-h", "--help", "--version"):
+    arguments = arguments or ["--help"]
+    first, known = arguments[0], commands_of(parser)
+    if first not in known and first not in ("-h", "--help", "--version"):
         meant = _OTHER_WORDS.get(first) or _closest(first, [*known, "--version", "--help"])
         meant = meant or _OTHER_WORDS.get(_closest(first, [*_OTHER_WORDS], cutoff=0.75) or "")
         option = first.startswith("-")
@@ -201,13 +202,18 @@ def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
         if option and not meant:
             hint = f"options come after the command, such as {PROGRAM} serve {first}"
         parser.error(f"there is no {'option' if option else 'command'} {first!r}: {hint}")
-    elif short := [each for each in arguments[1:] if f"-{each.partition('=')[0]}" in options_of(known[first])]:
-        known[first].error(f"options of several letters have two hyphens: write -{short[0]}")  # argparse reads -c onfig
+    elif first in known and (short := _with_one_hyphen(arguments[1:], options_of(known[first]))):
+        # argparse would read -c onfig.
+        known[first].error(f"options of several letters begin with two hyphens: write -{short[0]}")
     options, extra = parser.parse_known_args(arguments)
-    if extra:
+    if extra := [each for each in extra if each != "--"] or extra:
         command = commands_of(parser)[options.command]
         command.error(_about_extra(options.command, command, extra[0]))
     return options
+
+
+def _with_one_hyphen(arguments: Sequence[str], options: Sequence[str]) -> list[str]:
+    return [each for each in arguments if f"-{each.partition('=')[0]}" in options]
 
 
 def commands_of(parser: argparse.ArgumentParser) -> dict[str, Parser]:
@@ -226,10 +232,10 @@ def _about_extra(name: str, command: argparse.ArgumentParser, extra: str) -> str
     if not option.startswith("-"):
         hint = f": did you mean --config {extra}?" if extra.endswith(".toml") else f"; {command.prog} --help says more"
         return f"{name} takes no argument {extra!r} here{hint}"
-    if meant := _closest(option, options_of(command)):
-        return f"{name} has no option {option!r}: did you mean {meant}?"
     if option in _SETTINGS:
         return f"{name} has no option {option!r}: it is the setting {_SETTINGS[option]} of the configuration"
+    if meant := _closest(option, options_of(command)):
+        return f"{name} has no option {option!r}: did you mean {meant}?"
     return f"{name} has no option {option!r}: it has {', '.join(options_of(command))}"
 
 
@@ -247,6 +253,13 @@ def _file(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("the name of the file is empty")
     return Path(text)
+
+
+def _host(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if host and ":" not in host:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a host: write --host {host} --port {port}")
+    return text
 
 
 def _port(text: str) -> int:

@@ -1,4 +1,4 @@
-"""`check`: tells whether the configuration is right, and tries the way of a request as far as it can.
+"""`check`: tells whether the configuration is valid, and tries the way of a request as far as it can.
 
 For each shop: does its token endpoint grant a token, does its API answer, and, with `--call`, what does it answer to a
 real request? Each is told as soon as it is known. An API that can't be reached is a warning, since a firewall may be
@@ -33,7 +33,8 @@ async def check(config_file: Path | None, *, offline: bool = False, call: str | 
     if config is None:
         return 2
     count = len(config.shops.named)
-    print(f"The configuration is right: {count} {'shop' if count == 1 else 'shops'} by name.", flush=True)
+    others = "" if config.shops.wildcard is None else ', and [shops."*"] for all others'
+    print(f"The configuration is valid: {count} {'shop' if count == 1 else 'shops'}{others}.", flush=True)
     await _warn(config)
     if offline:
         return 0
@@ -61,7 +62,7 @@ async def _warn(config: Config) -> None:
     if config.server.tls is not None:
         context, certificate = server_context(config.server.tls), read(config.server.tls)[0]
         if why := not_in_use(context, certificate):
-            complain(f"warning: server.tls: the certificate {why}, so that clients will refuse it")
+            complain(f"warning: server.tls: the certificate {why}, so clients will refuse it")
     for short in keep_budgets(Budgets(), config, await find_room(), connections=config.server.max_connections):
         complain(f"warning: {short.reason}")
 
@@ -97,7 +98,7 @@ def _calls(path: str | None, shops: Shops) -> dict[str, str] | None:
         return {}
     path = path.partition("://")[2].partition("/")[2] if "://" in path else path.removeprefix("/")
     if re.fullmatch(r"[!-~]*", path) is None or "#" in path or ".." in path.partition("?")[0].split("/"):
-        complain("--call: a path such as products?limit=1 is needed, without .. and with %20 for a space")
+        complain("--call needs a path such as products?limit=1, without .. and with %20 for a space")
         return None
     first, _, rest = path.partition("/")
     return {first: rest} if first in shops.named else dict.fromkeys(shops.named, path)

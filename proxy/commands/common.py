@@ -15,7 +15,7 @@ from proxy.config.sharing import secrets_of
 from proxy.telemetry.redaction import SHORTEST_TOKEN, Redactor
 
 _TOO_SHORT = (
-    f"a platform grants tokens of less than {SHORTEST_TOKEN} characters: they are used, but not looked for in the log"
+    f"a platform grants tokens of fewer than {SHORTEST_TOKEN} characters: they are used, but not hidden in the log"
 )
 
 
@@ -34,7 +34,7 @@ def read_config(named: Path | None) -> Config | None:
     try:
         path = locate(named, os.environ)
         if path is None and is_there(DEFAULT):
-            complain(f"warning: {DEFAULT} is not read, since {SHOP} is set; to have it read, name it with --config")
+            complain(f"warning: {DEFAULT} is not read, because {SHOP} is set; to use it, name it with --config")
         config = load_config(path, os.environ)
     except ConfigError as error:
         count = len(error.problems)

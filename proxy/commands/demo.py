@@ -51,7 +51,10 @@ class Call(NamedTuple):
 
 _JSON: Final = "Accept: application/json"
 _CALLS: Final = (
-    Call("A page of products, without a token, as XML (what Shoprenter sends unless asked)", "/demo/products?limit=2"),
+    Call(
+        "A page of products, without a token, as XML (what Shoprenter sends unless asked for JSON)",
+        "/demo/products?limit=2",
+    ),
     Call(
         "The same as JSON; an old user name and password do no harm",
         "/demo/products?limit=2",
@@ -65,7 +68,10 @@ _CALLS: Final = (
         '{"sku":"from-the-demo","price":"990"}',
     ),
     Call(
-        "What the API client may not do: the platform's own 401 comes through", "/reader/products/1", (_JSON,), "DELETE"
+        "Something the API client may not do: the platform's own 401 comes through",
+        "/reader/products/1",
+        (_JSON,),
+        "DELETE",
     ),
     Call("Toss Shopping", "/seoul/api/v3/shopping-fep/orders/v2?size=1"),
     Call("A shop that is not configured: the proxy's own answer", "/nobody/products"),
@@ -88,7 +94,8 @@ async def demo(host: str | None, port: int | None, *, once: bool) -> int:
             else:
                 await _wait(base, status)
     except StartError as error:
-        complain(f"{error}\nAnother port: shop-auth-proxy demo --port 8081")
+        of_port = str(error).startswith("server.")
+        complain(f"{error}\nTo use another port: shop-auth-proxy demo --port 8081" if of_port else str(error))
         return 2
     return 0
 
@@ -158,7 +165,8 @@ def _config(server: ServerConfig, admin: AdminConfig, *shops: Shop) -> Config:
 async def _wait(base: str, status: str) -> None:
     """Tell what to try, and wait for Ctrl-C."""
     parts = [
-        f"Simulated Shoprenter and Toss Shopping, with the proxy in front of them: {base}\nHow the shops are: {status}",
+        f"Simulated Shoprenter and Toss Shopping, with the proxy in front of them: {base}\nStatus of the shops:"
+        f" {status}",
         "Try these in another terminal; each call shows up below. Ctrl-C ends the demo.",
         *(f"# {call.purpose}\n{call.as_curl(base)}" for call in _CALLS),
     ]

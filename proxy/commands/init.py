@@ -60,7 +60,7 @@ def init(answers: Answers, named: Path | None, *, offline: bool) -> Coroutine[An
         complain(f"{shown(Path(error.filename))} can't be written: {error.strerror}")
         return _ended(2)
     except EOFError:
-        complain("there was no answer, and nothing is written")
+        complain("there was no answer; nothing was written")
         return _ended(2)
     print(f"Written: {', '.join(written)}.\n", flush=True)
     return _check(path, shop, named, offline=offline)
@@ -74,7 +74,7 @@ async def _check(path: Path, shop: str, named: Path | None, *, offline: bool) ->
     status = await check(path, offline=offline)
     file = f" --config {shown(path)}" if named else ""
     if status or offline:
-        what = "To try it" if offline else "When that is put right"
+        what = "To try it" if offline else "When that is fixed"
         print(f"\n{what}: shop-auth-proxy check{file}")
         print(f"Then give your application: http://localhost:8080/{shop}/")
     print(f"Run it: shop-auth-proxy serve{file}")
@@ -85,23 +85,21 @@ def _write(answers: Answers, path: Path) -> tuple[str, list[str]]:
     """Write the files; return the shop's name and what was written. Raises `_Refused`, `Unusable`, `EOFError`."""
     if path.exists() or path.is_symlink():
         raise _Refused(
-            f"{shown(path)} exists, and init overwrites nothing: add the shop to it, or name another --config"
+            f"{shown(path)} exists, and init overwrites nothing: add the shop to it, or name another file with --config"
         )
     if not path.parent.is_dir():
-        raise _Refused(f"there is no directory {shown(path.parent)}: make it first")
+        raise _Refused(f"there is no directory {shown(path.parent)}: create it first")
     ask = input if sys.stdin.isatty() else None
     if ask is None and (missing := _missing(answers)):
-        raise _Refused(f"without a terminal to ask at, {' and '.join(missing)} must be given")
+        raise _Refused(f"without a terminal, {' and '.join(missing)} must be given")
     platform = _answer(answers.platform, ask, f"Platform ({', '.join(BUILT_IN)}) [{SHOPRENTER.name}]: ", _platform)
     of_shoprenter = platform == SHOPRENTER.name
-    hint = (
-        "demo of demo.myshoprenter.hu, not the shop's own domain" if of_shoprenter else "what it is to be called here"
-    )
+    hint = "demo of demo.myshoprenter.hu, not the shop's own domain" if of_shoprenter else "the name to call it by here"
     shop = _answer(answers.shop, ask, f"Shop's name ({hint}): ", _shop)
     secret_file = answers.secret_file or path.parent / f"{shop}.secret"
     if answers.secret_file is None and (secret_file.exists() or secret_file.is_symlink()):
         raise _Refused(
-            f"{shown(secret_file)} exists, and init overwrites nothing: remove it, or take it by --client-secret-file"
+            f"{shown(secret_file)} exists, and init overwrites nothing: remove it, or use it with --client-secret-file"
         )
     client_id = _answer(answers.client_id, ask, f"Client id ({BUILT_IN[platform].credentials_place}): ", _client_id)
     written = []
@@ -150,7 +148,9 @@ def _answer(given: str | None, ask: Callable[[str], str] | None, question: str, 
 def _platform(text: str) -> str:
     name = text.strip().lower() or SHOPRENTER.name
     if name not in BUILT_IN:
-        raise Unusable(f"{unknown('platform', name, BUILT_IN)}; one of your own is written into the file by hand")
+        raise Unusable(
+            f"{unknown('platform', name, BUILT_IN)}; a platform of your own has to be written in the file by hand"
+        )
     return name
 
 
@@ -178,7 +178,7 @@ def _from_terminal() -> str:
 def _clean(text: str, source: str) -> str:
     text = text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
     if len(text) > MAX_SECRET_FILE:
-        raise _Refused(f"{source} is too large for one")
+        raise _Refused(f"{source} is too long for a secret")
     if why := not_clean(text):
         raise _Refused(f"{source} {why}")
     return text

@@ -18,6 +18,7 @@ from proxy.config import ConfigError, locate
 from proxy.config.clients import NAME_RULE, is_client_name
 from proxy.config.files import MAX_FILE, Unusable, read_text, shown
 from proxy.config.lines import line_of, lines_of
+from proxy.config.syntax import explain
 
 _SIZE: Final = 32  # bytes: 256 bits
 
@@ -30,14 +31,14 @@ async def new_client(
     The configuration is looked into first, if there is one: a second table of that name would make it unreadable.
     """
     if not is_client_name(name):
-        complain(f"{NAME_RULE}; {name!a} is none")
+        complain(f"{name!a} can't be the name of a client: {NAME_RULE}")
         return 2
     try:
         if known := _where_known(name, config_file):
             complain(f"{known}: choose another name, or remove that table first")
             return 2
     except (Unusable, ConfigError, ValueError) as error:
-        complain(f"the configuration can't be looked into for a client {name}: {error}")
+        complain(f"can't tell whether the configuration already has a client {name}: {error}")
         return 2
     secret = make_secret(_SIZE)
     table = f'"{name}"' if set(name) & {".", "@"} else name
@@ -45,7 +46,7 @@ async def new_client(
     print('# shops = ["demo"]       # default: all\n# methods = ["GET"]      # default: all', flush=True)
     print(
         f"""
-The lines above are for the configuration file; a proxy that runs takes them at once. The secret is shown only now:
+Put the lines above in the configuration file; a running proxy uses them at once. The secret is shown only this once:
 
   user      {name}
   password  {secret}
@@ -63,6 +64,11 @@ def _where_known(name: str, config_file: Path | None) -> str:
     if path is None:
         return ""
     text = read_text(path, MAX_FILE).removeprefix("\ufeff")
-    if name not in tomllib.loads(text).get("clients", {}):
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = explain(text, error)
+        raise Unusable(f"{shown(path)}, line {found.line}: not TOML: {found.sentence}") from None
+    if name not in document.get("clients", {}):
         return ""
-    return f"{shown(path)}, line {line_of(('clients', name), lines_of(text))}, has a client {name} already"
+    return f"{shown(path)}, line {line_of(('clients', name), lines_of(text))}, already has a client {name}"

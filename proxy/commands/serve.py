@@ -37,9 +37,7 @@ async def serve(config_file: Path | None) -> int:
         )
         stack.callback(route_library_logs(log, level=config.logging.level))
         for name in short_secrets(config.clients):
-            log.warning(
-                "client.short_secret", client=name, fix=f"take {LONG_ENOUGH} characters or more, made at random"
-            )
+            log.warning("client.short_secret", client=name, fix=f"use {LONG_ENOUGH} characters or more, made at random")
         outside = app.Outside(
             log,
             conceal=concealer(redactor, log),
@@ -72,7 +70,7 @@ def _greet(config: Config, environ: Mapping[str, str], stream: TextIO, proxy: ap
     first, *more = for_applications(config, list(config.shops.named), proxy.port)
     lines = ["", f"Your application calls  {first}", *(f"                        {line}" for line in more)]
     if proxy.admin is not None:
-        lines.append(f"How it is going         {url_of(config.admin.host, proxy.admin[1])}status")
-    lines += ["Ctrl-C ends it.", ""]
+        lines.append(f"Status page             {url_of(config.admin.host, proxy.admin[1])}status")
+    lines += ["Ctrl-C stops it.", ""]
     bold, plain = ("\x1b[1m", "\x1b[0m") if wants_color(stream, environ) else ("", "")
     print("\n".join(f"{bold}{line}{plain}" if line else line for line in lines), file=stream, flush=True)

@@ -59,7 +59,13 @@ class Way:
         if shops.wildcard is not None:
             platform, _ = shops.wildcard
             self._show(
-                Finding("*", platform.name, None, "not asked", "no shop is named; try: shop-auth-proxy token SHOP")
+                Finding(
+                    "*",
+                    platform.name,
+                    None,
+                    "not asked",
+                    "stands for every other shop; to try one: shop-auth-proxy token SHOP",
+                )
             )
         return all(task.result() for task in tasks)
 
@@ -141,11 +147,13 @@ def _api_url(shop: Shop, path: str) -> str:
 
 def _about_failure(answer: Answer, sense: Sense) -> str:
     if answer.status == 401 and b"40101" in answer.body:
-        return "the API client may not do this, allow it where it was made (Shoprenter: Settings > API Settings)"
+        return (
+            "the API client may not do this; allow it where the client was made (Shoprenter: Settings > API Settings)"
+        )
     if sense is Sense.THROTTLED:
-        return "the platform says that calls come too fast, try again in a while"
+        return "the platform says that calls come too fast; try again in a while"
     if sense is Sense.UNAUTHORIZED:
-        return "the token was granted just now, so the API client may not do this, or it is another shop's"
+        return "the token is fresh, so the API client may not do this, or it belongs to another shop"
     return "the API says"
 
 

@@ -53,7 +53,7 @@ def check_client(
     if "secret" in table and "secret_sha256" in table:
         problems.add((*place, "secret_sha256"), "is given as well as secret: remove one of the two")
     elif not any(closest(key, ("secret", "secret_sha256")) or isinstance(table[key], dict) for key in table):
-        problems.add((*place, "secret"), f"is missing: write it, or secret_sha256 ({_NEW_CLIENT} makes both)")
+        problems.add((*place, "secret"), f"is missing: set it, or secret_sha256 ({_NEW_CLIENT} makes both)")
     if "secret" in settings and (sentence := _what_is_wrong_with_secret(settings["secret"])):
         problems.add((*place, "secret"), sentence)
     if sentence := _about_entries(settings.get("methods", ()), _what_is_wrong_with_method):
@@ -73,22 +73,24 @@ def check_digests(clients: Mapping[str, ClientConfig], problems: Problems) -> No
             continue
         place = ("clients", name, "secret" if client.secret is not None else "secret_sha256")
         if client.digest in no_secrets:
-            problems.add(place, f"is that of an empty string or of a client's name: make another with {_NEW_CLIENT}")
+            problems.add(
+                place, f"is the digest of an empty string or of a client's name: make another with {_NEW_CLIENT}"
+            )
         first = first_with.setdefault(client.digest, name)
         if first != name:
             problems.add(
                 place,
-                f"is the same as that of {problems.name(('clients', first))}, so that a Bearer token would not tell who"
-                f" calls: make another with {_NEW_CLIENT}",
+                f"is the same as that of {problems.name(('clients', first))}, so a Bearer token would not tell the"
+                f" two apart: make another with {_NEW_CLIENT}",
             )
 
 
 def _what_is_wrong_with_secret(secret: Secret) -> str | None:
     text = secret.reveal()
     if not text.isprintable() or " " in text:
-        return "must consist of visible characters, without spaces: programs differ in how they send others"
+        return "must consist of visible characters, without spaces: programs differ in how they send anything else"
     if len(text) < _SHORTEST:
-        return f"is shorter than {_SHORTEST} characters and could be guessed by trying: make one with {_NEW_CLIENT}"
+        return f"is shorter than {_SHORTEST} characters and could be guessed: make one with {_NEW_CLIENT}"
     return None
 
 
@@ -105,9 +107,7 @@ def _what_is_wrong_with_shop(shop: str, known: set[str]) -> str | None:
         return None
     if WILDCARD not in known:
         return unknown("shop", shop, known)
-    return (
-        None if is_shop_name(shop.encode(errors="replace")) else "is not the name of a shop, as it is written in a path"
-    )
+    return None if is_shop_name(shop.encode(errors="replace")) else "is not a shop's name as it is written in a path"
 
 
 def _about_entries(entries: Iterable[str], what_is_wrong: Callable[[str], str | None]) -> str:

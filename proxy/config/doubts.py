@@ -13,17 +13,22 @@ _EXAMPLES: Final = frozenset({"0123456789abcdef", "fedcba9876543210"})  # of the
 
 # The first that fits is told.
 _OF_ANY: Final = (
-    (r"(?P<quote>[\"'`]).*(?P=quote)|[“”„«»‘’].*", "has quotes around it: they would be part of it"),  # noqa: RUF001 - meant so
+    (r"(?P<quote>[\"'`]).*(?P=quote)|[“”„«»‘’].*", "has quotes around it, which would be part of it"),  # noqa: RUF001 - meant so
     (r"\s.*|.*\s", "begins or ends with a space, which would be part of it"),
     (
-        r"<.*>|(?i:change-?me|todo|x{3,}|\.{3}|…|your[-_ ].*|secret|password|client[-_ ]?(?:id|secret))",
+        r"<[^<>]*>|(?i:(?:change|replace|fill)[-_ ]?(?:me|this|in|with.*)|(?:insert|enter|put|your)[-_ ].*|todo|example"
+        r"|dummy|secret|password|client[-_ ]?(?:id|secret))|(.)\1{2,}|…",
         "is a placeholder",
     ),
+    (r"\s*<.*>\s*", "looks like HTML or XML"),
     (
-        r"\$\{?\w+\}?|%\w+%|\{\{.*\}\}",
-        'looks like a variable, which is not replaced: write { env = "NAME" } in its place',
+        r"\$\{?\w+\}?|%\w+%|\{\{.*\}\}|\$\(.*\)|(?i:env):\w+|os\.environ.*|getenv.*",
+        'looks like a variable or a command, which is not replaced: write { env = "NAME" } instead',
     ),
-    (r"(?i:(?:bearer|basic|token)\s+\S.*)", "begins with the name of an HTTP scheme, which is no part of it"),
+    (
+        r"(?i:(?:bearer|basic|token)\s+\S.*)",
+        "begins with the name of an HTTP authentication scheme, which is not part of it",
+    ),
     (r"-----BEGIN .*", "is a certificate or key in PEM form"),
     (r"(?i:https?://\S*)", "is a URL"),
     (r"[{\[].*[}\]]", "looks like JSON: write only the value that is in there"),
@@ -31,17 +36,17 @@ _OF_ANY: Final = (
         r"(?i:(?:export\s+)?[a-z_.-]*(?:secret|password|passwd|token|client|api|key|id|user)[a-z_.-]*\s*[=:]\s*\S.*)",
         "looks like an assignment: write only what comes after the = or :",
     ),
+    (
+        r"eyJ[\w-]+\.[\w-]+\.[\w-]*",
+        "looks like an access token: client id and secret are needed, the proxy gets tokens itself",
+    ),
     (r"[\x21-\x7e]*\s.*", "has a space in it"),
-    (r".*[^\x00-\x7f].*", "has characters in it that are not ASCII"),
+    (r".*[^\x00-\x7f].*", "contains characters that are not ASCII"),
 )
 _OF_SECRET: Final = (
     (
-        r"(?:\.{0,2}|~)/[\w.-]+(?:/[\w.-]+)+|\.{1,2}/[\w.-]+|[A-Za-z]:\\.*|[\w-]+\.(?:secret|txt|pem|key)",
-        'looks like the name of a file: if it is one, write { file = "…" } in its place',
-    ),
-    (
-        r"eyJ[\w-]+\.[\w-]+\.[\w-]*",
-        "looks like an access token: the client secret is needed, the proxy gets tokens itself",
+        r"(?:\.{0,2}|~)/[\w.-]+(?:/[\w.-]+)+|\.{1,2}/[\w.-]+|[A-Za-z]:\\.*|[\w-]+\.(?:secret|txt|pem|key)|@.*|file:.*",
+        'looks like the name of a file: if it is one, write { file = "…" } instead',
     ),
     (r".{1,7}", "is very short: is that all of it?"),
 )
@@ -52,12 +57,14 @@ def about_secret(secret: str, client_id: str) -> str:
     """Return what is doubtful about a client secret, the rest of a sentence; empty if nothing is."""
     if secret == client_id:
         return "is the same as client_id"
+    if client_id and secret.startswith(f"{client_id}:"):
+        return "has the client_id before it: write only what comes after the colon"
     return _first_that_fits((*_OF_ANY, *_OF_SECRET), secret)
 
 
 def about_id(client_id: str) -> str:
     """Return the same about a client id."""
-    return "is that of the example" if client_id in _EXAMPLES else _first_that_fits((*_OF_ANY, *_OF_ID), client_id)
+    return "is the one from the example" if client_id in _EXAMPLES else _first_that_fits((*_OF_ANY, *_OF_ID), client_id)
 
 
 def doubts(shops: Shops) -> Iterator[str]:

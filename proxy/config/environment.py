@@ -25,7 +25,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from proxy.config.files import closest, shown
-from proxy.config.problems import Place, Problems, unknown
+from proxy.config.problems import Place, Problems
 
 PREFIX: Final = "SHOP_AUTH_PROXY_"
 CONFIG: Final = f"{PREFIX}CONFIG"
@@ -77,14 +77,15 @@ def read_environment(environ: Mapping[str, str], problems: Problems) -> dict[str
     if not given:
         problems.add(
             (),
-            "there is no configuration: have one made by shop-auth-proxy init, name a file with --config FILE (without"
-            f" it, config.toml is read here), or, for one shop, set and export {SHOP}, {CLIENT_ID} and {CLIENT_SECRET}"
-            f" (or {CLIENT_SECRET_FILE}){''.join(f'; {sentence}' for sentence in mistyped(environ))}",
+            "there is no configuration: create one with shop-auth-proxy init, name a file with --config FILE"
+            f" (default: config.toml in the working directory), or, for one shop, set and export {SHOP},"
+            f" {CLIENT_ID} and {CLIENT_SECRET} (or"
+            f" {CLIENT_SECRET_FILE}){''.join(f'; {sentence}' for sentence in mistyped(environ))}",
         )
         return None
     for variable in given:
         if variable not in VARIABLES:
-            problems.add((variable,), unknown("variable", variable, {*VARIABLES, CONFIG}))
+            problems.add((variable,), _unknown(variable))
     if not given.keys() & VARIABLES.keys():
         return None  # what would be missing is not meant to be here
 
@@ -96,12 +97,12 @@ def read_environment(environ: Mapping[str, str], problems: Problems) -> dict[str
         if variable in given or variable not in _FILES:
             problems.rename(place, variable)
         if variable in given and not given[variable] and variable not in _MAY_BE_EMPTY:
-            problems.add(place, "is empty: give it a value, or remove it")
+            problems.add(place, "is empty: give it a value, or unset it")
         elif variable in given and variable not in (SHOP, CLIENT_NAME):
             tables[place[0]][place[-1]] = _value(variable, given[variable])
 
     if shop == "*":
-        problems.add(("shops", shop), 'this form serves one shop; for all of them write [shops."*"] into a file')
+        problems.add(("shops", shop), 'these variables are for one shop; for all shops, write [shops."*"] in a file')
     _check_named(given, problems, ("shops", shop, "client_secret"), (SHOP, CLIENT_SECRET, CLIENT_SECRET_FILE))
     of_client_table, of_shop_table = tables.pop("clients"), tables.pop("shops")
     document = {"shops": {shop: of_shop_table}, **tables}
@@ -110,6 +111,14 @@ def read_environment(environ: Mapping[str, str], problems: Problems) -> dict[str
         _check_named(given, problems, ("clients", client, "secret"), of_client)
         document["clients"] = {client: of_client_table}
     return document
+
+
+def _unknown(variable: str) -> str:
+    known = sorted({*VARIABLES, CONFIG})
+    meant = closest(variable.removeprefix(PREFIX), [name.removeprefix(PREFIX) for name in known])
+    if meant:
+        return f"unknown variable: did you mean {PREFIX}{meant}?"
+    return f"unknown variable; other settings than these need a configuration file: {', '.join(known)}"
 
 
 def _check_named(
@@ -131,8 +140,8 @@ def refuse_beside_file(path: Path, environ: Mapping[str, str], named_in_file: se
         if variable in VARIABLES and variable not in named_in_file:
             problems.add(
                 (variable,),
-                f"has no effect beside the configuration file {shown(path)}: write the setting there and remove this,"
-                " or do without the file",
+                f"has no effect next to the configuration file {shown(path)}: write the setting there and unset"
+                " this, or do without the file",
             )
 
 
@@ -155,7 +164,7 @@ def mistyped(environ: Mapping[str, str], named_in_file: Container[str] = ()) -> 
         if not near or _KUBERNETES_NAME.fullmatch(name):
             continue
         if name.upper() in known:
-            yield f"{name} does not count, such names are in upper case"
+            yield f"{name} is ignored: these names are in upper case"
         elif meant := closest(name, known, cutoff=_NEAR):
             yield f"{name} is set, but there is no such variable: did you mean {meant}?"
 

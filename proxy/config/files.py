@@ -50,9 +50,12 @@ def closest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
 def is_there(path: Path) -> bool:
     """Tell whether there is something under this name; where that may not be known, whoever reads it will tell."""
     try:
-        return path.exists()
-    except PermissionError:
+        path.lstat()  # of a link itself: one that leads nowhere is told of, and not passed over
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
         return True
+    return True
 
 
 def read_file(path: Path, max_size: int) -> bytes:
@@ -66,16 +69,20 @@ def read_file(path: Path, max_size: int) -> bytes:
         raise Unusable(f"{name} is a directory, not a file: name a file in it") from None
     except PermissionError:
         inside = os.access(path.parent, os.X_OK)
-        which = "its owner or its mode" if inside else f"owner or mode of the folder {shown(path.parent.absolute())}"
-        raise Unusable(
-            f"the file {name} may not be read by user {os.geteuid()}, who runs this: change {which}"
-        ) from None
+        which = (
+            "its owner or its mode"
+            if inside
+            else f"the owner or the mode of the directory {shown(path.parent.absolute())}"
+        )
+        raise Unusable(f"the file {name} can't be read by user {os.geteuid()}, who runs this: change {which}") from None
     except NotAFile as error:
         raise Unusable(f"the path {name} {error.strerror}") from None
     except TimeoutError:
-        raise Unusable(f"the pipe {name} does not end: whoever writes to it has not closed it") from None
-    except (OSError, ValueError):  # ValueError: a NUL in the name, or characters that no file name can have
-        raise Unusable(f"the file {name} can't be read") from None
+        raise Unusable(f"the pipe {name} does not end: the program that writes to it has not closed it") from None
+    except OSError as error:
+        raise Unusable(f"the file {name} can't be read: {error.strerror}") from None
+    except ValueError:  # a NUL in the name, or characters that no file name can have
+        raise Unusable(f"the file {name} can't be read: no file can have such a name") from None
     if len(content) > max_size:
         raise Unusable(f"the file {name} is larger than {max_size} bytes")
     return content
@@ -84,26 +91,32 @@ def read_file(path: Path, max_size: int) -> bytes:
 def read_text(path: Path, max_size: int) -> str:
     """Return the text of a file in UTF-8 of at most `max_size` bytes. Raises `Unusable`."""
     content = read_file(path, max_size)
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise Unusable(f"the file {shown(path)} is UTF-16, as some programs of Windows write it: save it as UTF-8")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or content.count(0) > len(content) // 3:
+        raise Unusable(f"the file {shown(path)} is UTF-16, as some Windows programs write it: save it as UTF-8")
     try:
         return content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise Unusable(f"the file {shown(path)} is not UTF-8 (see its line {line}): save it as UTF-8") from None
+        raise Unusable(f"the file {shown(path)} is not UTF-8 (in its line {line}): save it as UTF-8") from None
 
 
 def _perhaps(path: Path) -> str:
     """Return where a file was sought that isn't there, and what may be wrong with its name."""
     name = str(path)
-    if not name.isprintable():
-        return ": in double quotes a backslash has a meaning, write / or single quotes"
-    if "~" in path.parts:
-        return ": ~ does not stand for the home directory here, write the whole path"
-    if "$" in name or "%" in name:
-        return ": variables in a name are not replaced"
-    if name.strip() != name:
-        return ": its name begins or ends with a space"
+    hints = (
+        (
+            not name.isprintable(),
+            ": in double quotes a backslash begins an escape sequence, write / or single quotes",
+        ),
+        (any(part.endswith(":") and len(part) > 2 for part in path.parts), ": write a path, not a URL"),
+        ("~" in path.parts, ": ~ is not replaced by the home directory here, write the full path"),
+        ("$" in name or "%" in name, ": variables in a file's name are not replaced"),
+        (name.strip() != name, ": its name begins or ends with a space"),
+    )
+    if hint := next((hint for applies, hint in hints if applies), ""):
+        return hint
+    if path.is_symlink():
+        return f": it is a link to {shown(path.readlink())}, and nothing is there"
     try:
         there = [entry.name for entry in islice(path.parent.iterdir(), _MANY)]
     except (OSError, ValueError):

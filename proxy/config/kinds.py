@@ -12,9 +12,7 @@ from proxy.platforms.platform import RateLimit
 from proxy.platforms.scopes import Scopes
 from proxy.secret import Secret
 
-# bool stands before int, which it is a kind of.
 _NAMES: Final = (
-    (bool, "true or false"),
     (int | float, "a number"),
     (str, "a string"),
     (list, "a list"),
@@ -27,6 +25,8 @@ _WITH_UNIT: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?\s*(?:[a-zA-Z]+|%)")
 
 def type_name(value: object) -> str:
     """Return what a TOML value is, in plain words."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return next((name for kind, name in _NAMES if isinstance(value, kind)), "a date or time")
 
 
@@ -43,7 +43,7 @@ def of_wrong_type(rule: Any, value: object) -> str:
     if isinstance(value, str) and _PLAIN.fullmatch(value) and kinds != (dict,) and str not in kinds:
         return f"{sentence}: write it without quotes"
     if isinstance(value, str) and _WITH_UNIT.fullmatch(value) and int in kinds:
-        return f"{sentence}: write the number alone, without quotes and unit"
+        return f"{sentence}: write just the number, without quotes and unit"
     if str in kinds and not isinstance(value, bool | list | dict):
         return f"{sentence}: write it in quotes"
     return sentence

@@ -16,15 +16,16 @@ def check_exposure(server: ServerConfig, problems: Problems, *, has_clients: boo
     if has_clients:
         if server.allow_anonymous:
             problems.add(
-                anonymous, f"has no effect beside {clients}, whose credentials every request needs: remove one"
+                anonymous,
+                f"has no effect with {clients}, since every request then needs the credentials of a client: remove one"
+                " of the two",
             )
     elif not (server.allow_anonymous or anonymous in problems or is_loopback(server.host)):
         problems.add(
             ("server", "host"),
-            f"is {'not a loopback address' if server.host else 'every address'}, so that everybody who reaches it could"
-            f' use every shop with your credentials: write "127.0.0.1", or say who may call ({clients}; shop-auth-proxy'
-            " new-client NAME makes one), or set"
-            f" {problems.name(anonymous)} = true if anybody may",
+            f"is {'not a loopback address' if server.host else 'every address'}, so anyone who can reach it could"
+            f' use every shop with your credentials: write "127.0.0.1", or say who may call ({clients};'
+            f" shop-auth-proxy new-client NAME makes one), or set {problems.name(anonymous)} = true if anyone may",
         )
 
 
@@ -34,7 +35,7 @@ def check_share(per_address: int, in_all: int, problems: Problems) -> None:
     if per_address > in_all and most not in problems:
         problems.add(
             ("server", "max_connections_per_address"),
-            f"no address can have more connections than all together: write {in_all} or less, or raise"
+            f"one address can't have more connections than all of them together: write {in_all} or less, or raise"
             f" {problems.name(most)}",
         )
 

@@ -72,8 +72,8 @@ def _read(path: Path, problems: Problems) -> str | None:
         # Windows editors like to begin a file with a byte order mark, which TOML does not know.
         return read_text(path, MAX_FILE).removeprefix("\ufeff")
     except Unusable as error:
-        made = "; shop-auth-proxy init makes one" if not is_there(path) else ""
-        problems.add((), f"{error}{made}")
+        meant = is_there(path) or str(error).endswith("?")
+        problems.add((), str(error) if meant else f"{error}; shop-auth-proxy init makes one")
         return None
 
 
@@ -87,7 +87,7 @@ def _parse(text: str | None, files: Mapping[Path, FileStamp]) -> dict[str, Any] 
         told = (f"line {found.line}: not TOML: {found.sentence}",)
         raise ConfigError(told, files, excerpt=found.excerpt) from None
     except (ValueError, RecursionError):
-        raise ConfigError(("the file has a number or a nesting in it that is too large",), files) from None
+        raise ConfigError(("a number in the file is too large, or its tables are nested too deeply",), files) from None
 
 
 class Loader:
@@ -165,7 +165,8 @@ class Loader:
         settings = self._settings(place, table, ShopSettings)
         if "shop_name" in settings and key == WILDCARD:
             self._problems.add(
-                (*place, "shop_name"), "the wildcard entry serves shops under their own names: remove it"
+                (*place, "shop_name"),
+                "has no effect here, since the wildcard entry serves shops under their own names: remove it",
             )
         elif "shop_name" in settings:
             self._check_shop_name((*place, "shop_name"), settings["shop_name"])
@@ -182,7 +183,8 @@ class Loader:
     def _check_clients(self, clients: Mapping[str, Mapping[str, Any]]) -> None:
         if not clients:
             self._problems.add(
-                ("clients",), "there is no client: add [clients.NAME] with its secret, or remove it if anybody may call"
+                ("clients",),
+                "there is no client: add [clients.NAME] with its secret, or remove [clients] if anyone may call",
             )
         check_digests({name: ClientConfig(**settings) for name, settings in clients.items()}, self._problems)
 
@@ -225,7 +227,7 @@ class Loader:
             if len(keys) > 1 or WILDCARD in keys:
                 self._problems.add(
                     ("platforms", claimed[0][0].name, "hosts"),
-                    f'"{host}" could be any of the shops {", ".join(keys)}: put {SHOP_PLACEHOLDER} into it',
+                    f'"{host}" could be any of the shops {", ".join(keys)}: put {SHOP_PLACEHOLDER} in it',
                 )
 
     def _check_client_ids(self, platforms: Mapping[str, Platform], shops: Mapping[str, Mapping[str, Any]]) -> None:
@@ -234,8 +236,8 @@ class Loader:
             if platform and platform.token_request is TokenRequestForm.BASIC_RAW and ":" in shop.get("client_id", ""):
                 self._problems.add(
                     ("shops", key, "client_id"),
-                    "must have no colon in it, which ends the user's name in HTTP Basic (RFC 7617):"
-                    ' write token_request = "basic" if the platform decodes it',
+                    "must not contain a colon, which ends the user name in HTTP Basic (RFC 7617): write"
+                    ' token_request = "basic" if the platform decodes it',
                 )
 
     def _check_url(self, place: Place, settings: Mapping[str, Any]) -> None:

@@ -19,14 +19,37 @@ _NAME_RULE: Final = "a shop name has 1 to 63 of the characters a-z, 0-9 and hyph
 _OF_SHOPRENTER: Final = re.compile(r"(?:https?://)?([a-z0-9-]+)\.(?:api2?\.)?(?:my)?shoprenter\.(?:hu|net)(?:/.*)?")
 _SIMILAR: Final = 0.8  # of 1: nearly sure
 _OF_BASIC: Final = frozenset(
-    {"username", "user", "login", "password", "passwd", "pass", "api_key", "apikey", "api_user"}
+    [
+        "username",
+        "user",
+        "login",
+        "password",
+        "passwd",
+        "pass",
+        "api_key",
+        "apikey",
+        "api_user",
+        "token",
+        "access_token",
+    ]
 )
+# What other programs call it.
+_OTHER_SECTIONS: Final = {"users": "clients", "user": "clients", "redis": "shared", "valkey": "shared"}
+_OTHER_WORDS: Final = {
+    **dict.fromkeys(("address", "bind", "interface", "ip", "listen"), "host"),
+    **dict.fromkeys(("cert", "certificate", "https", "private_key", "ssl", "ssl_certificate"), "tls"),
+    **dict.fromkeys(("ca", "ssl_verify", "verify", "verify_ssl"), "ca_file"),
+    "ttl": "max_age",
+}
+_OF_SECRETS: Final = ("client_secret", "secret", "encryption_key")
 
 
 def unknown_section(name: str, value: object) -> str:
     """Return a sentence about a name that is no section of the file."""
     if name.startswith(PREFIX):
         return "is an environment variable, which does not belong in the file"
+    if name.lower() in _OTHER_SECTIONS:
+        return f"unknown setting: did you mean {_OTHER_SECTIONS[name.lower()]}?"
     if isinstance(value, dict):
         inner = next((key for key, table in value.items() if isinstance(table, dict)), None)
         meant = closest(name, NAMED_SECTIONS)
@@ -44,13 +67,16 @@ def unknown_setting(table: Place, key: str, value: object, known: Iterable[str])
     known = sorted(known)
     if isinstance(value, dict) and table[0] == "shops":
         name = Problems().name(table)
-        return f"is a table inside of {name}, as a dot makes it: a shop's name has none, write [{name}]"
+        return f"is a table inside {name}, because of the dot: a shop's name has none, write [{name}]"
     if isinstance(value, dict) and table[0] == "clients":
-        return f'is a table inside of {Problems().name(table)}, as a dot makes it: write [clients."{table[1]}.{key}"]'
+        return f'is a table inside {Problems().name(table)}, because of the dot: write [clients."{table[1]}.{key}"]'
     if table[0] == "shops" and key.lower() in _OF_BASIC:
         return (
-            "unknown setting: not a user name and password, but an API client's client_id and client_secret are needed"
+            "unknown setting: the client_id and client_secret of an API client are needed, not a user name, password,"
+            " key or token"
         )
+    if found := _other_word(table, key.lower(), known):
+        return found
     parts = [each for each in known if key.lower() in each.split("_")]
     if len(parts) == 1:
         return unknown("setting", parts[0], known)
@@ -60,6 +86,20 @@ def unknown_setting(table: Place, key: str, value: object, known: Iterable[str])
     return unknown("setting", key, known)
 
 
+def _other_word(table: Place, key: str, known: Iterable[str]) -> str:
+    """Return what somebody meant who writes settings as other programs have them; empty if that is not known."""
+    head, _, tail = key.partition("_")
+    if _OTHER_WORDS.get(key, "") in known:
+        return f"unknown setting: did you mean {_OTHER_WORDS[key]}?"
+    section = closest(head, SECTIONS)
+    if section and (section,) != table and tail in SECTIONS[section].__struct_fields__:
+        return f"unknown setting here: did you mean {tail}, in [{section}]?"
+    stem, _, kind = key.rpartition("_")
+    if kind in ("file", "env") and (meant := closest(stem, set(_OF_SECRETS).intersection(known))):
+        return f'unknown setting: write {meant} = {{ {kind} = "…" }}'
+    return ""
+
+
 def without_name(section: str, table: Mapping[str, Any]) -> str:
     """Return what is wrong with `[shops]` where settings of one shop stand in it; empty if there are none."""
     settings = {field.name for field in fields(NAMED_SECTIONS[section])}
@@ -67,7 +107,7 @@ def without_name(section: str, table: Mapping[str, Any]) -> str:
     if not found:
         return ""
     whose = section.removesuffix("s")
-    return f"has {', '.join(found)}, but no name of a {whose}: write [{section}.NAME], with the {whose}'s name for NAME"
+    return f"has {', '.join(found)}, but no {whose}'s name: write [{section}.NAME], with the {whose}'s name for NAME"
 
 
 def shop_name_in(text: str) -> str:
@@ -81,7 +121,7 @@ def about_shop_name(name: str) -> str:
     """Return what is wrong with a name that is no shop's, and what to write."""
     lower, meant = name.strip().lower(), shop_name_in(name)
     if is_shop_name((bare := lower.strip("\"'")).encode(errors="replace")) and bare != lower:
-        return f"has quotes around it, which are part of it here: write {bare} without them"
+        return f"has quotes around it, which count as part of it here: write {bare} without them"
     if is_shop_name(lower.encode(errors="replace")):
         return f'shop names are lower case{"" if lower == name.lower() else ", without spaces"}: write "{lower}"'
     if is_shop_name(meant.encode(errors="replace")):

@@ -79,7 +79,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     if meant := closest(name, known):
         return f"unknown {what}: did you mean {_as_key(meant)}?"
-    return f"unknown {what}: known are {', '.join(map(_as_key, known))}"
+    return f"unknown {what} (known: {', '.join(map(_as_key, known))})"
 
 
 def _as_key(key: str) -> str:

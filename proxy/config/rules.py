@@ -65,8 +65,10 @@ CertificateAndKey = Annotated[
 SecretSource = Annotated[
     Secret, Meta(description='a string, { file = "…" } or { env = "NAME" }, and exactly one of them')
 ]
-StoreUrl = Annotated[Secret, Meta(description='a URL as "redis://redis:6379", { file = "…" } or { env = "NAME" }')]
-EncryptionKeys = Annotated[tuple[Secret, ...], Meta(description='{ file = "…" } or { env = "NAME" }, or a list of it')]
+StoreUrl = Annotated[Secret, Meta(description='a URL such as "redis://redis:6379", { file = "…" } or { env = "NAME" }')]
+EncryptionKeys = Annotated[
+    tuple[Secret, ...], Meta(description='{ file = "…" } or { env = "NAME" }, or a list of these')
+]
 Digest = Annotated[
     str,
     Meta(pattern=r"\A[0-9A-Fa-f]{64}\Z", description="the SHA-256 digest of a secret, 64 hexadecimal digits in quotes"),
@@ -81,18 +83,23 @@ MethodNames = Annotated[
 # As a secret, since it may hold a password.
 ProxyUrl = Annotated[
     EgressProxy,
-    Meta(description='the URL of an HTTP proxy, "http://proxy.internal:3128", { file = "…" } or { env = "NAME" }'),
+    Meta(
+        description='the URL of an HTTP proxy such as "http://proxy.internal:3128", { file = "…" } or { env = "NAME" }'
+    ),
 ]
 ProxyUrlOrFalse = Annotated[
     EgressProxy,
     Meta(
-        description='the URL of an HTTP proxy, "http://proxy.internal:3128", { file = "…" } or { env = "NAME" },'
+        description='the URL of an HTTP proxy such as "http://proxy.internal:3128", { file = "…" } or { env = "NAME" },'
         " or false for none"
     ),
 ]
 RateLimitRule = Annotated[
     RateLimit,
-    Meta(description="{ requests = 3, per = 1.0 } (whole requests, in seconds above 0), or false for no limit"),
+    Meta(
+        description="{ requests = 3, per = 1.0 } (a whole number of requests, a number of seconds above 0), or false"
+        " for no limit"
+    ),
 ]
 BatchRule = Annotated[
     Batch,
@@ -108,8 +115,8 @@ TokenScheme = Annotated[
 AnswerRules = Annotated[
     tuple[AnswerRule, ...],
     Meta(
-        description="a list of statuses from 400 to 599, and of values in JSON such as"
-        ' { status = 200, path = "error.code", equals = "TOO_FAST" }'
+        description="a list of statuses from 400 to 599, or of values in JSON such as { status = 200,"
+        ' path = "error.code", equals = "TOO_FAST" }'
     ),
 ]
 ScopesRule = Annotated[

@@ -33,14 +33,14 @@ def check_shared(shared: SharedConfig, problems: Problems) -> None:
     """Note what is wrong with a `[shared]` that is written."""
     key = ("shared", "encryption_key")
     if shared.url is None and ("shared", "url") not in problems:
-        problems.add(("shared", "url"), 'is missing: write where Redis or Valkey is, such as "redis://redis:6379"')
+        problems.add(("shared", "url"), 'is missing: write the URL of Redis or Valkey, such as "redis://redis:6379"')
     if shared.plaintext and shared.encryption_key:
-        problems.add(("shared", "plaintext"), "has no effect beside shared.encryption_key: remove one of the two")
+        problems.add(("shared", "plaintext"), "has no effect with shared.encryption_key: remove one of the two")
     elif not (shared.plaintext or shared.encryption_key or key in problems):
         problems.add(
             key,
-            f"is missing, and access tokens would be stored as they are: make one with {_NEW_KEY}, or set"
-            " shared.plaintext = true if whoever reads that Redis may have them",
+            f"is missing, so access tokens would be stored unencrypted: make one with {_NEW_KEY}, or set"
+            " shared.plaintext = true if everyone who can read that Redis may have them",
         )
     if missing := [name for name in _LIBRARIES if find_spec(name) is None]:
         problems.add(("shared",), f"needs {' and '.join(missing)}: pip install 'shop-auth-proxy[shared]'")
@@ -55,7 +55,7 @@ def read_key(text: str) -> bytes:
             continue
         if len(key) == _KEY_BYTES:
             return key
-    raise ValueError(f"is no key of 32 bytes in Base64 or hexadecimal digits: make one with {_NEW_KEY}")
+    raise ValueError(f"is not a key of 32 bytes in Base64 or hexadecimal: make one with {_NEW_KEY}")
 
 
 def read_store_url(text: str) -> None:
@@ -64,7 +64,7 @@ def read_store_url(text: str) -> None:
         parts = urlsplit(text)
         parameters = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
-        raise ValueError("is no URL") from None
+        raise ValueError("is not a URL") from None
     if parts.scheme not in _SCHEMES or not text.startswith(f"{parts.scheme}://"):
         raise ValueError(f"must begin with {', '.join(f'{scheme}://' for scheme in _SCHEMES[:3])} or {_SENTINEL[0]}://")
     if parts.scheme in _SENTINEL:
@@ -81,8 +81,9 @@ def read_store_url(text: str) -> None:
             wrong = True
         if wrong or parts.fragment or (parts.scheme != "unix" and not re.fullmatch(r"/?[0-9]*", parts.path)):
             raise ValueError(
-                'must name a host and maybe a port, as "redis://redis:6379", or a socket, "unix:///run/redis.sock";'
-                " signs such as / and # in a password are written %2F and %23, or it stands in shared.password"
+                'must name a host, with or without a port, such as "redis://redis:6379", or a socket, such as'
+                ' "unix:///run/redis.sock"; in a password, write / as %2F and # as %23, or put it in'
+                " shared.password"
             )
     _check_parameters(parameters, tls=parts.scheme.startswith("rediss"))
 
@@ -92,9 +93,9 @@ def _check_parameters(parameters: Iterable[tuple[str, str]], *, tls: bool) -> No
         known = _PARAMETERS.get(name) if tls or name == "db" else None
         if known is None:
             names = _PARAMETERS if tls else ("db",)
-            raise ValueError(f"has a parameter that is not known here; there are {', '.join(names)}")
+            raise ValueError(f"has an unknown parameter; the known ones are {', '.join(names)}")
         if not re.fullmatch(known, value):
-            raise ValueError(f"has an unusable {name}")
+            raise ValueError(f"has an invalid {name}")
         if name in _FILES:
             try:
                 read_bounded(Path(value), 0)

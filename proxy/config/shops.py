@@ -18,7 +18,7 @@ def check_batches(
     for key, shop in shops.items():
         platform = platforms.get(shop.get("platform", SHOPRENTER.name))
         if platform is not None and shop.get("batch") and not (platform.batch and platform.rate_limit):
-            missing = "rate_limit, so that no request waits in line" if platform.batch else "batch"
+            missing = "rate_limit, so no request waits in line" if platform.batch else "batch"
             problems.add(("shops", key, "batch"), f'has no effect: the platform "{platform.name}" has no {missing}')
 
 

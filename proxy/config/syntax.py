@@ -28,15 +28,20 @@ _WORDS: Final = frozenset(
 )
 
 _TYPOGRAPHIC: Final = re.compile("[“”„‟‘’‚‛«»″′]")  # noqa: RUF001 - these very characters
-_INVISIBLE: Final = re.compile("[\u00a0\u00ad\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]")
+_INVISIBLE: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f\u00a0\u00ad\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]"
+)
 _WORD: Final = re.compile(rf"""[^\s\[\]{{}}=:,"'#;/<>{_TYPOGRAPHIC.pattern[1:-1]}]+""")
 _END: Final = re.compile(r"(.*?)([;,])\s*(?:#.*)?$")
 _UNIT: Final = r"(?i:m?s|secs?|seconds?|min|minutes?|h|hours?|d|days?|[kmg]i?b?|bytes?|%)"
 _STRING: Final = 'a string needs quotes around it: name = "…"'
+_CR: Final = "a carriage return alone ends no line: save the file with the line ends of Linux or Windows"
 _TOML: Final = "the file has to be TOML, with lines such as port = 8080 below a line [server]"
 
 # What the whole line looks like, whether there is a = in it or not.
 _LINES: Final = (
+    (r"(?:<{7}|={7}|>{7})", "this is left over from a merge: keep one of the two versions, and remove this line"),
+    (r"\s*(?:`{3}|~{3})", "this line is Markdown, from a text around the file: remove it"),
     (r"\s*(?://|;|--|/\*|%)", "a comment begins with #"),
     (
         r"\s*(?:export\s+|set\s+|\$env:)?SHOP_AUTH_PROXY_\w*\s*=",
@@ -66,10 +71,14 @@ _VALUES: Final = (
     (r"(?:#|$)", "the value after the = is missing"),
     (r"[=>]", "write a single = between the name and the value"),
     (r"`", 'write " instead of `'),
+    (
+        r"""(?:(?:"(?:[^"\\]|\\.)*"|'[^']*')\s*[,;]?\s*|[\w.+-]+(?:\s*[,;]\s*|\s+))[\w-]+\s*=""",
+        "the next setting belongs on a line of its own",
+    ),
     (r"\(", "write the value without ( and )"),
     (r"\$\{?\w", 'variables are not replaced in this file; a secret can be { env = "NAME" }'),
     (r"(?i:true|false|yes|no|on|off)\b", "write true or false, in lower case and without quotes"),
-    (r"(?i:none|null|nil|undefined)\b", "there is no such value: remove the line"),
+    (r"(?i:none|null|nil|undefined)\b", "TOML has no such value: remove the line"),
     (
         r"""(?:"{3}(?!.*"{3})|'{3}(?!.*'{3}))""",
         "the closing quotes are missing",
@@ -79,7 +88,7 @@ _VALUES: Final = (
         r"""(?:"(?:[^"\\]|\\.)*"|'[^']*')\s*[^\s#]""",
         'something follows the closing quote (inside, write \\" for ")',
     ),
-    (r"\{[^}]*$", "what is in { } has to end on the line where it begins"),
+    (r"\{[^}]*$", "everything from { to } has to be on one line"),
     (r"\{.*;", "put a comma between two entries of { }, not ;"),
     (r"\{.*,\s*\}", "remove the comma before the closing }"),
     (r"\{[^=]*:", "inside { }, too, write = instead of : between a name and its value"),
@@ -88,10 +97,11 @@ _VALUES: Final = (
     (r"""\[\s*[^\s"'\[{\]\dtf]""", "the strings in a list need quotes"),
     (r"\[", "the list lacks its closing ], or a comma between two entries"),
     (r"(?:file|env)\s*=", 'write { file = "…" } or { env = "…" }, in { }'),
-    (rf"[\d.,_]+\s*{_UNIT}\s*(?:#|$)", "write the number alone, without its unit"),
+    (rf"[\d.,_]+\s*{_UNIT}\s*(?:#|$)", "write just the number, without its unit"),
     (r"\d+(?:,\d+)+\s*(?:#|$)", "write the number without a comma"),
     (r"0\d+\s*(?:#|$)", "a number does not begin with 0; if it is not meant as a number, " + _STRING),
     (r"\+?\d+(?:\.\d+)?\s+\S", "there is more than one value"),
+    (r"[+-]?[\d.][\d.,_]*\s*(?:#|$)", "write the number with digits and one point between digits, such as 1.5"),
     (r"", _STRING),
 )
 
@@ -122,7 +132,7 @@ def explain(text: str, error: tomllib.TOMLDecodeError) -> Explanation:
 
 
 def _at(lines: list[str], number: int, column: int, sentence: str) -> Explanation:
-    shown = _masked(lines[number - 1].replace("\t", " "))
+    shown = _masked(re.sub(r"[\t\r]", " ", lines[number - 1]))
     begin = max(0, min(column - _WIDTH // 2, len(shown) - _WIDTH))
     margin = " " * len(str(number))
     excerpt = (f"{number} | {shown[begin : begin + _WIDTH]}", f"{margin} | {' ' * (column - 1 - begin)}^")
@@ -132,13 +142,14 @@ def _at(lines: list[str], number: int, column: int, sentence: str) -> Explanatio
 def _sentence(lines: list[str], number: int, message: str) -> str:
     line = lines[number - 1]
     if quote := _TYPOGRAPHIC.search(line):
-        return f'{quote[0]} is a quote of a word processor: write a straight one, "'
+        return f'{quote[0]} is a typographic quote, as word processors write it: write a straight one, "'
     if blank := _INVISIBLE.search(line):
-        return f"there is an invisible character on the line, U+{ord(blank[0]):04X}: type the line again"
+        character = f"there is an invisible character on the line, U+{ord(blank[0]):04X}: type the line again"
+        return _CR if blank[0] == "\r" else character
     if "twice" in message or "overwrite" in message or "Duplicate" in message:
         return _twice(lines, number)
     if message.startswith(("Unescaped", "Invalid hex", "Escaped")):
-        return "in double quotes a backslash has a meaning: write single quotes, 'C:\\folder', or / instead of it"
+        return "in double quotes a backslash begins an escape sequence: write single quotes, 'C:\\folder', or / instead"
     if (end := _END.match(line)) and _is_toml(end[1]):
         return f"remove the {end[2]} at the end"
     if general := _first_that_fits(_LINES, line):
@@ -166,17 +177,23 @@ def _twice(lines: list[str], number: int) -> str:
     above = "\n".join(lines[: number - 1])
     if header := HEADER.match(line):
         place: Place = keys_of(header[1])
-        again = (
-            f"[{Problems().name(place)}] is there twice{_first(place, above)}: put all its settings below one of them"
-        )
+        first = lines_of(above)
+        closed = next((place[:length] for length in range(1, len(place)) if first.get(place[:length])), None)
+        if place in first or closed is None:
+            again = (
+                f"[{Problems().name(place)}] appears twice{_first(place, above)}: put all its settings below one of the"
+                " two"
+            )
+        else:
+            again = f"{Problems().name(closed)} is written as a whole{_first(closed, above)}: write this table in there"
     elif setting := SETTING.match(line):
         table = next(
             (keys_of(found[1]) for above_it in lines[number - 1 :: -1] if (found := HEADER.match(above_it))), ()
         )
         place = table + keys_of(setting[1])
-        again = f"{Problems().name(place)} is there twice{_first(place, above)}: remove one of the two"
+        again = f"{Problems().name(place)} is set twice{_first(place, above)}: remove one of the two"
     else:
-        again = "this is there twice: remove one of the two"
+        again = "this appears twice: remove one of the two"
     return again
 
 
@@ -207,7 +224,7 @@ def _first_where(lines: list[str], holds: Callable[[str], bool]) -> list[int]:
 def _masked(line: str) -> str:
     """Return a line of the same length that shows no value that may be a secret."""
     setting = SETTING.match(line)
-    if setting and setting[1] in _HARMLESS and "#" not in line:
+    if setting and setting[1] in _HARMLESS and "#" not in line and line.count("=") == 1:
         return line
     # The names of tables are shown: they are in other messages too.
     header = HEADER.match(line) or re.match(r"\s*\[[\w\s.*\"'-]*\]?\s*$", line)

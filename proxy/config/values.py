@@ -60,6 +60,7 @@ from proxy.secret import Secret
 
 _T = TypeVar("_T")
 _UNCLEAN = re.compile(f"[{UNCLEAN}]")
+_SIMILAR: Final = 0.8  # of 1: the environment has many variables
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # The token request has these from elsewhere.
 _OWN_TOKEN_PARAMS: Final = ("grant_type", "client_id", "client_secret", "scope")
@@ -137,7 +138,9 @@ class ValueReader:
                     raise Unusable("env must be the name of a variable: letters, digits and underscores")
                 self.variables_used.add(name)
                 if name not in self.environ:
-                    raise Unusable(f"the environment variable {name} is not set (or not exported)")
+                    meant = closest(name, self.environ, cutoff=_SIMILAR)
+                    hint = f": did you mean {meant}?" if meant else ""
+                    raise Unusable(f"the environment variable {name} is not set (or not exported){hint}")
                 source, text = f"the environment variable {name}", self.environ[name]
             case dict():
                 meant = next((closest(key, ("file", "env")) for key in value if key not in ("file", "env")), None)
@@ -188,7 +191,7 @@ class ValueReader:
         try:
             authorities.add_to(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         except (OSError, ValueError):
-            raise Unusable(f"the file {shown(path)} has no certificates in PEM form in it, or broken ones") from None
+            raise Unusable(f"the file {shown(path)} contains no certificates in PEM format, or broken ones") from None
         return authorities
 
     def _certificate_and_key(self, value: object, expected: str) -> CertificateFiles:
@@ -225,7 +228,7 @@ def _token_params(value: object, expected: str) -> Mapping[str, str]:
     if not isinstance(value, dict):
         raise Unusable(expected)
     if own := [name for name in _OWN_TOKEN_PARAMS if name in value]:
-        raise Unusable(f"must not have {', '.join(own)}: the token request takes that from the other settings")
+        raise Unusable(f"must not contain {', '.join(own)}: the token request takes that from the other settings")
     if not all(isinstance(entry, str) and not _UNCLEAN.search(key + entry) for key, entry in value.items()):
         raise Unusable(expected)
     return MappingProxyType(value)
@@ -270,7 +273,7 @@ def _each(entries: object, read: Callable[[object], _T], expected: str) -> tuple
         except ValueError:
             bad.append(str(number))
     if bad:
-        raise Unusable(f"{expected}; look at entry {', '.join(bad)}")
+        raise Unusable(f"{expected}; see entry {', '.join(bad)}")
     return tuple(made)
 
 
@@ -279,9 +282,9 @@ def not_clean(text: str) -> str:
     if not text:
         return "is empty"
     if text.startswith("\ufeff"):
-        return "begins with a byte order mark, as some editors of Windows write it: save it as UTF-8 without BOM"
+        return "begins with a byte order mark, as some Windows editors write it: save it as UTF-8 without BOM"
     if "\n" in text:
         return "has more than one line, or an empty line at its end: it must contain the secret and nothing else"
     if _UNCLEAN.search(text):
-        return "has invisible characters in it (control characters): type it again"
+        return "contains invisible characters (control characters): type it again"
     return ""

@@ -59,8 +59,8 @@ class Addressing:
             self._of_no_shop.add(named)
         if absolute is not None and not self._is_own(f"{scheme}://{authority}", request):
             raise BadTarget(
-                "The request target names another host: this is no forward proxy. If it is this proxy's own name, "
-                "write it down as server.public_url."
+                "The request target names another host, but this is not a forward proxy. If it is this proxy's own"
+                " name, set server.public_url."
             )
         return parse_target(raw)
 

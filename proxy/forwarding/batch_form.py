@@ -123,7 +123,7 @@ def read_parts(body: bytes, uris: Sequence[str]) -> list[Part]:
     try:
         parts = _DECODER.decode(body).requests.request
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise UnreadableBatch("its answer is not the JSON that was to be expected") from None
+        raise UnreadableBatch("its answer is not the expected JSON") from None
     if len(parts) != len(uris):
         raise UnreadableBatch(f"its answer has {len(parts)} parts for {len(uris)} calls")
     return list(_checked(parts, uris))
@@ -132,7 +132,7 @@ def read_parts(body: bytes, uris: Sequence[str]) -> list[Part]:
 def _checked(parts: Sequence[_Part], uris: Sequence[str]) -> Iterator[Part]:
     for part, uri in zip(parts, uris, strict=True):
         if part.method != "GET" or part.uri != uri:
-            raise UnreadableBatch("its answer has parts for other calls than those that were asked for")
+            raise UnreadableBatch("its answer has parts for calls that were not in it")
         status = str(part.response.header.status)
         body = bytes(part.response.body)
         if not (status.isascii() and status.isdigit() and len(status) == 3):

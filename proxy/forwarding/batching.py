@@ -53,12 +53,12 @@ _MAX_SHOPS: Final = 1000  # whose sizes are remembered
 _TOO_LARGE, _TOO_FAST, _TIMED_OUT = 413, 429, 504
 
 _COUNTS_EACH_PART: Final = (
-    "the platform answered that they come too fast: it may count each call in a batch;"
-    " set batch = false for the shop if this comes again"
+    "the platform answered that they come too fast: it may count each call in a batch; set batch = false for the"
+    " shop if this happens again"
 )
-_HALVES: Final = "so many were too much, or took too long: they go on in halves"
-_PAUSE: Final = "the platform answered that it came too fast: they go on after a pause"
-_ELSEWHERE: Final = "a batch of another replica takes long: they go singly"
+_HALVES: Final = "so many were too much, or took too long: they are sent again in halves"
+_PAUSE: Final = "the platform answered that it came too fast: they are sent again after a pause"
+_ELSEWHERE: Final = "a batch of another replica takes too long: they are sent one by one"
 
 
 class _TooMuch(Exception):
@@ -263,7 +263,7 @@ def _unpacked(answer: UpstreamResponse, content: bytes | None) -> bytes:
         raise UnreadableBatch(f"it was answered {answer.status}")
     coding = b", ".join(answer.head.values(b"content-encoding"))
     if not can_unpack(coding):
-        raise UnreadableBatch("its answer is packed in another way than was asked for")
+        raise UnreadableBatch("its answer has a Content-Encoding that was not asked for")
     unpacked = unpack(content, coding, MAX_ANSWER)
     if unpacked is None:
         raise _TooMuch

@@ -105,7 +105,7 @@ class Errands:
             errand.settle(error)
         except Exception:
             self._log.exception("request.failed", request_id=call.request_id.decode())
-            errand.settle(InternalError("The proxy made a mistake; its log says more."))
+            errand.settle(InternalError("An internal error in the proxy; its log says more."))
         finally:
             if held:
                 self._memory.give(None, shop, most)

@@ -96,7 +96,7 @@ def expects_continue(head: Head) -> bool:
     """Tell whether the client waits for `100 Continue` (RFC 9110 §10.1.1); raises `ExpectationFailed` for others."""
     expectations = [member for member in head.members(b"expect") if member]
     if any(member != b"100-continue" for member in expectations):
-        raise ExpectationFailed("The only expectation this proxy can meet is 'Expect: 100-continue'.")
+        raise ExpectationFailed("The only expectation that this proxy supports is 'Expect: 100-continue'.")
     return bool(expectations)
 
 
@@ -105,7 +105,8 @@ def check_for_loop(head: Head, hop: Hop) -> None:
     for member in head.members(b"via"):
         if hop.pseudonym in member.split():
             raise Loop(
-                "The request has passed this proxy before: a platform's api_url or a DNS entry leads back to it."
+                "The request has already passed through this proxy: a platform's api_url or a DNS entry leads back"
+                " to it."
             )
 
 

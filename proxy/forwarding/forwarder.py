@@ -81,7 +81,7 @@ class Forwarder:
                 raise
             except Exception:
                 self._log.exception("request.failed", request_id=exchange.request_id.decode())
-                self._answer(exchange, InternalError("The proxy made a mistake; its log says more."))
+                self._answer(exchange, InternalError("An internal error in the proxy; its log says more."))
             finally:
                 if exchange.body is not None:
                     exchange.body.close()
@@ -123,7 +123,9 @@ class Forwarder:
         connection.admitted()
         route = exchange.route = site.routes.find(target.shop)
         if route is None:
-            raise UnknownShop(f"There is no shop '{target.shop}' here.")
+            raise UnknownShop(
+                f"There is no shop '{target.shop}' here. The first part of the path must be a shop's name."
+            )
         holding.shop = route.shop.key
         if client is not None and client.methods is not None:
             check_target(target.rest, route.shop.platform)

@@ -85,7 +85,7 @@ async def _pass_edited(exchange: Exchange, answer: UpstreamResponse, links: Shop
             await _pass_rest(exchange, body)
     except BrokenEncoding as error:
         raise UpstreamProtocolError(
-            "The shop's API sent an answer that can't be unpacked.", reason=str(error)
+            "The shop's API sent an answer that can't be decompressed.", reason=str(error)
         ) from None
 
 

@@ -14,9 +14,12 @@ from proxy.platforms.platform import Platform
 from proxy.wire.body import RequestBody
 from proxy.wire.head import Head, as_variable
 
-NO_BATCH = "This client may not send batches: what is in one may use any method."
+NO_BATCH = "This client may not send batches, since the calls in one can use any method."
 NO_OTHER_METHOD = "This client may not name another method in '_method'."
-NOT_PACKED = "This client may not send a body with a Content-Encoding: it can't be seen whether that names a method."
+NOT_PACKED = (
+    "This client may not send a body with a Content-Encoding, since the proxy can't see whether it names another"
+    " method."
+)
 
 
 def check_target(rest: bytes, platform: Platform) -> None:

@@ -68,8 +68,8 @@ def parse_target(raw: bytes) -> Target:
     name = path[1:].partition(b"/")[0]
     if not is_shop_name(name):
         raise BadTarget(
-            "The path must begin with /<shop>/, and a shop name is 1 to 63 of a-z, 0-9 and hyphen, "
-            "with no hyphen at either end."
+            "The path must begin with /<shop>/, and a shop name has 1 to 63 of the characters a-z, 0-9 and hyphen,"
+            " and no hyphen at either end."
         )
     shop = name.decode()
     return Target(shop, raw[1 + len(name) :], f"/{shop}")

@@ -28,11 +28,11 @@ from proxy.guards.failures import Failures
 _UNKNOWN: Final = "unknown"
 
 NO_CREDENTIALS: Final = (
-    "Credentials of a client of this proxy are needed: its name and secret as HTTP Basic (user and password), or the "
-    "secret as a Bearer token."
+    "This proxy needs the credentials of one of its clients: name and secret as HTTP Basic (user and password), or"
+    " the secret as a Bearer token."
 )
 WRONG_CREDENTIALS: Final = "These are not the credentials of a client of this proxy."
-TOO_MANY: Final = "Too many wrong credentials came from this address. Right ones still pass."
+TOO_MANY: Final = "Too many wrong credentials came from this address. Correct ones are still accepted."
 NOT_THIS_SHOP: Final = "This client may not use this shop."
 NOT_THIS_METHOD: Final = "This client may not use this method."
 

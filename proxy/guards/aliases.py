@@ -137,8 +137,8 @@ def _is_of_this_machine(address: str) -> bool:
 
 def _sentence(host: str, address: str, where: str) -> str:
     return (
-        f"{host} resolves to {address}, which is this machine, so that the proxy's own calls would come back to it: "
-        f"{where}. Only the old host names of the platform may lead here."
+        f"{host} resolves to {address}, which is this machine, so the proxy's own calls would come back to it:"
+        f" {where}. Only the old host names of the platform may lead here."
     )
 
 

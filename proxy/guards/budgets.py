@@ -61,7 +61,7 @@ class Budget:
         free = self.free
         if amount > free:
             self.refused["all"] += 1
-            raise Overloaded(f"No more is left of {self._what} ({self._setting}).", retry_after=_TRY_AGAIN)
+            raise Overloaded(f"The proxy has used up {self._what} ({self._setting}).", retry_after=_TRY_AGAIN)
         most = self._weight * (free - amount + 1)  # for 1: what is free before
         of_client = 0 if client is None else self._of_clients.get(client, 0) + amount
         if of_client > most:
@@ -109,7 +109,8 @@ class Budget:
     def _overloaded(self, kind: type[Overloaded], whose: str) -> Overloaded:
         self.refused[whose] += 1
         return kind(
-            f"This {whose} has its share of {self._what} ({self._setting}, server.max_share).", retry_after=_TRY_AGAIN
+            f"This {whose} has used up its share of {self._what} ({self._setting}, server.max_share).",
+            retry_after=_TRY_AGAIN,
         )
 
 
@@ -119,9 +120,9 @@ class Budgets:
     __slots__ = ("memory", "places", "spool")
 
     def __init__(self) -> None:
-        self.places = Budget("the places for requests", "server.max_requests")
+        self.places = Budget("the request slots", "server.max_requests")
         self.memory = Budget("the memory for requests", "server.memory_budget")
-        self.spool = Budget("the room for large request bodies on the disk", "server.spool_budget")
+        self.spool = Budget("the disk space for large request bodies", "server.spool_budget")
 
     def keep_to(self, *, places: int, memory: int, spool: int, share: float) -> None:
         """Divide so much from now on; `share` is the part of each that one client or shop alone may have."""
@@ -168,8 +169,8 @@ class Holding:
         budget = self._budgets.spool
         if more > 0 and self._spool + more > budget.of_one:
             raise BodyTooLarge(
-                f"The request body is larger than {budget.of_one} bytes, which is all that one client may have of"
-                " the room on the disk (server.spool_budget, server.max_share)."
+                f"The request body is larger than {budget.of_one} bytes, one client's share of the disk space"
+                " (server.spool_budget, server.max_share)."
             )
         self._change(budget, more)
         self._spool += more

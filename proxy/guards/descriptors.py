@@ -96,7 +96,7 @@ class Descriptors:
             while not waiter.done():
                 if loop.time() >= until:
                     self.refused += 1
-                    raise Overloaded("The proxy has no file descriptor left (ulimit -n).", retry_after=_TRY_AGAIN)
+                    raise Overloaded("The proxy has run out of file descriptors (ulimit -n).", retry_after=_TRY_AGAIN)
                 self._end_one()  # again and again: some come to be idle meanwhile
                 await asyncio.wait([waiter], timeout=_LOOK_AGAIN)
         except BaseException:
@@ -126,6 +126,6 @@ def room_for(connections: int, log: FilteringBoundLogger) -> int:
         setting="server.max_connections",
         wanted=connections,
         limit=room,
-        reason=f"only {soft} files may be open: allow {needed} (ulimit -n, or LimitNOFILE= of systemd)",
+        reason=f"only {soft} files can be open at once: allow {needed} (ulimit -n, or LimitNOFILE= in systemd)",
     )
     return room

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _TIMER_RESOLUTION: Final = 0.001  # seconds; uvloop's timers know no shorter ones, and may ring early by one
 _NEVER: Final = float("inf")
 _BLOCKED: Final = (
-    "The platform answered that this shop's requests come too fast. Until it lets one through, only one tries now and"
-    " then, after longer and longer pauses; this request would have to wait for too long (pacing.max_wait)."
+    "The platform answered that this shop's requests come too fast. Until one gets through, the proxy only tries"
+    " one now and then, with longer and longer pauses; this request would have to wait too long (pacing.max_wait)."
 )
 
 
@@ -234,8 +234,8 @@ class Slots:
         return PacedOut(
             _BLOCKED
             if self._pace.blocked
-            else f"The platform takes {limit.requests} requests in {limit.per:g} s from this shop, and too many wait in"
-            " line already (pacing.max_wait, pacing.max_queue).",
+            else f"The platform takes {limit.requests} requests in {limit.per:g} s for this shop, and too many are"
+            " waiting already (pacing.max_wait, pacing.max_queue).",
             retry_after=max(wait - self._office.policy.max_wait / 2, wait_for_room),
         )
 

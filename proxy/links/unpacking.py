@@ -109,7 +109,9 @@ class Unpacker:
             try:
                 piece = stream.decompress(packed, PIECE_SIZE)
             except zlib.error:
-                raise BrokenEncoding(f"The body is not the {self._coding.decode()} that it is said to be.") from None
+                raise BrokenEncoding(
+                    f"The body is not valid {self._coding.decode()}, although its Content-Encoding says so."
+                ) from None
             if piece:
                 yield piece
             if stream.eof:

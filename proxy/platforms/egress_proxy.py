@@ -55,7 +55,7 @@ class EgressProxy:
         """Return what the log says when the proxy answers CONNECT with `status`, and what to do."""
         answer = f"the egress proxy {self.url} answered {status} to CONNECT {host}:{port}"
         if status != 407:
-            return f"{answer}: look there whether this host and port are allowed and can be reached"
+            return f"{answer}: check there whether this host and port are allowed and can be reached"
         if self.password is None:
             return f"{answer}: it needs a user name and a password, in its URL as http://user:password@…"
         return f"{answer}: it refuses the user name and password of its URL"
@@ -69,7 +69,7 @@ def parse_proxy(text: str) -> EgressProxy:
     except (ValueError, IndexError):  # IndexError: yarl trips over "http://[]@"
         raise ValueError(f'must be a URL such as "http://proxy.internal:3128"; {_ENCODE}') from None
     if not text.isprintable():
-        raise ValueError("must not have control characters in it")
+        raise ValueError("must not contain control characters")
     if url.scheme != "http":
         raise ValueError("must begin with http://: proxies of other kinds (https://, socks5://) are not supported")
     if not host or _HOST.fullmatch(host) is None or not port:
@@ -79,5 +79,5 @@ def parse_proxy(text: str) -> EgressProxy:
     if bool(username) != bool(password):
         raise ValueError("must have a user name and a password, or neither")
     if ":" in username or not (username + (password or "")).isprintable():  # RFC 7617 §2
-        raise ValueError("must not have a colon in the user name, nor control characters in it or the password")
+        raise ValueError("must not contain a colon in the user name, nor control characters in it or in the password")
     return EgressProxy(host, port, username, Secret(password) if password else None)

@@ -160,7 +160,9 @@ class Platform:
         if _FIELD_NAME.fullmatch(self.token_header) is None:
             raise ValueError("token_header: must be the name of a header field, such as X-Access-Token")
         if self.token_field.decode() in _OWN_FIELDS:
-            raise ValueError(f"token_header: {self.token_header} has a meaning of its own, no token can be there")
+            raise ValueError(
+                f"token_header: {self.token_header} already has a meaning of its own and can't carry the token"
+            )
         _check_template("token_url", self.token_url, allow_private=self.allow_private)
         _check_template("api_url", self.api_url, allow_private=self.allow_private)
         for host in self.hosts:
@@ -169,7 +171,7 @@ class Platform:
             try:
                 parse_prefix(self.api_url.replace(SHOP_PLACEHOLDER, "shop"))
             except ValueError as error:
-                raise ValueError(f"rewrite_links: for that, api_url {error}") from None
+                raise ValueError(f"rewrite_links: for this, api_url {error}") from None
 
     @property
     def token_field(self) -> bytes:
@@ -252,18 +254,20 @@ def _check_template(name: str, template: str, *, allow_private: bool) -> None:
     if "{" in sample or "}" in sample:
         raise ValueError(f"{name}: the only placeholder is {SHOP_PLACEHOLDER}")
     if not sample.isascii() or any(character <= " " or character == "\x7f" for character in sample):
-        raise ValueError(f"{name}: write it percent-encoded, without spaces or letters outside ASCII")
+        raise ValueError(f"{name}: must have no spaces or letters outside ASCII: write %20 in a path, xn--… in a host")
     try:
         url = URL(sample, encoded=True)
         other = URL(template.replace(SHOP_PLACEHOLDER, "other"), encoded=True)
         host, other_host = url.host or "", other.host or ""
         usable = url.scheme in ("http", "https") and bool(host and url.port)
     except (ValueError, IndexError):  # IndexError: yarl trips over "https://[]@"
-        raise ValueError(f"{name}: is not a URL") from None
+        raise ValueError(f"{name}: is not a URL: check its port, and the brackets of an IPv6 address") from None
     if not usable:
         raise ValueError(f"{name}: must be an absolute URL, such as https://{SHOP_PLACEHOLDER}.example.com/api/")
     if _HOST.fullmatch(host) is None:
-        raise ValueError(f"{name}: the host must be a DNS name or an IP address")
+        raise ValueError(f"{name}: the host must be a DNS name, with {SHOP_PLACEHOLDER} for the shop, or an IP address")
+    if host in ("http", "https"):
+        raise ValueError(f"{name}: begins with {host}:// twice")
     # Else whoever names the shop would choose the host: `localhost`, a neighbour in the cluster, 10.0.0.1.
     if host.rpartition(".")[2] != other_host.rpartition(".")[2]:
         raise ValueError(f"{name}: the host name must not end with {SHOP_PLACEHOLDER}")

@@ -38,14 +38,14 @@ from proxy.shared.scripts import Script
 SENTINEL: Final = ("redis+sentinel", "rediss+sentinel")
 SCHEMES: Final = ("redis", "rediss", "unix", *SENTINEL)
 _SENTINEL_PORT: Final = 26379
-_NO_REDIS: Final = "what answers there is no Redis"
+_NO_REDIS: Final = "what answers there is not Redis"
 _LONGEST_SUBSCRIBING: Final = 5.0  # seconds
 _LONGEST_CLOSING: Final = 1.0  # seconds; TLS waits for the other side to say that it has closed too
 _FAILED_KEPT: Final = 20  # addresses
 _REASONS: Final = (
-    (MasterNotFoundError, "no Sentinel tells its primary"),
-    (AuthenticationError, "it wants a password, or another one"),
-    (NoPermissionError, "the user may not do that there"),
+    (MasterNotFoundError, "no Sentinel knows its primary"),
+    (AuthenticationError, "it needs a password, or a different password"),
+    (NoPermissionError, "the user is not allowed to do that"),
     (ReadOnlyError, "it is a read-only replica"),
     (BusyLoadingError, "it is loading its data"),
     (MovedError, "it is a Redis Cluster"),
@@ -55,22 +55,22 @@ _REASONS: Final = (
     (TimeoutError, "no answer in time"),
     (ssl.SSLCertVerificationError, "its certificate is not trusted"),
     (ssl.SSLError, "TLS failed"),
-    (PermissionError, "its socket may not be opened"),
-    (socket.gaierror, "can't be reached: no address is found for its name"),
+    (PermissionError, "its socket can't be opened (permission denied)"),
+    (socket.gaierror, "can't be reached: its name can't be resolved"),
     (OSError, "can't be reached"),
 )
 # Of errors inside a script, older servers tell the kind in the text alone; of others the library knows none.
 _WORDS: Final = (
     ("READONLY", "it is a read-only replica"),
     ("OOM", "its memory is full"),
-    ("user executing the script", "the user may not do that there"),
-    ("ACL failure", "the user may not do that there"),
-    ("DB index", "it has no database of that number"),
+    ("user executing the script", "the user is not allowed to do that"),
+    ("ACL failure", "the user is not allowed to do that"),
+    ("DB index", "it has no database with that number"),
     ("BUSY", "it is busy with a script"),
-    ("MISCONF", "it takes no writes since it can't save its data (MISCONF)"),
-    ("NOREPLICAS", "it takes no writes since it has too few replicas of its own (NOREPLICAS)"),
+    ("MISCONF", "it accepts no writes because it can't save its data (MISCONF)"),
+    ("NOREPLICAS", "it accepts no writes because too few of its own replicas are connected (NOREPLICAS)"),
     ("MASTERDOWN", "it is a replica without its primary"),
-    ("max number of clients", "it takes no more connections (maxclients)"),
+    ("max number of clients", "it accepts no more connections (maxclients)"),
 )
 
 Argument = str | bytes | int
@@ -195,7 +195,7 @@ def _open(url: str, options: dict[str, Any]) -> tuple[Redis, Sentinel | None]:
     user, _, places = parts.netloc.rpartition("@")
     service, _, database = parts.path.strip("/").partition("/")
     if not service or not places:
-        raise ValueError("names no service of Sentinel: redis+sentinel://HOST:26379,HOST:26379/SERVICE")
+        raise ValueError("does not name the service of Sentinel: redis+sentinel://HOST:26379,HOST:26379/SERVICE")
     scheme = parts.scheme.removesuffix("+sentinel")
     found: dict[str, Any] = {**parse_url(f"{scheme}://{user}@all/{database}?{parts.query}")}
     del found["host"]

@@ -24,33 +24,35 @@ RIGHTS: Final = (
     " +zadd +zrem +zcard +zcount +zremrangebyscore +publish +subscribe +select"
 )
 _MENDS: Final = (
-    ("Sentinel", "look at the Sentinels and the service in shared.url, at the password, and at firewalls"),
-    ("password", "look at the password in shared.url or shared.password, and at the user in the URL"),
+    ("Sentinel", "check the Sentinels and the service in shared.url, the password, and firewalls"),
+    ("password", "check the password in shared.url or shared.password, and the user in the URL"),
     ("user", f"give the user the rights: ACL SETUSER <user> on '>…' {RIGHTS}"),
     ("read-only", "shared.url leads to a replica: name the primary, or the Sentinels (redis+sentinel://…)"),
     ("memory", "give it more memory: it needs about 1 kB for each shop"),
-    ("loading", "wait until it has read its data"),
+    ("loading", "wait until it has loaded its data"),
     (
         "certificate",
-        "name the authority behind shared.url: rediss://redis:6379?ssl_ca_certs=/path/to/ca.pem; its name counts",
+        "name its authority in shared.url: rediss://redis:6379?ssl_ca_certs=/path/to/ca.pem; the host name is"
+        " checked too",
     ),
     (
         "TLS",
-        "look whether it speaks TLS on that port, and whether it asks for a certificate (ssl_certfile, ssl_keyfile)",
+        "check whether it speaks TLS on that port, and whether it asks for a client certificate (ssl_certfile,"
+        " ssl_keyfile)",
     ),
-    ("socket", "let the user that the proxy runs as open it: put it into the socket's group"),
-    ("database", "look at the number of the database in shared.url"),
-    ("busy", "wait until that has ended, or end it: SCRIPT KILL"),
-    ("MISCONF", "look at its disk and its log; for the proxy nothing has to be saved: CONFIG SET save ''"),
+    ("socket", "let the proxy's user open it: add that user to the socket's group"),
+    ("database", "check the number of the database in shared.url"),
+    ("busy", "wait until the script has ended, or end it: SCRIPT KILL"),
+    ("MISCONF", "check its disk and its log; the proxy does not need anything to be saved: CONFIG SET save ''"),
     ("NOREPLICAS", "bring its replicas back, or CONFIG SET min-replicas-to-write 0"),
     ("without its primary", "name the primary in shared.url, or the Sentinels (redis+sentinel://…)"),
-    ("maxclients", "raise its maxclients, or look who holds so many connections"),
-    ("for its name", "look at the host's name in shared.url, and at name resolution on this machine"),
-    ("Cluster", "which is not supported: name a server that stands alone, or Sentinels"),
-    ("no Redis", "look at host and port in shared.url"),
-    ("hear", "it must let replicas tell each other: look whether something stands between that drops pub/sub"),
-    ("reached", "look at shared.url, at name and port, at firewalls, and whether it asks for TLS (rediss://)"),
-    ("", "look at its log"),
+    ("maxclients", "raise its maxclients, or check who holds so many connections"),
+    ("be resolved", "check the host name in shared.url, and DNS on this machine"),
+    ("Cluster", "which is not supported: name a standalone server, or Sentinels"),
+    ("not Redis", "check host and port in shared.url"),
+    ("hear", "replicas tell each other through it: check whether something in between drops pub/sub"),
+    ("reached", "check the name and port in shared.url, firewalls, and whether it asks for TLS (rediss://)"),
+    ("", "check its log"),
 )
 
 
@@ -80,7 +82,7 @@ async def try_store(
             [now] = await client.run(trial, (name,), ())
         took = time.monotonic() - started
         if not await _is_heard(client, trial, name):
-            return Outcome(False, [f"what is published there is not heard: {_mend('hear', prefix)}"])
+            return Outcome(False, [f"what is published there does not arrive: {_mend('hear', prefix)}"])
     except TimeoutError:
         return Outcome(False, [f"it does not answer within {_PATIENCE:g} s: {_mend('reached', prefix)}"])
     except Failure as error:
@@ -88,13 +90,14 @@ async def try_store(
     sentences = [f"{_name(about)} runs the scripts, in {took * 1000:.1f} ms"]
     if took > deadline:
         return Outcome(
-            False, [f"{sentences[0]}, but shared.command_timeout is {deadline:g} s: raise it, or move closer"]
+            False,
+            [f"{sentences[0]}, but shared.command_timeout is {deadline:g} s: raise it, or bring the two closer"],
         )
     if took > deadline / 4:
         sentences.append(f"warning: that is slow for shared.command_timeout = {deadline:g} s: is it far away, or busy?")
     apart = now / 1e6 - clock()
     if abs(apart) > _CLOCKS_APART:
-        sentences.append(f"warning: its clock is {apart:+.0f} s from that of this machine: look at NTP on both")
+        sentences.append(f"warning: its clock differs from this machine's by {apart:+.0f} s: check NTP on both")
     if int(about.get("maxmemory", 0)) and about.get("maxmemory_policy") != "noeviction":
         sentences.append("warning: it drops entries when its memory is full: set maxmemory-policy noeviction")
     return Outcome(True, sentences)
@@ -116,7 +119,7 @@ async def _is_heard(client: RedisClient, trial: Script, name: str) -> bool:
 def _unfit(about: dict[str, Any]) -> str:
     mode = about.get("redis_mode")
     if mode == "cluster":
-        return "it is a Redis Cluster, which is not supported: name a server that stands alone, or Sentinels"
+        return "it is a Redis Cluster, which is not supported: name a standalone server, or Sentinels"
     if mode == "sentinel":
         return "it is a Sentinel: write redis+sentinel://… with the service's name, as in docs/scaling.md"
     found = re.match(r"(\d+)\.(\d+)", str(about.get("redis_version", "")))

@@ -165,7 +165,7 @@ class ShoprenterApi:
         if not isinstance(requests, list) or not requests:
             raise Refusal(400, 40001, "Data parameter not found in POST/PUT!")
         if len(requests) > MAX_BATCH:
-            raise Refusal(400, 40001, f"A batch may hold {MAX_BATCH} requests")
+            raise Refusal(400, 40001, f"A batch can contain {MAX_BATCH} requests")
         if self.gives_up_above is not None and len(requests) > self.gives_up_above:
             raise Refusal(504, 50401, "The request takes too long: break it down in smaller requests")
         self._counts.batches += 1
@@ -193,7 +193,7 @@ class ShoprenterApi:
             raise Refusal(400, 40001, "The uri is not one of this shop's API")
         segments, query = split_target(f"/{target}")
         if segments == ("batch",):
-            raise Refusal(400, 40001, "A batch cannot hold a batch")
+            raise Refusal(400, 40001, "A batch cannot contain a batch")
         return self.answer(shop, Call(method, segments, query, {}, json.dumps(data or {}).encode()), grant)
 
     def _target_of(self, shop: str, uri: str) -> str | None:

@@ -252,7 +252,7 @@ class Traffic:
 
 def _answer_of_the_platform(request: FinishedRequest) -> Failure:
     if request.answered is None or request.answered < 400:
-        return Failure("http_429", "The platform answered 429: the call was sent again later.")
+        return Failure("http_429", "The platform answered 429; the call was sent again later.")
     if request.answered == 401:
         return Failure("http_401", f"{_NEEDS}{request.hint}." if request.hint else _UNAUTHORIZED)
     return Failure(f"http_{request.answered}", f"The platform answered {request.answered}.")

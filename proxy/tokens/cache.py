@@ -31,7 +31,7 @@ from proxy.tokens.store import StateStore
 from proxy.tokens.token import AccessToken, Another, access_token
 
 _TOO_SLOW: Final = "The platform's token endpoint did not answer in time (tokens.fetch_timeout)."
-_ENDED: Final = "The access token had ended before it came."
+_ENDED: Final = "The access token had expired before it arrived."
 _MOST_LEASES: Final = 3  # for one fetch; each of the others was lost to another replica
 _SUSPECTED_TOO_OFTEN: Final = (
     "the platform answered 401 to many kinds of calls; if they are permitted, the token is dead and will be replaced"

@@ -17,7 +17,7 @@ from proxy.errors import Overloaded
 from proxy.guards.rotation import Rotation
 from proxy.tasks import BackgroundTasks
 
-TOO_MANY: Final = "Too many shops are called for the first time (tokens.first_requests_per_second)."
+TOO_MANY: Final = "Too many shops are called for the first time at once (tokens.first_requests_per_second)."
 
 
 @dataclass(slots=True, eq=False)

@@ -106,7 +106,7 @@ def decode(
     if record.token is not None:
         parts = record.token
         if not _FIELD_VALUE.fullmatch(parts.authorization):
-            raise ValueError("no value of a header field")
+            raise ValueError("not a value of a header field")
         same = (each for each in known if each is not None and each.generation == parts.generation)
         requested_at, expires_at = _local(parts.requested_at, offset), _local(parts.expires_at, offset)
         ahead = max(requested_at - now, 0.0)

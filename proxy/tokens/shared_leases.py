@@ -167,7 +167,7 @@ class SharedLeases:
             if said.values[0]:
                 break
         else:
-            raise Away("others write the same entry all the time")
+            raise Away("other replicas keep changing the same entry")
         for field in SHARED_FIELDS:
             setattr(state, field, getattr(shared, field))
         return result

@@ -116,7 +116,7 @@ class TokenState:
 
     def failure(self, now: float) -> TokenError:
         """Return why there is no token, and when it makes sense to ask again."""
-        error = copy.copy(self.error) if self.error else TokenUnavailable("The access token has ended.")
+        error = copy.copy(self.error) if self.error else TokenUnavailable("The access token has expired.")
         error.reason = ""  # told once, when it came
         error.retry_after = max(self.ask_not_before - now, 0.0)
         return error

@@ -69,7 +69,7 @@ class Client:
                     content += piece
             except UpstreamError as error:
                 through = "" if way is None else f"; through the egress proxy {way.url}"
-                reason = f"{host}:{port}: no whole HTTP answer ({error.proxy_status}){through}"
+                reason = f"{host}:{port}: no complete HTTP answer ({error.proxy_status}){through}"
                 raise UpstreamProtocolError(error.detail, reason=reason, proxy_status=error.proxy_status) from None
             finally:
                 connection.abort()
@@ -86,6 +86,6 @@ def _request(method: str, url: URL, headers: Mapping[str, str], body: bytes | No
     }
     fields = [f"{name}: {value}".encode() for name, value in lines.items()]
     if not all(map(is_field, fields)):
-        raise ValueError("a header field holds what none can")
+        raise ValueError("a header field contains what none can")
     start = f"{method} {url.raw_path_qs} HTTP/1.1".encode()
     return b"\r\n".join([start, *fields, b"", body or b""])

@@ -48,7 +48,7 @@ class ClientLimits:
     @property
     def too_slow(self) -> str:
         """What a client is told whose body did not come so fast."""
-        return f"Less than {self.due:g} bytes of the request body arrived in {self.rate_window:g} seconds."
+        return f"Fewer than {self.due:g} bytes of the request body arrived in {self.rate_window:g} seconds."
 
 
 class Overdue(Enum):

@@ -19,5 +19,5 @@ class Descriptors(Protocol):
 def none_left(error: BaseException) -> Overloaded | None:
     """Return what clients are told if an error means that the system has no descriptor left; else `None`."""
     if isinstance(error, OSError) and error.errno in _NONE_LEFT:
-        return Overloaded("The proxy has no file descriptor left (ulimit -n).", retry_after=1.0)
+        return Overloaded("The proxy has run out of file descriptors (ulimit -n).", retry_after=1.0)
     return None

@@ -137,7 +137,7 @@ class Dialer:
             if asked.ended:
                 raise ServerDisconnectedError
             if asked.came:  # before the handshake it can only be from somebody in between, or from no TLS server
-                raise ssl.SSLError("something else than TLS came")
+                raise ssl.SSLError("what came is not TLS")
             assert tls is not None  # noqa: S101 - `http://` origins are called directly
             opening = Opening()
             transport = await self._loop.start_tls(below, opening, tls, server_hostname=_name(host))

@@ -26,14 +26,14 @@ def check_request(head: Head, *, modern: bool) -> None:
     first = head.first
     if b"transfer-encoding" in first:
         if head.members(b"transfer-encoding") != [b"chunked"]:
-            raise BadRequest("The only transfer coding of a request can be 'chunked'.")
+            raise BadRequest("The only transfer coding that a request can have is 'chunked'.")
         if not modern:
             raise BadRequest("HTTP/1.0 has no Transfer-Encoding.")  # RFC 9112 §6.1: framed wrongly, whatever it says
     if b"content-length" in first and not all(map(_LENGTH.fullmatch, head.values(b"content-length"))):
         raise BadRequest("The Content-Length is not a number of 20 digits or less.")
     host = first.get(b"host")
     if host is not None and not is_host(host):
-        raise BadRequest("The Host header names no host.")  # RFC 9112 §3.2
+        raise BadRequest("The Host header does not name a host.")  # RFC 9112 §3.2
 
 
 def is_host(value: bytes) -> bool:
@@ -63,6 +63,6 @@ def answer_length(head: Head) -> int | None:
         return None
     if len(length) > _MAX_LENGTH_DIGITS or not length.isdigit():
         raise UpstreamProtocolError(
-            "The shop's API announced an answer of a length that can't be.", reason="Content-Length"
+            "The shop's API announced an answer of an impossible length.", reason="Content-Length"
         )
     return int(length)

@@ -79,11 +79,11 @@ def repaired_answer(raw: bytes) -> Repaired | None:
         else:
             dropped += 1
     if len(set(lengths)) > 1:
-        raise _unclear(b"Content-Length", "told twice, and not the same")
+        raise _unclear(b"Content-Length", "given twice, with different values")
     if lengths and coded:
-        raise _unclear(b"Content-Length", "beside Transfer-Encoding")
+        raise _unclear(b"Content-Length", "together with Transfer-Encoding")
     if lengths and not lengths[0].isdigit():
-        raise _unclear(b"Content-Length", "no number")
+        raise _unclear(b"Content-Length", "not a number")
     kept += [b"Content-Length: " + length for length in lengths[:1]]
     return None if kept == lines else Repaired(b"\r\n".join([start, *kept, b"", b""]), dropped)
 
@@ -96,7 +96,7 @@ def broken_field(raw: bytes) -> str:
     for line in raw.rstrip(b"\r\n").split(b"\n")[1:]:
         name, colon, value = line.removesuffix(b"\r").partition(b":")
         if not colon or not is_field(name + b":"):
-            return "a line that is no field"
+            return "a line that is not a header field"
         if not is_text(value):
             return f"{name[:_SHOWN].decode()}: a control character in its value"
     return ""

@@ -183,7 +183,7 @@ class RequestReader:
         try:
             rest = body.feed(data)
             if not body.ended and watch.mostly_framing(body.total):
-                raise BadRequest("The request body is hardly more than chunk extensions and trailers.")
+                raise BadRequest("The request body consists almost only of chunk extensions and trailers.")
         except (ProxyError, BrokenFramingError) as error:
             body.fail(_refusal(error))
             self.body = None
@@ -205,5 +205,5 @@ def _refusal(error: ProxyError | BrokenFramingError) -> ProxyError:
         case ProxyError():
             return error
         case TrailersTooLargeError():
-            return RequestTooLarge("The trailer fields are larger, or more, than header fields may be.", status=431)
+            return RequestTooLarge("The trailer fields exceed the limits for header fields.", status=431)
     return BadRequest("The request body ends early or is not framed as it should be.")

@@ -16,16 +16,16 @@ PERCENT_ENCODE: Final = (
 )
 SPEAKS_HTTP_1: Final = "This proxy speaks HTTP/1.1 and HTTP/1.0."
 _NOT_ON_ONE_LINE: Final = (
-    "A header is broken over two lines, or is none: each is a name, a colon and a value, all on one line."
+    "A header is split over two lines, or is not a header: each is a name, a colon and a value, all on one line."
 )
 _AUTHORIZATION_NOT_ON_ONE_LINE: Final = (
-    "The Authorization header is broken over two lines: write the Base64 in it without line breaks."
+    "The Authorization header is split over two lines: write its Base64 without line breaks."
 )
 ENDS_EARLY: Final = (
-    "The headers end with an empty line, and others follow it: perhaps one has a line break at its end, such as Base64."
+    "Headers follow the empty line that ends the headers: perhaps a value ends with a line break, as Base64 often does."
 )
-UNKNOWN_METHOD: Final = "The method is not one that HTTP knows; methods are written in upper case."
-_NOT_HTTP: Final = "The request is not HTTP/1.1 as RFC 9112 has it."
+UNKNOWN_METHOD: Final = "This is not a method of HTTP; methods are written in upper case."
+_NOT_HTTP: Final = "The request is not HTTP/1.1 as RFC 9112 defines it."
 
 # What the parser's words mean to the client.
 _WORDS: Final[tuple[tuple[str, type[BadRequest | BadTarget], str], ...]] = (

@@ -95,8 +95,7 @@ class UpstreamConnection(asyncio.Protocol):
         if content is not None:
             self.transport.write(content)
         if whole:
-            self.request_written = True
-            self._expect()
+            self.request_done()
         return answer
 
     def request_done(self) -> None:
@@ -139,8 +138,10 @@ class UpstreamConnection(asyncio.Protocol):
                 self._head_came(self._head + data if self._head else data, len(self._head))
             elif self._body is not None:
                 self._body_came(self._body, data)
-            else:
-                self._unasked()
+            else:  # nothing was asked
+                self._close = True
+                if self.idle_since is not None:
+                    self.transport.abort()
         except UpstreamError as error:
             self.fail(error)
         except BrokenFramingError:
@@ -170,7 +171,7 @@ class UpstreamConnection(asyncio.Protocol):
             except BrokenFramingError:
                 body.fail(
                     UpstreamProtocolError(
-                        "The shop's API ended its answer in the middle.",
+                        "The shop's API broke off its answer in the middle.",
                         reason=reason,
                         proxy_status="http_response_incomplete",
                     )
@@ -206,7 +207,8 @@ class UpstreamConnection(asyncio.Protocol):
         begins = data.startswith(b"HTTP/"[: len(data) - begin], begin)
         if not begins and self._exchanges > 1:
             raise ConnectionLostError(
-                "The shop's API closed the connection without an answer.", reason="more came of the answer before"
+                "The shop's API closed the connection without an answer.",
+                reason="more data of the previous answer came",
             )
         found = _ANY_END.search(data, max(begin, unseen))
         if (len(data) if found is None else found.end()) > MAX_HEAD:
@@ -228,7 +230,7 @@ class UpstreamConnection(asyncio.Protocol):
         if parsed.status == 101:
             raise UpstreamProtocolError("The shop's API switched protocols without being asked to.")
         if self._interim > _MAX_INTERIM:
-            raise UpstreamProtocolError("The shop's API sent interim answers without end.")
+            raise UpstreamProtocolError("The shop's API sent too many interim answers.")
         self._head_came(data[found.end() :])
 
     def _settle(self, status: int, reason: bytes, head: Head, close: bool, rest: bytes) -> None:
@@ -260,11 +262,6 @@ class UpstreamConnection(asyncio.Protocol):
         if body.ended:
             self._body = None
             self._close = self._close or bool(behind)
-
-    def _unasked(self) -> None:
-        self._close = True
-        if self.idle_since is not None:
-            self.transport.abort()
 
     def _listen(self, on: bool) -> None:
         if self.transport.is_closing():

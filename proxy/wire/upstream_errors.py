@@ -61,7 +61,7 @@ _MEANINGS: Final[tuple[tuple[type[Exception], _Meaning], ...]] = (
         TimeoutError,
         _Meaning(
             UpstreamTimeout,
-            "No connection to the shop's API in time (upstream.connect_timeout).",
+            "No connection to the shop's API could be established in time (upstream.connect_timeout).",
             "connection_timeout",
         ),
     ),
@@ -69,7 +69,8 @@ _MEANINGS: Final[tuple[tuple[type[Exception], _Meaning], ...]] = (
         PrivateAddressError,
         _Meaning(
             UpstreamUnreachable,
-            "The shop's API host resolves to an address inside the own network, which its platform does not allow.",
+            "The shop's API host resolves to a private or loopback address, which its platform's settings do not"
+            " allow.",
             "destination_ip_prohibited",
         ),
     ),
@@ -78,16 +79,20 @@ _MEANINGS: Final[tuple[tuple[type[Exception], _Meaning], ...]] = (
         _Meaning(UpstreamUnreachable, "The host name of the shop's API can't be resolved.", "dns_error"),
     ),
     # A template and a shop name that make a label of over 63 characters between them.
-    (UnicodeError, _Meaning(UpstreamUnreachable, "The shop's API has no host name that can exist.", "dns_error")),
+    (UnicodeError, _Meaning(UpstreamUnreachable, "The shop's API has an impossible host name.", "dns_error")),
     (
         ssl.SSLCertVerificationError,
         _Meaning(
-            UpstreamUnreachable, "The shop's API showed a certificate that can't be trusted.", "tls_certificate_error"
+            UpstreamUnreachable,
+            "The shop's API presented a certificate that can't be trusted.",
+            "tls_certificate_error",
         ),
     ),
     (
         ssl.SSLError,
-        _Meaning(UpstreamUnreachable, "No TLS connection to the shop's API could be made.", "tls_protocol_error"),
+        _Meaning(
+            UpstreamUnreachable, "No TLS connection to the shop's API could be established.", "tls_protocol_error"
+        ),
     ),
     (
         ServerDisconnectedError,
@@ -97,7 +102,7 @@ _MEANINGS: Final[tuple[tuple[type[Exception], _Meaning], ...]] = (
     ),
     (
         OSError,
-        _Meaning(UpstreamUnreachable, "No connection to the shop's API could be made.", "connection_refused"),
+        _Meaning(UpstreamUnreachable, "No connection to the shop's API could be established.", "connection_refused"),
     ),
 )
 
@@ -107,7 +112,8 @@ _MEANINGS_THROUGH_PROXY: Final[tuple[tuple[type[Exception], _Meaning], ...]] = (
         TimeoutError,
         _Meaning(
             UpstreamTimeout,
-            "No connection to the shop's API through the egress proxy in time (upstream.connect_timeout).",
+            "No connection to the shop's API through the egress proxy could be established in time"
+            " (upstream.connect_timeout).",
             "connection_timeout",
         ),
     ),
@@ -117,7 +123,7 @@ _MEANINGS_THROUGH_PROXY: Final[tuple[tuple[type[Exception], _Meaning], ...]] = (
     ),
     (
         EgressProxyError,
-        _Meaning(UpstreamUnreachable, "No connection to the egress proxy could be made.", "connection_refused"),
+        _Meaning(UpstreamUnreachable, "No connection to the egress proxy could be established.", "connection_refused"),
     ),
     (
         ClientResponseError,
@@ -129,7 +135,7 @@ _MEANINGS_THROUGH_PROXY: Final[tuple[tuple[type[Exception], _Meaning], ...]] = (
     ),
 )
 _REFUSED_BY_PROXY: Final = _Meaning(
-    UpstreamUnreachable, "The egress proxy makes no connection to the shop's API.", "destination_unavailable"
+    UpstreamUnreachable, "The egress proxy does not connect to the shop's API.", "destination_unavailable"
 )
 _PROXY_AUTHENTICATION_REQUIRED: Final = _Meaning(
     UpstreamUnreachable, "The egress proxy does not accept this proxy's credentials.", "proxy_configuration_error"

@@ -35,6 +35,6 @@ def test_a_single_failure_among_many_calls_is_seen() -> None:
 
 def test_it_says_what_it_shows() -> None:
     assert 'aria-label="No calls in the last 15 minutes"' in chart(())
-    assert 'aria-label="Calls in each of the last 15 minutes: 4 in this minute, 9 at most; 3 failed"' in chart(
+    assert 'aria-label="Calls per minute, last 15 minutes: 4 in the current minute, 9 at most; 3 failed"' in chart(
         minutes((9, 1, 0), (4, 0, 2))
     )

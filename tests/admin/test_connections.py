@@ -191,7 +191,7 @@ async def test_what_is_no_request_is_told_so_and_not_repeated_to_anybody(data: b
     async with whole_path(answering(response())) as path, connected(admin_port(path.proxy)) as client:
         answer = await client.ask(data)
 
-        assert (answer.status, answer.body) == (400, b"This is no HTTP request.\n")
+        assert (answer.status, answer.body) == (400, b"This is not an HTTP request.\n")
         assert answer.values(b"Server") == [b"shop-auth-proxy"]
         assert answer.values(b"Content-Security-Policy") != []
         assert await client.at_end()
@@ -203,6 +203,6 @@ async def test_a_mistake_of_ours_is_logged_and_not_shown(monkeypatch: pytest.Mon
     async with whole_path(answering(response())) as path:
         answer = await ask(path.proxy, "/metrics")
 
-        assert (answer.status, answer.body) == (500, b"The page could not be made; the log says why.\n")
+        assert (answer.status, answer.body) == (500, b"The page could not be rendered; the log says why.\n")
         assert answer.values(b"Server") == [b"shop-auth-proxy"]
         assert len(path.proxy.logged("admin.page_failed")) == 1

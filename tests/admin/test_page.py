@@ -61,7 +61,7 @@ def test_an_old_token_that_still_serves_is_told() -> None:
 
     assert "! Unreachable" in said
     assert "9 min" in said
-    assert "The old token still serves. Next attempt in 7 s." in said
+    assert "The old token still works. Next attempt in 7 s." in said
     assert "To fix it" not in said
 
 
@@ -144,8 +144,8 @@ def test_the_title_tells_how_many_are_in_trouble() -> None:
         (PROCESS._replace(phase="draining"), "Stopping"),
         (PROCESS._replace(last_reload_successful=False), "Configuration Has problems"),
         (PROCESS._replace(shared=SharedMetrics(replicas=3)), "Replicas 3"),
-        (PROCESS._replace(shared=SharedMetrics(replicas=3, away=True)), "Replicas 3, each alone: no Redis"),
-        (PROCESS._replace(shared=SharedMetrics(replicas=3, away=True, why="<full>")), "alone: no Redis (<full>)"),
+        (PROCESS._replace(shared=SharedMetrics(replicas=3, away=True)), "Replicas 3, each on its own: no Redis"),
+        (PROCESS._replace(shared=SharedMetrics(replicas=3, away=True, why="<full>")), "own: no Redis (<full>)"),
         (PROCESS._replace(shared=SharedMetrics(replicas=3, deaf="<no>")), "Replicas 3; can't hear each other: <no>"),
     ],
 )

@@ -24,9 +24,13 @@ def test_requests_are_welcome_while_it_serves(phase: str, status: int) -> None:
         (REFRESHING, 200, "30 s"),
         (REFRESHING._replace(age=None, left=None), 200, "being fetched"),
         (UNREACHABLE, 200, "540 s"),  # the old token serves
-        (UNREACHABLE._replace(age=None, left=None), 503, "There was no answer. The next request after 7 s asks again."),
-        (REFUSED, 503, "To fix it: look at the secret. The next request after 42 s asks again."),
-        (REFUSED._replace(asked_again_in=0.0), 200, "the next request asks again"),
+        (
+            UNREACHABLE._replace(age=None, left=None),
+            503,
+            "There was no answer. The first request after 7 s will ask again.",
+        ),
+        (REFUSED, 503, "To fix it: look at the secret. The first request after 42 s will ask again."),
+        (REFUSED._replace(asked_again_in=0.0), 200, "the next request will ask again"),
     ],
 )
 def test_a_shop_is_unready_only_while_its_requests_would_fail_at_once(

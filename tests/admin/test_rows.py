@@ -14,14 +14,14 @@ def test_a_long_line_is_trouble_and_says_how_long_a_call_waits() -> None:
     said = row_of(row(shop(token=GOOD, queue=35, wait=12.2)), URL, NOW)
 
     assert 'class="warn"' in said
-    assert "35 waiting for the rate limit: about 12 s for the next call." in said
+    assert "35 waiting for the rate limit; the next call would wait about 12 s." in said
     assert 'class="fine"' in row_of(row(shop(token=GOOD, queue=3, wait=1.0)), URL, NOW)
 
 
 def test_a_token_that_does_not_come_is_trouble_unless_there_is_another() -> None:
     asked = NOTHING_KNOWN._replace(asking_for=8.0)
 
-    assert "A token was asked for 8 s ago, and there is no answer yet." in row_of(row(shop(token=asked)), URL, NOW)
+    assert "A token was requested 8 s ago, and there is no answer yet." in row_of(row(shop(token=asked)), URL, NOW)
     assert 'class="fine"' in row_of(row(shop(token=REFRESHING._replace(asking_for=8.0))), URL, NOW)
 
 

@@ -32,8 +32,8 @@ STATIC = ["/status.css", "/status.js", "/status.svg"]
 @pytest.mark.parametrize(
     ("target", "status", "content_type", "begins"),
     [
-        ("/livez", 200, b"text/plain; charset=utf-8", b"The event loop turns."),
-        ("/readyz", 200, b"text/plain; charset=utf-8", b"Requests are welcome."),
+        ("/livez", 200, b"text/plain; charset=utf-8", b"The proxy is alive."),
+        ("/readyz", 200, b"text/plain; charset=utf-8", b"The proxy is ready for requests."),
         ("/readyz?shop=demo", 200, b"text/plain; charset=utf-8", b"demo can be served"),
         ("/readyz?shop=other", 404, b"text/plain; charset=utf-8", b"There is no shop 'other' here."),
         ("/readyz?shop=", 400, b"text/plain; charset=utf-8", b"A shop name has"),
@@ -91,7 +91,7 @@ async def test_nothing_can_be_changed(method: bytes) -> None:
 
     assert {answer.status for answer in answers} == {405}
     assert {answer.values(b"Allow")[0] for answer in answers} == {b"GET,HEAD"}
-    assert {answer.body for answer in answers} == {b"Pages are read here, with GET or HEAD; nothing can be changed.\n"}
+    assert {answer.body for answer in answers} == {b"This port is for reading only: use GET or HEAD.\n"}
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ async def test_a_shop_with_a_token_is_ready() -> None:
         await path.ask(request())
         answer = await ask(path.proxy, "/readyz?shop=demo")
 
-        assert (answer.status, answer.body[:50]) == (200, b"demo can be served: it has a token that is good fo")
+        assert (answer.status, answer.body[:50]) == (200, b"demo can be served: it has a token that is valid f")
         assert len(path.tokens.received) == 1
 
 
@@ -340,7 +340,7 @@ async def test_a_configuration_that_was_not_taken_is_shown_with_its_problems() -
         path.proxy.running.process.reloaded(("line 7: <no shop>",), 5.0)
         page = (await ask(path.proxy, "/status")).body
 
-    assert b"The configuration was changed, and not taken" in page
+    assert b"The changed configuration has problems and is not in use" in page
     assert b"<li><code>line 7: &lt;no shop&gt;</code></li>" in page
 
 

@@ -25,7 +25,7 @@ TLS = CertificateFiles(Path("cert.pem"), Path("key.pem"))
         (
             ServerConfig(port=0),
             None,
-            ["http://localhost:PORT/demo/", "(PORT: any free one, since server.port is 0; the log says which)"],
+            ["http://localhost:PORT/demo/", "(PORT: a free one, since server.port is 0; the log says which)"],
         ),
         (ServerConfig(host="192.0.2.1"), None, ["http://192.0.2.1:8080/demo/"]),
         (ServerConfig(host="2001:db8::1"), None, ["http://[2001:db8::1]:8080/demo/"]),

@@ -16,7 +16,7 @@ from proxy.app.listening import cannot_listen
             80,
             OSError(errno.EACCES, "no"),
             (
-                "can't listen on 127.0.0.1 port 80: Permission denied; ports below 1024 need a right",
+                "can't listen on 127.0.0.1 port 80: Permission denied; ports below 1024 need a privilege",
                 "net.ipv4.ip_unprivileged_port_start=80",
                 "AmbientCapabilities=CAP_NET_BIND_SERVICE",
                 "docker run --sysctl",
@@ -28,7 +28,8 @@ from proxy.app.listening import cannot_listen
             8080,
             OSError(errno.EADDRINUSE, "no"),
             (
-                "can't listen on every address port 8080: Address already in use: another program listens there",
+                "can't listen on every address port 8080: Address already in use: another program already listens"
+                " there",
                 "ss -ltnp shows which",
             ),
         ),

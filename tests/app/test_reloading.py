@@ -497,7 +497,7 @@ async def test_a_file_that_never_rests_is_a_problem_until_it_does(
     async with reloadable(tmp_path, sleep=sleep) as here:
         here.files.put("secret", "the-second")
         told = await here.reloaded()
-        assert told["problems"] == (f"its files can't be read: {tmp_path / 'secret'} is written to again and again",)
+        assert told["problems"] == (f"its files can't be read: {tmp_path / 'secret'} keeps changing",)
         assert here.learned == []
         writing.clear()
         while (await here.reloaded())["event"] != "configuration.reloaded":
@@ -542,7 +542,7 @@ async def test_a_mount_that_does_not_answer_is_a_problem_and_has_one_thread(
         for _ in range(3):
             told = await here.reloaded()
             [problem] = told["problems"]
-            assert problem == "its files can't be read: it takes longer than 0.01 s, as if a mount did not answer"
+            assert problem == "its files can't be read: it takes longer than 0.01 s; perhaps a mount does not answer"
         assert len(loads) == 1
         monkeypatch.setattr(reloading, "_READING", 20.0)
         answers.set()

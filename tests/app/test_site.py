@@ -20,7 +20,7 @@ ERP = ClientConfig(secret=Secret("s3cret-of-the-client"))
         (
             ServerConfig(host="10.0.0.1", allow_anonymous=True),
             {},
-            "everybody who reaches it, without credentials (allow_anonymous)",
+            "anyone who can reach it, without credentials (allow_anonymous)",
         ),
     ],
 )

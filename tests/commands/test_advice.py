@@ -67,14 +67,17 @@ def tls_error(reason: str) -> ssl.SSLError:
         (tls_error("WRONG_VERSION_NUMBER"), ["api.example:443 is not a TLS port", "allow_private"]),
         (tls_error("RECORD_LAYER_FAILURE"), ["api.example:443 is not a TLS port"]),
         (tls_error("UNSUPPORTED_PROTOCOL"), ["too old to be safe", "TLS 1.2"]),
-        (tls_error("SSLV3_ALERT_HANDSHAKE_FAILURE"), ["does not agree on TLS (sslv3 alert handshake failure)"]),
+        (
+            tls_error("SSLV3_ALERT_HANDSHAKE_FAILURE"),
+            ["the TLS handshake with api.example:443 failed (sslv3 alert handshake failure)"],
+        ),
         (
             because(NotResolvedError(), socket.gaierror(socket.EAI_NONAME, "unknown")),
             ["api.example can't be resolved", "typo", "DNS", "upstream.proxy"],
         ),
         (
             because(NotResolvedError(), socket.gaierror(socket.EAI_AGAIN, "later")),
-            ["api.example can't be resolved now, no name server answers"],
+            ["api.example can't be resolved now, because no name server answers"],
         ),
         (
             because(NotResolvedError(), PrivateAddressError("api.example resolves to 10.0.0.5, which is not public")),
@@ -84,7 +87,7 @@ def tls_error(reason: str) -> ssl.SSLError:
             because(NotConnectedError(), OSError(errno.ECONNREFUSED, "refused")),
             ["nothing listens on api.example:443", "host and port"],
         ),
-        (because(NotConnectedError(), OSError(errno.ENETUNREACH, "no")), ["no way to api.example:443", "network"]),
+        (because(NotConnectedError(), OSError(errno.ENETUNREACH, "no")), ["no route to api.example:443", "network"]),
         (ServerDisconnectedError(), ["closed the connection without an answer"]),
         (ConnectionResetError(errno.ECONNRESET, "reset"), ["closed the connection without an answer"]),
         (
@@ -93,7 +96,7 @@ def tls_error(reason: str) -> ssl.SSLError:
         ),
         (
             UpstreamProtocolError("No HTTP.", reason="s3cret"),
-            ["does not answer in HTTP", "http:// or https://"],
+            ["does not speak HTTP", "http:// or https://"],
         ),
     ],
 )
@@ -134,8 +137,8 @@ def test_behind_an_egress_proxy_it_is_told_whose_trouble_it_is(error: Exception,
         ("status 400, error: 'unsupported_grant_type'", ["token_request"]),
         ("status 415, no JSON", ["token_request"]),
         ("status 400, error: 'invalid_scope'", [f"platforms.{MINE.name}.scope"]),
-        ("status 403, no JSON", ["COMPARE", "address of this machine", "firewall"]),
-        ("status 302, no JSON", ["token_url leads elsewhere"]),
+        ("status 403, no JSON", ["COMPARE", "this machine's IP address", "firewall"]),
+        ("status 302, no JSON", ["token_url redirects elsewhere"]),
         ("status 404, no JSON", [f"platforms.{MINE.name}.token_url right"]),
         ("the answer is not a JSON object", ["token_url right", "login page"]),
     ],

@@ -31,7 +31,17 @@ def mistake(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
             ["stop"],
             "there is no command 'stop': the commands are serve, init, check, token, new-client, demo, completion",
         ),
-        (["completion", "fish"], "'fish' is not one of the choices: 'bash'"),
+        (["check", "--shop", "x"], "check has no option '--shop': it is the setting shops.NAME of the configuration"),
+        (["help", "chekc"], "there is no command 'chekc': did you mean check?"),
+        (
+            ["check", "--", "config.toml"],
+            "check takes no argument 'config.toml' here: did you mean --config config.toml?",
+        ),
+        (
+            ["demo", "--host", "127.0.0.1:80"],
+            "argument --host: '127.0.0.1:80' is not a host: write --host 127.0.0.1 --port 80",
+        ),
+        (["completion", "fish"], "'fish' is not possible here: write 'bash'"),
         (["version"], "there is no command 'version': did you mean --version?"),
         (["-v"], "there is no option '-v': did you mean --version?"),
         (
@@ -46,15 +56,15 @@ def mistake(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ([""], "there is no command '': the commands are serve, init, check, token, new-client, demo, completion"),
         (["serve", "--conf", "x"], "serve has no option '--conf': did you mean --config?"),
         (["serve", "--cofnig=x"], "serve has no option '--cofnig': did you mean --config?"),
-        (["serve", "-config", "x"], "options of several letters have two hyphens: write --config"),
-        (["check", "-offline"], "options of several letters have two hyphens: write --offline"),
+        (["serve", "-config", "x"], "options of several letters begin with two hyphens: write --config"),
+        (["check", "-offline"], "options of several letters begin with two hyphens: write --offline"),
         (["serve", "config.toml"], "serve takes no argument 'config.toml' here: did you mean --config config.toml?"),
         (["check", "demo"], "check takes no argument 'demo' here; shop-auth-proxy check --help says more"),
         (["serve", "--port", "80"], "serve has no option '--port': it is the setting server.port of the configuration"),
         (["serve", "--port=80"], "serve has no option '--port': it is the setting server.port of the configuration"),
         (["serve", "--xyzzy"], "serve has no option '--xyzzy': it has --config, --help, -c, -h"),
-        (["check", "--config", "a", "--config", "b"], "--config is given twice: which of the two is meant?"),
-        (["check", "-c", "a", "--config=b"], "--config is given twice: which of the two is meant?"),
+        (["check", "--config", "a", "--config", "b"], "--config is given twice: remove one of the two"),
+        (["check", "-c", "a", "--config=b"], "--config is given twice: remove one of the two"),
         (["check", "--config", ""], "argument -c/--config: the name of the file is empty"),
         (["check", "--config"], "--config needs a value"),
         (["check", "--call"], "--call needs a value"),
@@ -80,6 +90,14 @@ def test_without_arguments_there_is_help(capsys: pytest.CaptureFixture[str], arg
     assert (caught.value.code or 0, err) == (0, "")
     assert out.startswith("usage: shop-auth-proxy ")
     assert [name for name in commands_of(make_parser()) if not re.search(rf"^    {name}\b", out, re.MULTILINE)] == []
+
+
+def test_the_version_is_told_whatever_follows(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(make_parser(), ["--version", "serve"])
+
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith("shop-auth-proxy ")
 
 
 @pytest.mark.parametrize("arguments", [["help", "serve"], ["serve", "--help"]])

@@ -48,7 +48,7 @@ async def test_each_shop_is_asked_for_and_told_in_a_line(tmp_path: Path) -> None
     assert ended.stderr == ""
     assert ended.status == 1
     title, *told = ended.stdout.splitlines()
-    assert title == "The configuration is right: 4 shops by name."
+    assert title == 'The configuration is valid: 4 shops, and [shops."*"] for all others.'
     # Of a shop, what is found first is the token; between shops, the order is that of the answers.
     lines = {line.split()[0]: line for line in reversed(told)}
     assert {shop: line.split()[1:3] for shop, line in lines.items()} == {
@@ -88,7 +88,7 @@ async def test_offline_asks_nobody(tmp_path: Path) -> None:
         )
         ended = await ran("check", "--offline", "--config", str(file))
 
-    assert (ended.status, ended.stdout) == (0, "The configuration is right: 1 shop by name.\n")
+    assert (ended.status, ended.stdout) == (0, "The configuration is valid: 1 shop.\n")
     assert tokens.connections == 0
 
 
@@ -217,7 +217,7 @@ async def test_a_call_that_is_no_path_is_refused(tmp_path: Path, path: str) -> N
 
     assert ended.status == 2
     assert ended.stderr == (
-        "shop-auth-proxy: --call: a path such as products?limit=1 is needed, without .. and with %20 for a space\n"
+        "shop-auth-proxy: --call needs a path such as products?limit=1, without .. and with %20 for a space\n"
     )
 
 
@@ -230,7 +230,7 @@ async def test_a_secret_of_an_odd_shape_is_told_and_not_shown(tmp_path: Path) ->
 
     assert ended.status == 0
     assert ended.stderr.splitlines() == [
-        "shop-auth-proxy: warning: shops.demo.client_id: is that of the example",
+        "shop-auth-proxy: warning: shops.demo.client_id: is the one from the example",
         "shop-auth-proxy: warning: shops.demo.client_secret: looks like an assignment: write only what comes after"
         " the = or :",
     ]
@@ -243,9 +243,9 @@ async def test_uploads_that_could_never_have_room_are_told_of(tmp_path: Path) ->
 
     assert (ended.status, ended.stderr) == (
         0,
-        "shop-auth-proxy: warning: one client alone can have 50000000 bytes of the room on the disk"
-        " (server.spool_budget, server.max_share), so that larger bodies are refused, though upstream.max_body_size is"
-        " 67108864: make the one larger, or the other smaller\n",
+        "shop-auth-proxy: warning: one client can use at most 50000000 bytes of disk space (server.spool_budget,"
+        " server.max_share), so larger bodies are refused although upstream.max_body_size is 67108864: raise one of"
+        " the former, or lower the latter\n",
     )
 
 
@@ -274,7 +274,7 @@ async def test_a_certificate_that_has_expired_is_told_of(tmp_path: Path, ends: t
 
     assert ended.status == 0
     assert ended.stderr == (
-        "shop-auth-proxy: warning: server.tls: the certificate has expired, so that clients will refuse it\n"
+        "shop-auth-proxy: warning: server.tls: the certificate has expired, so clients will refuse it\n"
         if warned
         else ""
     )
@@ -297,5 +297,5 @@ async def test_what_replicas_share_is_tried_and_a_failure_has_its_mend(tmp_path:
     assert well.stdout.splitlines()[1].startswith("shared: ")
     assert "runs the scripts" in well.stdout
     assert gone.status == 1
-    assert gone.stderr.startswith("shop-auth-proxy: shared: can't be reached: look at shared.url")
+    assert gone.stderr.startswith("shop-auth-proxy: shared: can't be reached: check the name and port in shared.url")
     assert "demo" in gone.stdout  # the shops are asked for all the same

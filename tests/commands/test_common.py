@@ -67,7 +67,7 @@ def test_a_file_that_is_not_read_for_the_environment_is_told_of(
     assert read_config(None) is not None
 
     assert capsys.readouterr().err == (
-        "shop-auth-proxy: warning: config.toml is not read, since SHOP_AUTH_PROXY_SHOP is set; to have it read, name it"
+        "shop-auth-proxy: warning: config.toml is not read, because SHOP_AUTH_PROXY_SHOP is set; to use it, name it"
         " with --config\n"
     )
 
@@ -132,5 +132,5 @@ def test_tokens_are_kept_out_of_the_log_and_it_warns_once_of_those_that_are_too_
 
     warned, fetched = (json.loads(line) for line in stream.getvalue().splitlines())
     assert (warned["level"], warned["event"], warned["characters"]) == ("warning", "token.not_hidden", 1)
-    assert "less than 16 characters" in warned["why"]
+    assert "fewer than 16 characters" in warned["why"]
     assert (fetched["event"], fetched["path"]) == ("token.fetched", "/[hidden]/[hidden]/test")

@@ -44,7 +44,7 @@ async def test_the_printed_curl_lines_work_as_they_are() -> None:
 
 async def test_the_status_page_is_where_it_says() -> None:
     async with started("demo", "--port", "0") as command:
-        line = await command.line_with("How the shops are: ")
+        line = await command.line_with("Status of the shops: ")
         found = re.search(r"http://127\.0\.0\.1:(\d+)/status$", line.strip())
         assert found is not None
         async with connected(int(found[1])) as client:
@@ -59,7 +59,7 @@ async def test_a_port_that_is_taken_is_told_with_the_way_out() -> None:
         ended = await ran("demo", "--port", str(other.port))
 
     assert ended.status == 2
-    assert "Another port: shop-auth-proxy demo --port" in ended.stderr
+    assert "To use another port: shop-auth-proxy demo --port" in ended.stderr
 
 
 async def test_for_a_container_it_listens_where_others_reach_it() -> None:
@@ -69,7 +69,7 @@ async def test_for_a_container_it_listens_where_others_reach_it() -> None:
         line = await command.line_with("with the proxy in front of them: ")
         found = re.search(rf"http://{re.escape(host)}:(\d+)$", line.strip())
         assert found is not None
-        status = await command.line_with("How the shops are: ")
+        status = await command.line_with("Status of the shops: ")
         async with connected(int(found[1]), host) as client:
             answer = await client.ask(b"GET /demo/products HTTP/1.1\r\nHost: localhost\r\n\r\n")
         async with connected(9090, host) as client:

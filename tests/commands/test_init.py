@@ -51,7 +51,7 @@ async def test_by_options_it_writes_a_configuration_and_a_secret_for_its_owner_a
     assert (tmp_path / "demo.secret").stat().st_mode & 0o777 == 0o600
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.toml", "demo.secret"]
     assert "http://localhost:8080/demo/" in ended.stdout
-    assert "The configuration is right: 1 shop by name." in ended.stdout
+    assert "The configuration is valid: 1 shop." in ended.stdout
     assert SECRET not in ended.stdout + (tmp_path / "config.toml").read_text()
 
 
@@ -72,7 +72,7 @@ def test_it_checks_what_it_wrote_and_says_how_to_go_on(
 
     assert (ended.status, ended.stderr, seen) == (checked, "", [Path("config.toml")])
     assert ended.stdout.endswith("Run it: shop-auth-proxy serve\n")
-    assert ("When that is put right: shop-auth-proxy check\n" in ended.stdout) == bool(checked)
+    assert ("When that is fixed: shop-auth-proxy check\n" in ended.stdout) == bool(checked)
     assert ("give your application: http://localhost:8080/demo/\n" in ended.stdout) == bool(checked)
     assert (tmp_path / "config.toml").exists()
     assert SECRET not in ended.stdout
@@ -110,8 +110,8 @@ def test_nothing_is_overwritten_and_nothing_is_left_half_done(run: Run, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "stdin", "told"),
     [
-        ((), "", "without a terminal to ask at, --shop and --client-id must be given"),
-        (("--shop", "demo"), "", "without a terminal to ask at, --client-id must be given"),
+        ((), "", "without a terminal, --shop and --client-id must be given"),
+        (("--shop", "demo"), "", "without a terminal, --client-id must be given"),
         (GIVEN, "", "the secret on standard input is empty"),
         (GIVEN, "\n", "the secret on standard input is empty"),
         (GIVEN, "one\ntwo\n", "the secret on standard input has more than one line"),
@@ -120,7 +120,7 @@ def test_nothing_is_overwritten_and_nothing_is_left_half_done(run: Run, tmp_path
         ((*GIVEN[2:], "--shop", "www.myshop.hu"), "x", "shop's name: a shop name has 1 to 63 of the characters"),
         ((*GIVEN[2:], "--shop", ""), "x", "shop's name: a shop name has 1 to 63 of the characters"),
         ((*GIVEN[:2], "--client-id", " "), "x", "client id: is empty"),
-        ((*GIVEN, "--config", "no/config.toml"), "x", "there is no directory no: make it first"),
+        ((*GIVEN, "--config", "no/config.toml"), "x", "there is no directory no: create it first"),
     ],
 )
 def test_what_can_not_be_used_is_told_and_nothing_is_written(

@@ -66,7 +66,8 @@ async def test_a_name_that_none_can_have_is_told(name: str) -> None:
     ended = await ran("new-client", name)
 
     assert (ended.status, ended.stdout) == (2, "")
-    assert ended.stderr.startswith("shop-auth-proxy: a client's name has 1 to 64 of the characters")
+    assert ended.stderr.startswith("shop-auth-proxy: ")
+    assert " can't be the name of a client: a client's name has 1 to 64 of the characters" in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 
@@ -80,13 +81,16 @@ async def test_a_name_that_the_configuration_has_is_told_with_its_line(tmp_path:
 
     assert (taken.status, taken.stdout) == (2, "")
     assert taken.stderr == (
-        "shop-auth-proxy: config.toml, line 4, has a client erp already: choose another name, or remove that table"
+        "shop-auth-proxy: config.toml, line 4, already has a client erp: choose another name, or remove that table"
         " first\n"
     )
     assert free.status == 0
 
 
-@pytest.mark.parametrize(("text", "told"), [(None, "the file config.toml does not exist"), ("[clients\n", "line 1")])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [(None, "the file config.toml does not exist"), ("[clients\n", "config.toml, line 1: not TOML: the closing ]")],
+)
 async def test_a_configuration_that_can_not_be_looked_into_is_told(tmp_path: Path, text: str | None, told: str) -> None:
     if text is not None:
         (tmp_path / "config.toml").write_text(text)
@@ -94,5 +98,5 @@ async def test_a_configuration_that_can_not_be_looked_into_is_told(tmp_path: Pat
     ended = await ran("new-client", "erp", "-c", "config.toml", directory=tmp_path)
 
     assert (ended.status, ended.stdout) == (2, "")
-    assert ended.stderr.startswith("shop-auth-proxy: the configuration can't be looked into for a client erp: ")
+    assert ended.stderr.startswith("shop-auth-proxy: can't tell whether the configuration already has a client erp: ")
     assert told in ended.stderr

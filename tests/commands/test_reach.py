@@ -91,7 +91,7 @@ async def test_a_port_without_tls() -> None:
 @pytest.mark.parametrize(
     ("script", "told"),
     [
-        (answering(b"SSH-2.0-OpenSSH_9.2\r\n"), "does not answer in HTTP"),
+        (answering(b"SSH-2.0-OpenSSH_9.2\r\n"), "does not speak HTTP"),
         (answering(b""), "does not answer within 0.3 s"),
     ],
 )

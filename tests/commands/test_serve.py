@@ -223,8 +223,9 @@ async def test_it_does_not_start_where_its_own_calls_would_come_back_to_it(tmp_p
 
     assert (ended.status, ended.stdout) == (2, "")
     assert ended.stderr == (
-        "shop-auth-proxy: a platform's URL leads to localhost, which is this machine: if the platform runs here, set"
-        " allow_private = true in its [platforms.NAME]; if not, write its own host name into token_url and api_url\n"
+        "shop-auth-proxy: a platform's URL leads to localhost, which is this machine: if the platform runs here,"
+        " set allow_private = true in its [platforms.NAME]; if not, write its own host name in token_url and"
+        " api_url\n"
     )
 
 
@@ -273,12 +274,12 @@ async def test_a_wrong_configuration_ends_with_2_and_its_problems(tmp_path: Path
 def test_at_a_terminal_it_greets_with_what_to_call_and_to_look_at_and_logs_for_people(tmp_path: Path) -> None:
     written(tmp_path / "config.toml", token_url="http://127.0.0.1:9/t", api_url="http://127.0.0.1:9/")
     command = Terminal("serve", directory=tmp_path)
-    command.wait_for("Ctrl-C ends it.")
+    command.wait_for("Ctrl-C stops it.")
     status = command.end("\x03")
 
     assert status == 0
     assert re.search(r"^Your application calls  http://localhost:[1-9]\d*/demo/$", command.shown, re.MULTILINE)
-    assert re.search(r"^How it is going         http://localhost:[1-9]\d*/status$", command.shown, re.MULTILINE)
+    assert re.search(r"^Status page             http://localhost:[1-9]\d*/status$", command.shown, re.MULTILINE)
     assert '"event"' not in command.shown
     assert re.search(r"proxy\.stopped", command.shown)
 

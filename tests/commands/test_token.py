@@ -49,7 +49,7 @@ async def test_an_endpoint_that_can_not_be_reached_is_told_with_what_helps(tmp_p
     ended = await ran("token", "demo", "-c", str(file))
 
     assert (ended.status, ended.stdout) == (1, "")
-    assert f"nothing listens on 127.0.0.1:{port}: are host and port right, and does it run?" in ended.stderr
+    assert f"nothing listens on 127.0.0.1:{port}: are host and port right, and is it running?" in ended.stderr
 
 
 async def test_a_wrong_configuration_ends_with_2(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ async def test_of_a_call_that_fails_the_answer_is_shown_without_the_token() -> N
 
     assert not well
     assert found.outcomes[2:] == [("demo", False, "failed")]
-    assert "the API client may not do this, allow it where it was made" in found[2].explanation
+    assert "the API client may not do this; allow it where the client was made" in found[2].explanation
     assert found[2].explanation.endswith('{"error":40101, "said":"no · [hidden]"}')
 
 
@@ -153,7 +153,7 @@ async def test_a_call_has_the_token_where_its_platform_wants_it() -> None:
     ("code", "told"),
     [
         ("TOO_FAST", "the platform says that calls come too fast"),
-        ("EXPIRED", "the token was granted just now"),
+        ("EXPIRED", "the token is fresh"),
         ("FINE", None),
     ],
 )

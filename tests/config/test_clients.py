@@ -14,9 +14,9 @@ OTHERS = '[shops."*"]\nclient_id = "id"\nclient_secret = "s3cret"\n'
 SECRET = "s3cret-of-erp"
 DIGEST = sha256(SECRET.encode()).hexdigest()
 ERP = f'[clients.erp]\nsecret = "{SECRET}"\n'
-SHORT = "is shorter than 8 characters and could be guessed by trying: make one with shop-auth-proxy new-client NAME"
-NOT_SENDABLE = "must consist of visible characters, without spaces: programs differ in how they send others"
-MISSING = "is missing: write it, or secret_sha256 (shop-auth-proxy new-client NAME makes both)"
+SHORT = "is shorter than 8 characters and could be guessed: make one with shop-auth-proxy new-client NAME"
+NOT_SENDABLE = "must consist of visible characters, without spaces: programs differ in how they send anything else"
+MISSING = "is missing: set it, or secret_sha256 (shop-auth-proxy new-client NAME makes both)"
 KNOWN_METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
 
 
@@ -82,7 +82,8 @@ def test_with_clients_the_proxy_may_listen_anywhere_wherever_they_stand_in_the_f
 
 def test_anonymous_callers_beside_clients_are_a_contradiction(path: Path) -> None:
     assert problems(path, f"{ERP}{DEMO}[server]\nallow_anonymous = true") == (
-        "server.allow_anonymous: has no effect beside clients, whose credentials every request needs: remove one",
+        "server.allow_anonymous: has no effect with clients, since every request then needs the credentials of a"
+        " client: remove one of the two",
     )
     assert load(path, f"{ERP}{DEMO}[server]\nallow_anonymous = false").clients
 
@@ -107,7 +108,7 @@ def test_another_name_is_none(path: Path, name: str) -> None:
         ("clients = 3", "clients: must be tables, such as [clients.demo], not a number"),
         (
             "[clients]",
-            "clients: there is no client: add [clients.NAME] with its secret, or remove it if anybody may call",
+            "clients: there is no client: add [clients.NAME] with its secret, or remove [clients] if anyone may call",
         ),
         ("clients.erp = 3", "clients.erp: must be a table, [clients.erp], not a number"),
         ("[clients.erp]", f"clients.erp.secret: {MISSING}"),
@@ -117,7 +118,7 @@ def test_another_name_is_none(path: Path, name: str) -> None:
         ),
         (
             f'{ERP}password = "s3cret"',
-            "clients.erp.password: unknown setting: known are methods, secret, secret_sha256, shops",
+            "clients.erp.password: unknown setting (known: methods, secret, secret_sha256, shops)",
         ),
         ('[clients.erp]\nsecret = { file = "/run/none" }', "clients.erp.secret: the file /run/none does not exist"),
         ('[clients.erp]\nsecret = "s3crets"', f"clients.erp.secret: {SHORT}"),
@@ -126,36 +127,39 @@ def test_another_name_is_none(path: Path, name: str) -> None:
         ('[clients.erp]\nsecret = "s3cret\\u2028jelszó"', f"clients.erp.secret: {NOT_SENDABLE}"),
         (
             '[clients.warehouse]\nsecret = "warehouse"',
-            "clients.warehouse.secret: is that of an empty string or of a client's name: make another with"
+            "clients.warehouse.secret: is the digest of an empty string or of a client's name: make another with"
             " shop-auth-proxy new-client NAME",
         ),
         (
             f'[clients.erp]\nsecret_sha256 = "{sha256().hexdigest()}"',
-            "clients.erp.secret_sha256: is that of an empty string or of a client's name: make another with"
+            "clients.erp.secret_sha256: is the digest of an empty string or of a client's name: make another with"
             " shop-auth-proxy new-client NAME",
         ),
         (
             f'[clients.erp]\nsecret_sha256 = "{sha256(b"erp").hexdigest()}"',
-            "clients.erp.secret_sha256: is that of an empty string or of a client's name: make another with"
+            "clients.erp.secret_sha256: is the digest of an empty string or of a client's name: make another with"
             " shop-auth-proxy new-client NAME",
         ),
         (
             f'{ERP}[clients.feed]\nsecret_sha256 = "{DIGEST}"',
-            "clients.feed.secret_sha256: is the same as that of clients.erp, so that a Bearer token would not tell who"
-            " calls: make another with shop-auth-proxy new-client NAME",
+            "clients.feed.secret_sha256: is the same as that of clients.erp, so a Bearer token would not tell the"
+            " two apart: make another with shop-auth-proxy new-client NAME",
         ),
         (f'{ERP}methods = ["get"]', 'clients.erp.methods: entry 1: methods are written in upper case: write "GET"'),
         (
             f'{ERP}methods = ["GET", "GTE", "*", "s3cret"]',
-            "clients.erp.methods: entry 2: unknown method: did you mean GET?; entry 4: unknown method: known are "
-            + KNOWN_METHODS,
+            "clients.erp.methods: entry 2: unknown method: did you mean GET?; entry 4: unknown method (known: "
+            + f"{KNOWN_METHODS})",
         ),
-        (f'{ERP}methods = ["TRACE"]', f"clients.erp.methods: entry 1: unknown method: known are {KNOWN_METHODS}"),
+        (
+            f'{ERP}methods = ["TRACE"]',
+            f"clients.erp.methods: entry 1: unknown method (known: {KNOWN_METHODS})",
+        ),
         (f'{ERP}shops = ["demo", "demi"]', "clients.erp.shops: entry 2: unknown shop: did you mean demo?"),
-        (f'{ERP}shops = ["s3cret"]', "clients.erp.shops: entry 1: unknown shop: known are demo"),
+        (f'{ERP}shops = ["s3cret"]', "clients.erp.shops: entry 1: unknown shop (known: demo)"),
         (
             f'{ERP}shops = ["elsewhere", "s3cret."]\n{OTHERS}',
-            "clients.erp.shops: entry 2: is not the name of a shop, as it is written in a path",
+            "clients.erp.shops: entry 2: is not a shop's name as it is written in a path",
         ),
         (
             f"{ERP}shops = []",

@@ -22,6 +22,15 @@ from proxy.secret import Secret
         ("<s3cret>", "is a placeholder"),
         ("your-s3cret-here", "is a placeholder"),
         ("changeme", "is a placeholder"),
+        ("REPLACE_ME", "is a placeholder"),
+        ("put-the-s3cret-here", "is a placeholder"),
+        ("********", "is a placeholder"),
+        ("<p>s3cret</p>", "looks like HTML or XML"),
+        ("the-id-of-s3cret:s3cret", "has the client_id before it"),
+        ("$(cat s3cret)", "looks like a variable or a command"),
+        ("env:S3CRET", "looks like a variable"),
+        ("@s3cret.txt", "looks like the name of a file"),
+        ("file:s3cret", "looks like the name of a file"),
         ("${S3CRET}", "looks like a variable"),
         ("$S3CRET", "looks like a variable"),
         ("%S3CRET%", "looks like a variable"),
@@ -37,10 +46,10 @@ from proxy.secret import Secret
         ("client_secret: s3cret", "looks like an assignment"),
         ('{"client_secret": "s3cret"}', "looks like JSON"),
         ("https://demo.myshoprenter.hu/s3cret", "is a URL"),
-        ("Bearer s3cret-0123456789", "begins with the name of an HTTP scheme"),
+        ("Bearer s3cret-0123456789", "begins with the name of an HTTP authentication scheme"),
         ("eyJhbGciOiJSUzI1NiJ9.eyJzM2NyZXQiOjF9.c2ln", "looks like an access token"),
         ("-----BEGIN PRIVATE KEY----- s3cret", "is a certificate or key"),
-        ("s3cret-ő123456789", "has characters in it that are not ASCII"),
+        ("s3cret-ő123456789", "contains characters that are not ASCII"),
         ("s3cret", "is very short"),
         ("the-id-of-s3cret", "is the same as client_id"),
     ],
@@ -70,10 +79,11 @@ def test_what_platforms_give_out_is_in_no_doubt(secret: str) -> None:
 @pytest.mark.parametrize(
     ("client_id", "told"),
     [
-        ("0123456789abcdef", "is that of the example"),
+        ("0123456789abcdef", "is the one from the example"),
         ("abc def", "has a space in it"),
         (" abcdef", "begins or ends with a space"),
         ('"abcdef"', "has quotes around it"),
+        ("eyJhbGciOiJSUzI1NiJ9.eyJzM2NyZXQiOjF9.c2ln", "looks like an access token"),
         ("me@example.com", "looks like an e-mail address"),
     ],
 )
@@ -86,8 +96,8 @@ def test_each_doubt_is_told_with_its_place() -> None:
     shops = Shops({"demo": Shop("demo", "demo", SHOPRENTER, odd)}, (SHOPRENTER, odd))
 
     assert list(doubts(shops)) == [
-        "shops.demo.client_id: is that of the example",
-        "shops.demo.client_secret: has quotes around it: they would be part of it",
-        'shops."*".client_id: is that of the example',
-        'shops."*".client_secret: has quotes around it: they would be part of it',
+        "shops.demo.client_id: is the one from the example",
+        "shops.demo.client_secret: has quotes around it, which would be part of it",
+        'shops."*".client_id: is the one from the example',
+        'shops."*".client_secret: has quotes around it, which would be part of it',
     ]

@@ -6,7 +6,7 @@ import pytest
 
 from proxy.config import Config, ConfigError, load_config
 from proxy.config.clients import NAME_RULE
-from proxy.config.environment import VARIABLES, mistyped
+from proxy.config.environment import CONFIG, VARIABLES, mistyped
 from proxy.config.schema import AdminConfig, ClientConfig, LoggingConfig, ServerConfig, setting_names
 from proxy.platforms.platform import Credentials
 from proxy.platforms.shop import Shop, Shops
@@ -75,15 +75,13 @@ def test_an_empty_host_is_every_address_as_in_the_file() -> None:
 def test_an_empty_host_wants_clients_or_a_word_that_anybody_may_call() -> None:
     [problem] = problems(MINIMAL | {"SHOP_AUTH_PROXY_HOST": ""})
 
-    assert problem.startswith(
-        "SHOP_AUTH_PROXY_HOST: is every address, so that everybody who reaches it could use every shop"
-    )
+    assert problem.startswith("SHOP_AUTH_PROXY_HOST: is every address, so anyone who can reach it could use every shop")
 
 
 def test_names_in_lower_case_are_told_of() -> None:
     [problem] = problems({"shop_auth_proxy_shop": "demo"})
 
-    assert problem.endswith("; shop_auth_proxy_shop does not count, such names are in upper case")
+    assert problem.endswith("; shop_auth_proxy_shop is ignored: these names are in upper case")
 
 
 def test_ports_that_are_the_same_are_told_by_the_names_of_their_variables() -> None:
@@ -122,9 +120,9 @@ def test_a_secret_file_is_sought_from_the_working_directory(tmp_path: Path, monk
 @pytest.mark.parametrize("environ", [{}, {"PATH": "/bin"}, {"SHOP_AUTH_PROXY_PORT": "tcp://10.0.0.1:8080"}])
 def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str]) -> None:
     assert problems(environ) == (
-        "there is no configuration: have one made by shop-auth-proxy init, name a file with --config FILE (without it,"
-        " config.toml is read here), or, for one shop, set and export SHOP_AUTH_PROXY_SHOP, SHOP_AUTH_PROXY_CLIENT_ID"
-        " and SHOP_AUTH_PROXY_CLIENT_SECRET (or SHOP_AUTH_PROXY_CLIENT_SECRET_FILE)",
+        "there is no configuration: create one with shop-auth-proxy init, name a file with --config FILE (default:"
+        " config.toml in the working directory), or, for one shop, set and export SHOP_AUTH_PROXY_SHOP,"
+        " SHOP_AUTH_PROXY_CLIENT_ID and SHOP_AUTH_PROXY_CLIENT_SECRET (or SHOP_AUTH_PROXY_CLIENT_SECRET_FILE)",
     )
 
 
@@ -139,15 +137,15 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
         ),
         (
             {"SHOP": '"demo"'},
-            "SHOP_AUTH_PROXY_SHOP: has quotes around it, which are part of it here: write demo without them",
+            "SHOP_AUTH_PROXY_SHOP: has quotes around it, which count as part of it here: write demo without them",
         ),
         (
             {"SHOP": "*"},
-            'SHOP_AUTH_PROXY_SHOP: this form serves one shop; for all of them write [shops."*"] into a file',
+            'SHOP_AUTH_PROXY_SHOP: these variables are for one shop; for all shops, write [shops."*"] in a file',
         ),
-        ({"SHOP": ""}, "SHOP_AUTH_PROXY_SHOP: is empty: give it a value, or remove it"),
-        ({"CLIENT_ID": ""}, "SHOP_AUTH_PROXY_CLIENT_ID: is empty: give it a value, or remove it"),
-        ({"CLIENT_SECRET": ""}, "SHOP_AUTH_PROXY_CLIENT_SECRET: is empty: give it a value, or remove it"),
+        ({"SHOP": ""}, "SHOP_AUTH_PROXY_SHOP: is empty: give it a value, or unset it"),
+        ({"CLIENT_ID": ""}, "SHOP_AUTH_PROXY_CLIENT_ID: is empty: give it a value, or unset it"),
+        ({"CLIENT_SECRET": ""}, "SHOP_AUTH_PROXY_CLIENT_SECRET: is empty: give it a value, or unset it"),
         (
             {"CLIENT_SECRET": "s3cret\n"},
             "SHOP_AUTH_PROXY_CLIENT_SECRET: the environment variable SHOP_AUTH_PROXY_CLIENT_SECRET has more"
@@ -160,9 +158,9 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
         ),
         (
             {"HOST": "::"},
-            "SHOP_AUTH_PROXY_HOST: is not a loopback address, so that everybody who reaches it could use every shop"
-            ' with your credentials: write "127.0.0.1", or say who may call (SHOP_AUTH_PROXY_CLIENT_NAME;'
-            " shop-auth-proxy new-client NAME makes one), or set SHOP_AUTH_PROXY_ALLOW_ANONYMOUS = true if anybody"
+            "SHOP_AUTH_PROXY_HOST: is not a loopback address, so anyone who can reach it could use every shop with"
+            ' your credentials: write "127.0.0.1", or say who may call (SHOP_AUTH_PROXY_CLIENT_NAME;'
+            " shop-auth-proxy new-client NAME makes one), or set SHOP_AUTH_PROXY_ALLOW_ANONYMOUS = true if anyone"
             " may",
         ),
         (
@@ -187,7 +185,7 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
         ),
         (
             {"CLIENT_NAME": "", "CLIENT_PASSWORD": PASSWORD},
-            "SHOP_AUTH_PROXY_CLIENT_NAME: is empty: give it a value, or remove it",
+            "SHOP_AUTH_PROXY_CLIENT_NAME: is empty: give it a value, or unset it",
         ),
         (
             {"CLIENT_NAME": "e:rp", "CLIENT_PASSWORD": PASSWORD},
@@ -195,13 +193,18 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
         ),
         (
             {"CLIENT_NAME": "erp", "CLIENT_PASSWORD": "s3cret"},
-            "SHOP_AUTH_PROXY_CLIENT_PASSWORD: is shorter than 8 characters and could be guessed by trying: make one"
-            " with shop-auth-proxy new-client NAME",
+            "SHOP_AUTH_PROXY_CLIENT_PASSWORD: is shorter than 8 characters and could be guessed: make one with"
+            " shop-auth-proxy new-client NAME",
         ),
         (
             {"CLIENT_NAME": "erp", "CLIENT_PASSWORD": PASSWORD, "ALLOW_ANONYMOUS": "true"},
-            "SHOP_AUTH_PROXY_ALLOW_ANONYMOUS: has no effect beside SHOP_AUTH_PROXY_CLIENT_NAME, whose credentials every"
-            " request needs: remove one",
+            "SHOP_AUTH_PROXY_ALLOW_ANONYMOUS: has no effect with SHOP_AUTH_PROXY_CLIENT_NAME, since every request"
+            " then needs the credentials of a client: remove one of the two",
+        ),
+        (
+            {"TOKEN_URL": "https://a.example"},
+            "SHOP_AUTH_PROXY_TOKEN_URL: unknown variable; other settings than these need a configuration file: "
+            + ", ".join(sorted({*VARIABLES, CONFIG})),
         ),
         ({"SHOPS": "demo"}, "SHOP_AUTH_PROXY_SHOPS: unknown variable: did you mean SHOP_AUTH_PROXY_SHOP?"),
     ],
@@ -256,8 +259,8 @@ def test_a_variable_of_this_form_beside_a_file_is_refused_since_it_would_have_no
         load_config(path, {"SHOP_AUTH_PROXY_PORT": "9000", "SHOP_AUTH_PROXY_ADMIN_PORT": "1"})
 
     sentence = (
-        f"has no effect beside the configuration file {path}: write the setting there and remove this, or do without"
-        " the file"
+        f"has no effect next to the configuration file {path}: write the setting there and unset this, or do"
+        " without the file"
     )
     assert caught.value.problems == (f"SHOP_AUTH_PROXY_ADMIN_PORT: {sentence}", f"SHOP_AUTH_PROXY_PORT: {sentence}")
 

@@ -185,10 +185,10 @@ def test_a_file_that_is_missing_is_told(path: Path) -> None:
     [
         (b"client_secret = s3cret", 'line 1: not TOML: a string needs quotes around it: client_secret = "…"'),
         (b'[shops.demo]\nclient_secret = "s3cret', "line 2: not TOML: the closing quote is missing"),
-        (b"a = 1\na = 2", "line 2: not TOML: a is there twice, first in line 1: remove one of the two"),
-        (b"\xff", "the file FILE is not UTF-8 (see its line 1): save it as UTF-8"),
-        (b"a = " + b"1" * 5000, "the file has a number or a nesting in it that is too large"),
-        (b"a = " + b"[" * 5000, "the file has a number or a nesting in it that is too large"),
+        (b"a = 1\na = 2", "line 2: not TOML: a is set twice, first in line 1: remove one of the two"),
+        (b"\xff", "the file FILE is not UTF-8 (in its line 1): save it as UTF-8"),
+        (b"a = " + b"1" * 5000, "a number in the file is too large, or its tables are nested too deeply"),
+        (b"a = " + b"[" * 5000, "a number in the file is too large, or its tables are nested too deeply"),
     ],
     ids=["bare", "unclosed", "twice", "not-utf-8", "number", "nesting"],
 )

@@ -16,7 +16,7 @@ from tests.config.written import DEMO, EXPOSED, load, problems
 
 MINE = 'token_url = "https://a.example/token"\napi_url = "https://{shop}.a.example/api/"\n'
 NAME_RULE = "a shop name has 1 to 63 of the characters a-z, 0-9 and hyphen, and no hyphen at either end"
-KNOWN_SECTIONS = "known are admin, clients, logging, pacing, platforms, server, shared, shops, tokens, upstream"
+KNOWN_SECTIONS = "(known: admin, clients, logging, pacing, platforms, server, shared, shops, tokens, upstream)"
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ KNOWN_SECTIONS = "known are admin, clients, logging, pacing, platforms, server, 
         (f"{DEMO}[server]\nprot = 1", "server.prot: unknown setting: did you mean port?"),
         (
             f"{DEMO}[server]\nmax_connections = 5\nmax_connections_per_address = 6",
-            "server.max_connections_per_address: no address can have more connections than all together: write 5 or"
-            " less, or raise server.max_connections",
+            "server.max_connections_per_address: one address can't have more connections than all of them together:"
+            " write 5 or less, or raise server.max_connections",
         ),
         (
             f"{DEMO}[server]\nmax_header_size = 1023",
@@ -54,12 +54,12 @@ KNOWN_SECTIONS = "known are admin, clients, logging, pacing, platforms, server, 
         (f'{DEMO}secret = "s3cret"', "shops.demo.secret: unknown setting: did you mean client_secret?"),
         (
             f'{DEMO}"\\n" = 1',
-            r'shops.demo."\n": unknown setting: known are batch, client_id, client_secret, platform, shop_name',
+            r'shops.demo."\n": unknown setting (known: batch, client_id, client_secret, platform, shop_name)',
         ),
         (f'{DEMO}platform = "shoprentr"', "shops.demo.platform: unknown platform: did you mean shoprenter?"),
         (
             f'{DEMO}platform = "s3cret"\n[platforms.mine]\n{MINE}',
-            "shops.demo.platform: unknown platform: known are mine, shoprenter, toss-shopping, toss-shopping-alpha",
+            "shops.demo.platform: unknown platform (known: mine, shoprenter, toss-shopping, toss-shopping-alpha)",
         ),
         (f'{DEMO}shop_name = "Demo"', 'shops.demo.shop_name: shop names are lower case: write "demo"'),
         (f'{DEMO}shop_name = "a_b"', f"shops.demo.shop_name: {NAME_RULE}"),
@@ -69,7 +69,8 @@ KNOWN_SECTIONS = "known are admin, clients, logging, pacing, platforms, server, 
         (DEMO.replace("demo", '""'), f'shops."": {NAME_RULE}'),
         (
             DEMO.replace("demo", '"*"') + 'shop_name = "demo"',
-            'shops."*".shop_name: the wildcard entry serves shops under their own names: remove it',
+            'shops."*".shop_name: has no effect here, since the wildcard entry serves shops under their own names:'
+            " remove it",
         ),
         (
             '[shops.demo]\nclient_secret = "s3cret"',
@@ -94,7 +95,8 @@ KNOWN_SECTIONS = "known are admin, clients, logging, pacing, platforms, server, 
         ),
         (
             f'{DEMO}[platforms.shoprenter]\ntoken_header = "Content-Length"',
-            "platforms.shoprenter.token_header: Content-Length has a meaning of its own, no token can be there",
+            "platforms.shoprenter.token_header: Content-Length already has a meaning of its own and can't carry the"
+            " token",
         ),
         (
             f'{DEMO}[platforms.mine]\n{MINE}token_header = "X Token"',
@@ -102,12 +104,12 @@ KNOWN_SECTIONS = "known are admin, clients, logging, pacing, platforms, server, 
         ),
         (
             f'{DEMO}[platforms.mine]\n{MINE}throttled_when = [429, {{ status = 200, path = "error.code" }}]',
-            "platforms.mine.throttled_when: must be a list of statuses from 400 to 599, and of values in JSON such as"
-            ' { status = 200, path = "error.code", equals = "TOO_FAST" }; look at entry 2',
+            "platforms.mine.throttled_when: must be a list of statuses from 400 to 599, or of values in JSON such"
+            ' as { status = 200, path = "error.code", equals = "TOO_FAST" }; see entry 2',
         ),
         (
             f"""{DEMO.replace('"id"', '"i:d"')}[platforms.shoprenter]\ntoken_request = "basic-raw\"""",
-            "shops.demo.client_id: must have no colon in it, which ends the user's name in HTTP Basic (RFC 7617):"
+            "shops.demo.client_id: must not contain a colon, which ends the user name in HTTP Basic (RFC 7617):"
             ' write token_request = "basic" if the platform decodes it',
         ),
         (
@@ -138,27 +140,27 @@ KNOWN_SECTIONS = "known are admin, clients, logging, pacing, platforms, server, 
         ),
         (
             f"{DEMO}[platforms.mine]\n{MINE.replace('/api', '/%61pi')}rewrite_links = true",
-            "platforms.mine.rewrite_links: for that, api_url must be http(s)://host[:port][/path], and the path of "
-            "letters, digits and -._~",
+            "platforms.mine.rewrite_links: for this, api_url must be http(s)://host[:port][/path], and the path of"
+            " letters, digits and -._~",
         ),
         (
             f'{DEMO}[platforms.shoprenter]\napi_url = "https://a.example/a%20b/"',
-            "platforms.shoprenter.rewrite_links: for that, api_url must be http(s)://host[:port][/path], and the path "
-            "of letters, digits and -._~",
+            "platforms.shoprenter.rewrite_links: for this, api_url must be http(s)://host[:port][/path], and the"
+            " path of letters, digits and -._~",
         ),
         (
             f"""{DEMO}platform = "mine"\n{DEMO.replace("demo", "'*'")}platform = "mine"
                 [platforms.mine]\n{MINE}hosts = ["{{shop}}.a.example", "old.a.example"]""",
-            'platforms.mine.hosts: "old.a.example" could be any of the shops demo, *: put {shop} into it',
+            'platforms.mine.hosts: "old.a.example" could be any of the shops demo, *: put {shop} in it',
         ),
         (
             f"""{DEMO}platform = "mine"\n{DEMO.replace("demo", "other")}platform = "mine"
                 [platforms.mine]\n{MINE}hosts = ["old.a.example"]""",
-            'platforms.mine.hosts: "old.a.example" could be any of the shops demo, other: put {shop} into it',
+            'platforms.mine.hosts: "old.a.example" could be any of the shops demo, other: put {shop} in it',
         ),
         (
             f"""{DEMO.replace("demo", "'*'")}[platforms.shoprenter]\nhosts = ["old.a.example"]""",
-            'platforms.shoprenter.hosts: "old.a.example" could be any of the shops *: put {shop} into it',
+            'platforms.shoprenter.hosts: "old.a.example" could be any of the shops *: put {shop} in it',
         ),
     ],
 )
@@ -201,11 +203,11 @@ def test_all_problems_come_at_once_in_the_order_of_the_file(path: Path) -> None:
         "shops.A.platform: unknown platform: did you mean mine?",
         'logging.level: must be "debug", "info", "warning" or "error"',
         'server.tls: must be { certificate = "cert.pem", private_key = "key.pem" }, the names of two files',
-        "server.trusted_proxies: must be a list of IP addresses and networks (without host bits), each a string such"
-        ' as "10.0.0.0/8"; look at entry 2',
+        "server.trusted_proxies: must be a list of IP addresses and networks (without host bits), each a string"
+        ' such as "10.0.0.0/8"; see entry 2',
         "server.port: must be a whole number from 0 to 65535 (0: any free port), not a string: write it without quotes",
         EXPOSED,
-        f"nothing: unknown setting: {KNOWN_SECTIONS}",
+        f"nothing: unknown setting {KNOWN_SECTIONS}",
     )
 
 

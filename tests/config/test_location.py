@@ -40,10 +40,19 @@ def test_the_first_that_says_where_it_is_counts(
 def test_a_folder_that_may_not_be_looked_into_is_no_folder_without_a_configuration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuse(_path: Path) -> bool:
+    def refuse(_path: Path) -> None:
         raise PermissionError(13, "Permission denied", "config.toml")
 
-    monkeypatch.setattr(Path, "exists", refuse)
+    monkeypatch.setattr(Path, "lstat", refuse)
+
+    assert locate(None, {}) == Path("config.toml")
+
+
+def test_a_link_that_leads_nowhere_is_told_of_and_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("config.toml").symlink_to("gone.toml")
 
     assert locate(None, {}) == Path("config.toml")
 

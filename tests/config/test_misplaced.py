@@ -16,16 +16,31 @@ OF_A_SHOP = 'client_id = "id"\nclient_secret = "s3cret"\n'
     [
         (f"[shop.demo]\n{OF_A_SHOP}", "shop: unknown setting: did you mean [shops.demo]?"),
         (f"[Shops.demo]\n{OF_A_SHOP}", "Shops: unknown setting: did you mean [shops.demo]?"),
+        (f"{DEMO}[users.erp]\n", "users: unknown setting: did you mean clients?"),
+        (f"{DEMO}[redis]\nurl = 1\n", "redis: unknown setting: did you mean shared?"),
+        (f"{DEMO}[server]\nlisten = 1", "server.listen: unknown setting: did you mean host?"),
+        (f"{DEMO}[server]\naddress = 1", "server.address: unknown setting: did you mean host?"),
+        (f"{DEMO}[server]\nssl = true", "server.ssl: unknown setting: did you mean tls?"),
+        (f"{DEMO}[server]\nlog_level = 1", "server.log_level: unknown setting here: did you mean level, in [logging]?"),
+        (f"{DEMO}[server]\nadmin_port = 1", "server.admin_port: unknown setting here: did you mean port, in [admin]?"),
+        (
+            f'{DEMO}client_secret_file = "s3cret"',
+            'shops.demo.client_secret_file: unknown setting: write client_secret = { file = "…" }',
+        ),
+        (
+            f'{DEMO}client_secret_env = "s3cret"',
+            'shops.demo.client_secret_env: unknown setting: write client_secret = { env = "…" }',
+        ),
         (f"[demo]\n{OF_A_SHOP}", "demo: unknown setting: did you mean [shops.demo]?"),
         (
             f"[shops]\n{OF_A_SHOP}",
-            "shops: has client_id, client_secret, but no name of a shop: write [shops.NAME], with the shop's name for"
+            "shops: has client_id, client_secret, but no shop's name: write [shops.NAME], with the shop's name for"
             " NAME",
         ),
         (
             f"[shops.demo.myshoprenter.hu]\n{OF_A_SHOP}",
-            "shops.demo.myshoprenter: is a table inside of shops.demo, as a dot makes it: a shop's name has none, write"
-            " [shops.demo]",
+            "shops.demo.myshoprenter: is a table inside shops.demo, because of the dot: a shop's name has none,"
+            " write [shops.demo]",
         ),
         (
             f'[shops."demo.myshoprenter.hu"]\n{OF_A_SHOP}',
@@ -60,15 +75,15 @@ OF_A_SHOP = 'client_id = "id"\nclient_secret = "s3cret"\n'
         (f"{DEMO}id = 1", "shops.demo.id: unknown setting: did you mean client_id?"),
         (
             f'{DEMO}password = "s3cret"',
-            "shops.demo.password: unknown setting: not a user name and password, but an API client's client_id and"
-            " client_secret are needed",
+            "shops.demo.password: unknown setting: the client_id and client_secret of an API client are needed, not"
+            " a user name, password, key or token",
         ),
         (f"{DEMO}clientId = 1", "shops.demo.clientId: unknown setting: did you mean client_id?"),
         (f"{DEMO}client-id = 1", "shops.demo.client-id: unknown setting: did you mean client_id?"),
         (f"{DEMO}[server]\nPORT = 1", "server.PORT: unknown setting: did you mean port?"),
         (
             f'[clients.erp.feed]\nsecret = "long-enough-s3cret"\n{DEMO}',
-            'clients.erp.feed: is a table inside of clients.erp, as a dot makes it: write [clients."erp.feed"]',
+            'clients.erp.feed: is a table inside clients.erp, because of the dot: write [clients."erp.feed"]',
         ),
         (
             f'[clients.erp]\nsecert = "long-enough-s3cret"\n{DEMO}',
@@ -76,7 +91,7 @@ OF_A_SHOP = 'client_id = "id"\nclient_secret = "s3cret"\n'
         ),
         (
             f'[clients]\nsecret = "long-enough-s3cret"\n{DEMO}',
-            "clients: has secret, but no name of a client: write [clients.NAME], with the client's name for NAME",
+            "clients: has secret, but no client's name: write [clients.NAME], with the client's name for NAME",
         ),
     ],
 )

@@ -16,7 +16,7 @@ from proxy.secret import Secret
 
 SECRET = 'must be a string, { file = "…" } or { env = "NAME" }, and exactly one of them'
 MORE_LINES = "has more than one line, or an empty line at its end: it must contain the secret and nothing else"
-UNSEEN = "has invisible characters in it (control characters): type it again"
+UNSEEN = "contains invisible characters (control characters): type it again"
 
 
 def read(rule: object, value: object, *, directory: Path = Path(), environ: Mapping[str, str] | None = None) -> object:
@@ -64,11 +64,15 @@ def test_a_secret_may_stand_in_the_file_or_in_the_environment() -> None:
         (b"s3cret\r", f"the file FILE {UNSEEN}"),
         (
             b"\xef\xbb\xbfs3cret",
-            "the file FILE begins with a byte order mark, as some editors of Windows write it: save it as UTF-8 without"
-            " BOM",
+            "the file FILE begins with a byte order mark, as some Windows editors write it: save it as UTF-8"
+            " without BOM",
         ),
-        ("s3cret".encode("utf-16"), "the file FILE is UTF-16, as some programs of Windows write it: save it as UTF-8"),
-        (b"s3cret\xff", "the file FILE is not UTF-8 (see its line 1): save it as UTF-8"),
+        (
+            "s3cret\n".encode("utf-16-le"),
+            "the file FILE is UTF-16, as some Windows programs write it: save it as UTF-8",
+        ),
+        ("s3cret".encode("utf-16"), "the file FILE is UTF-16, as some Windows programs write it: save it as UTF-8"),
+        (b"s3cret\xff", "the file FILE is not UTF-8 (in its line 1): save it as UTF-8"),
         pytest.param(b"s3cret" + b"x" * MAX_SECRET_FILE, "the file FILE is larger than 65536 bytes", id="too-large"),
     ],
 )
@@ -86,7 +90,7 @@ def test_a_secret_file_that_can_not_be_used_is_refused(tmp_path: Path, content: 
         ("s3cret\n", f"the string {MORE_LINES}"),
         (["s3cret"], f"{SECRET}, not a list"),
         (12345, f"{SECRET}, not a number: write it in quotes"),
-        (True, f"{SECRET}, not true or false"),
+        (True, f"{SECRET}, not true"),
         (datetime.date(2026, 1, 1), f"{SECRET}, not a date or time: write it in quotes"),
         ({}, SECRET),
         ({"text": "s3cret"}, SECRET),
@@ -99,6 +103,7 @@ def test_a_secret_file_that_can_not_be_used_is_refused(tmp_path: Path, content: 
         ({"env": "s3cret-text"}, "env must be the name of a variable: letters, digits and underscores"),
         ({"env": ""}, "env must be the name of a variable: letters, digits and underscores"),
         ({"env": "NONE"}, "the environment variable NONE is not set (or not exported)"),
+        ({"env": "EMTPY"}, "the environment variable EMTPY is not set (or not exported): did you mean EMPTY?"),
         ({"env": "EMPTY"}, "the environment variable EMPTY is empty"),
         (
             {"env": "RAW"},
@@ -107,13 +112,13 @@ def test_a_secret_file_that_can_not_be_used_is_refused(tmp_path: Path, content: 
         ({"file": "missing"}, f"the file missing does not exist in {Path.cwd()}"),
         (
             {"file": "missing\n"},
-            r"the file 'missing\n' does not exist: in double quotes a backslash has a meaning, write / or single"
-            " quotes",
+            r"the file 'missing\n' does not exist: in double quotes a backslash begins an escape sequence,"
+            " write / or single quotes",
         ),
         ({"file": "/dev/null/secret"}, "the file /dev/null/secret does not exist: there is no directory /dev/null"),
         ({"file": "/"}, "/ is a directory, not a file: name a file in it"),
-        ({"file": "nul\0"}, r"the file 'nul\x00' can't be read"),
-        pytest.param({"file": "x" * 5000}, f"the file {'x' * 5000} can't be read", id="long-name"),
+        ({"file": "nul\0"}, r"the file 'nul\x00' can't be read: no file can have such a name"),
+        pytest.param({"file": "x" * 5000}, f"the file {'x' * 5000} can't be read: File name too long", id="long-name"),
     ],
 )
 def test_a_secret_that_can_not_be_used_is_refused_without_being_told(value: object, sentence: str) -> None:
@@ -134,7 +139,7 @@ def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest
 
     told = refusal(SecretSource, {"file": str(secret)})
     assert told == (
-        f"the file {secret} may not be read by user {os.geteuid()}, who runs this: change its owner or its mode"
+        f"the file {secret} can't be read by user {os.geteuid()}, who runs this: change its owner or its mode"
     )
 
 
@@ -150,7 +155,7 @@ def test_what_is_no_file_says_what_it_is(tmp_path: Path, monkeypatch: pytest.Mon
     assert sentences == [
         f"the path {tmp_path}/fifo is a named pipe (FIFO), not a file",
         "the path /dev/null is a device, not a file",
-        f"the pipe /dev/fd/{reader} does not end: whoever writes to it has not closed it",
+        f"the pipe /dev/fd/{reader} does not end: the program that writes to it has not closed it",
     ]
 
 
@@ -189,7 +194,7 @@ def test_a_certificate_file_without_a_certificate_is_refused(tmp_path: Path, con
     (tmp_path / "ca.pem").write_text(content)
 
     assert refusal(CertificateFile, "ca.pem", directory=tmp_path) == (
-        f"the file {tmp_path / 'ca.pem'} has no certificates in PEM form in it, or broken ones"
+        f"the file {tmp_path / 'ca.pem'} contains no certificates in PEM format, or broken ones"
     )
 
 
@@ -225,7 +230,7 @@ def test_a_certificate_and_its_key_may_stand_in_one_file(pair: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        (True, f"{TLS}, not true or false"),
+        (True, f"{TLS}, not true"),
         ("cert.pem", f"{TLS}, not a string"),
         ({}, TLS),
         ({"certificate": "cert.pem"}, TLS),
@@ -236,7 +241,7 @@ def test_a_certificate_and_its_key_may_stand_in_one_file(pair: Path) -> None:
         (PAIR | {"private_key": "none.pem"}, "the file DIR/none.pem does not exist"),
         (
             PAIR | {"private_key": "cert.pem"},
-            "DIR/cert.pem: the file has no private key in PEM form in it: are the two files swapped?",
+            "DIR/cert.pem: the file contains no private key in PEM format: are the two files swapped?",
         ),
         (PAIR | {"private_key": "other.pem"}, "DIR/other.pem: the key does not belong to the certificate"),
     ],

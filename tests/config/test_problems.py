@@ -73,8 +73,8 @@ def test_a_renamed_place_goes_by_its_new_name() -> None:
     [
         ("prot", "unknown setting: did you mean port?"),
         ("shopz", 'unknown setting: did you mean "sh.ops"?'),
-        ("quite_else", 'unknown setting: known are host, port, "sh.ops"'),
-        ("", 'unknown setting: known are host, port, "sh.ops"'),
+        ("quite_else", 'unknown setting (known: host, port, "sh.ops")'),
+        ("", 'unknown setting (known: host, port, "sh.ops")'),
     ],
 )
 def test_an_unknown_name_is_answered_with_what_was_meant_or_what_is_known(name: str, sentence: str) -> None:

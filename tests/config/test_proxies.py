@@ -86,15 +86,15 @@ def test_the_url_may_stand_in_a_file_or_a_variable(tmp_path: Path) -> None:
     assert config.platforms["shoprenter"].proxy == EgressProxy("env.internal", 3128)
 
 
-URL = 'must be the URL of an HTTP proxy, "http://proxy.internal:3128", { file = "…" } or { env = "NAME" }'
+URL = 'must be the URL of an HTTP proxy such as "http://proxy.internal:3128", { file = "…" } or { env = "NAME" }'
 
 
 @pytest.mark.parametrize(
     ("text", "environ", "expected"),
     [
-        ("[upstream]\nproxy = false\n", {}, f"upstream.proxy: {URL}, not true or false"),
+        ("[upstream]\nproxy = false\n", {}, f"upstream.proxy: {URL}, not false"),
         ("[upstream]\nproxy = 3128\n", {}, f"upstream.proxy: {URL}, not a number: write it in quotes"),
-        (f"{MINE}proxy = true\n", {}, f"platforms.mine.proxy: {URL}, or false for none, not true or false"),
+        (f"{MINE}proxy = true\n", {}, f"platforms.mine.proxy: {URL}, or false for none, not true"),
         ('[upstream]\nproxy = ""\n', {}, "upstream.proxy: the string is empty"),
         (
             '[upstream]\nproxy = { file = "none" }\n',

@@ -157,6 +157,6 @@ def test_a_key_is_read_in_the_ways_that_tools_write_it() -> None:
 
 @pytest.mark.parametrize("text", ["", "secret", "0123456789abcdef", "a" * 43, base64.b64encode(b"x" * 31).decode()])
 def test_a_key_of_another_length_is_refused_without_showing_it(text: str) -> None:
-    with pytest.raises(ValueError, match="is no key of 32 bytes") as caught:
+    with pytest.raises(ValueError, match="is not a key of 32 bytes") as caught:
         read_key(text)
     assert not text or text not in str(caught.value)

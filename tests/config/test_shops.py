@@ -34,7 +34,7 @@ def test_a_shops_calls_are_sent_together_only_if_that_is_asked_for(tmp_path: Pat
         ("[platforms.shoprenter]\nbatch = false\n" + DEMO + "batch = true\n", '"shoprenter" has no batch'),
         (
             OWN + 'batch = { path = "batch" }\n' + DEMO + 'platform = "own"\nbatch = true\n',
-            '"own" has no rate_limit, so that no request waits in line',
+            '"own" has no rate_limit, so no request waits in line',
         ),
     ],
 )

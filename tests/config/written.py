@@ -8,9 +8,9 @@ from proxy.config import Config, ConfigError, load_config
 
 DEMO = '[shops.demo]\nclient_id = "id"\nclient_secret = "s3cret"\n'
 EXPOSED = (
-    "server.host: is not a loopback address, so that everybody who reaches it could use every shop with your"
-    ' credentials: write "127.0.0.1", or say who may call (clients; shop-auth-proxy new-client NAME makes one), or set'
-    " server.allow_anonymous = true if anybody may"
+    "server.host: is not a loopback address, so anyone who can reach it could use every shop with your credentials:"
+    ' write "127.0.0.1", or say who may call (clients; shop-auth-proxy new-client NAME makes one), or set'
+    " server.allow_anonymous = true if anyone may"
 )
 
 

@@ -237,7 +237,7 @@ async def test_a_body_that_can_not_be_kept_is_our_own_fault_and_the_log_says_why
         client.writer.write(request(b"POST", body=b"x" * 3 * MIB))
         answer = await client.read_answer()
         assert answer.status == 500
-        assert b"no room to keep the request body" in answer.body
+        assert b"no space to store the request body" in answer.body
         assert reason.encode() not in answer.body
         assert reason in path.proxy.logged("request.refused")[0]["reason"]
         assert (await path.ask(request(b"POST", body=b"small"))).status == 200

@@ -94,9 +94,9 @@ async def test_an_address_of_this_machine_is_found(host: HostOfPlatform, address
     [sentence] = await found(host, names=Names(address), hosts_file=hosts_file)
 
     assert sentence == (
-        f"demo.api.example resolves to {address}, which is this machine, so that the proxy's own calls would come back "
-        "to it: remove it from the hosts file, the pod's hostAliases or the DNS server. Only the old host names of the "
-        "platform may lead here."
+        f"demo.api.example resolves to {address}, which is this machine, so the proxy's own calls would come back"
+        " to it: remove it from the hosts file, the pod's hostAliases or the DNS server. Only the old host names of"
+        " the platform may lead here."
     )
 
 

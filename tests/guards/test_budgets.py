@@ -12,7 +12,7 @@ from proxy.guards.budgets import Budget, Budgets, Holding
 
 
 def budget(total: int, share: float = 0.5) -> Budget:
-    made = Budget("the places", "server.max_requests")
+    made = Budget("the request slots", "server.max_requests")
     made.keep_to(total, share)
     return made
 
@@ -44,12 +44,15 @@ def test_who_is_refused_learns_whose_share_it_was_and_when_to_come_again() -> No
 
     with pytest.raises(ClientOverloaded) as caught:
         of_client.take("erp", "demo")
-    assert str(caught.value) == "This client has its share of the places (server.max_requests, server.max_share)."
+    assert (
+        str(caught.value)
+        == "This client has used up its share of the request slots (server.max_requests, server.max_share)."
+    )
     assert caught.value.retry_after == 1.0
     with pytest.raises(ShopOverloaded) as caught_for_shop:
         of_shop.take("erp", "demo")
-    assert str(caught_for_shop.value).startswith("This shop has its share of the places (")
-    with pytest.raises(Overloaded, match=r"^No more is left of the places \(server\.max_requests\)\.$"):
+    assert str(caught_for_shop.value).startswith("This shop has used up its share of the request slots (")
+    with pytest.raises(Overloaded, match=r"^The proxy has used up the request slots \(server\.max_requests\)\.$"):
         none.take("erp", None)
 
 

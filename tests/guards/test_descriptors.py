@@ -175,4 +175,4 @@ async def test_idle_connections_up_to_the_systems_limit_keep_nobody_from_being_s
 
     [told] = [event for event in events if event["event"] == "connections.limited"]
     assert (told["wanted"], told["limit"]) == (2000, 33)
-    assert "only 130 files may be open: allow 4064" in told["reason"]
+    assert "only 130 files can be open at once: allow 4064" in told["reason"]

@@ -408,8 +408,8 @@ def test_an_error_names_the_limit_and_the_settings() -> None:
 
     assert isinstance(error, PacedOut)
     assert error.detail == (
-        "The platform takes 1 requests in 60 s from this shop, and too many wait in line already"
-        " (pacing.max_wait, pacing.max_queue)."
+        "The platform takes 1 requests in 60 s for this shop, and too many are waiting already (pacing.max_wait,"
+        " pacing.max_queue)."
     )
 
 

@@ -48,7 +48,8 @@ async def test_a_connector_that_shows_its_password_when_asked_works(tmp_path: Pa
     assert "<sku><![CDATA[JAVA-1]]></sku>" in found["create"][1]
     assert "<size><![CDATA[5000000]]></size>" in found["upload"][1]
     assert "You have no permission for this operation!" in found["not permitted"][1]
-    assert "<message>There is no shop 'demo-not' here.</message>" in found["no such shop"][1]
+    told = "There is no shop 'demo-not' here. The first part of the path must be a shop's name."
+    assert f"<message>{told}</message>" in found["no such shop"][1]
     assert_signed_in_with_tokens(site, 2)  # another for what is not permitted
 
 

@@ -45,7 +45,9 @@ async def test_a_script_that_knows_forms_and_xml_alone_works_and_can_read_all_th
     # The platform's own words, and the proxy's
     assert report["gone"]["message"] == "The resource does not exist"
     assert report["not permitted"]["message"] == "You have no permission for this operation!"
-    assert report["no such shop"]["message"] == "There is no shop 'no-such-shop' here."
+    assert report["no such shop"]["message"] == (
+        "There is no shop 'no-such-shop' here. The first part of the path must be a shop's name."
+    )
     assert report["climbing"]["message"] == "The path must not contain '.' or '..' segments, encoded or not."
     assert report["wrong password"]["message"] == "These are not the credentials of a client of this proxy."
 

@@ -49,7 +49,7 @@ def test_a_url_names_host_port_and_credentials(text: str, expected: EgressProxy)
         ("http://me@p:3128", "must have a user name and a password, or neither"),
         ("http://me:@p:3128", "must have a user name and a password, or neither"),
         ("http://:s3cret@p:3128", "must have a user name and a password, or neither"),
-        ("http://m%3Ae:s3cret@p:3128", "must not have a colon in the user name"),
+        ("http://m%3Ae:s3cret@p:3128", "must not contain a colon in the user name"),
         ("http://me:s3cret%0A@p:3128", "control characters"),
         ("http://me:s3\tcret@p:3128", "control characters"),  # yarl would leave it out
         ("http://[]@", 'must be a URL such as "http://proxy.internal:3128"'),

@@ -112,7 +112,7 @@ def test_a_scan_makes_no_series(scan: list[tuple[str, str, int]]) -> None:
             ("http_401", "The platform answered 401. If the token is good, the API client may lack the permission."),
         ),
         ({"status": 429, "answered": 429, "throttled": 1}, 0, 0, ("http_429", "The platform answered 429.")),
-        ({"throttled": 2}, 0, 0, ("http_429", "The platform answered 429: the call was sent again later.")),
+        ({"throttled": 2}, 0, 0, ("http_429", "The platform answered 429; the call was sent again later.")),
     ],
 )
 def test_what_went_wrong_is_counted_and_the_last_of_it_kept(

@@ -354,7 +354,7 @@ async def test_a_token_that_has_ended_before_it_came_is_no_token_and_not_asked_f
         with pytest.raises(TokenUnavailable) as told_at_once:
             await here.get()
         assert told.value.retry_after == told_at_once.value.retry_after == 0.5
-        assert told.value.detail == "The access token had ended before it came."
+        assert told.value.detail == "The access token had expired before it arrived."
         assert len(here.desk.asked) == 1
         here.now += 0.5
         assert await here.get() == "next"

@@ -207,7 +207,7 @@ def test_a_token_that_ended_before_it_was_of_use_is_told_as_such() -> None:
     told = with_token(token(lifetime=1.0)).failure(NOW + 1.0)
 
     assert isinstance(told, TokenUnavailable)
-    assert (told.detail, told.retry_after) == ("The access token has ended.", 0.0)
+    assert (told.detail, told.retry_after) == ("The access token has expired.", 0.0)
 
 
 def test_what_is_remembered_of_a_failure_holds_on_to_nothing_else() -> None:

@@ -39,13 +39,16 @@ UNCLEAR: Final = {
     "a coding that nobody asked for": (OK + b"Transfer-Encoding: gzip, chunked" + BODY, "Transfer-Encoding"),
     "a coding and a length": (
         OK + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n2\r\nok\r\n0\r\n\r\n",
-        "Content-Length: beside Transfer-Encoding",
+        "Content-Length: together with Transfer-Encoding",
     ),
     "a length and a coding": (
         OK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
-        "Content-Length: beside Transfer-Encoding",
+        "Content-Length: together with Transfer-Encoding",
     ),
-    "a line that is no field": (OK + b"no field\r\nContent-Length: 2" + BODY, "a line that is no field"),
+    "a line that is not a header field": (
+        OK + b"no field\r\nContent-Length: 2" + BODY,
+        "a line that is not a header field",
+    ),
     "a control in a value": (OK + b"X-A: b\x01c\r\nContent-Length: 2" + BODY, "X-A: a control"),
     "NUL in a value": (OK + b"X-A: b\0c\r\nContent-Length: 2" + BODY, "X-A: a control"),
     "a control in a value beside what can be repaired": (

@@ -105,7 +105,7 @@ async def test_what_is_not_clear_or_not_whole_is_an_error(what: str, cut: int) -
         cut = 1000
     with pytest.raises(UpstreamProtocolError) as caught:
         await asked(UNCLEAR[what], cut=cut)
-    assert "no whole HTTP answer (" in caught.value.reason
+    assert "no complete HTTP answer (" in caught.value.reason
 
 
 async def test_the_request_is_exactly_this_and_each_has_a_connection_of_its_own() -> None:

@@ -79,7 +79,7 @@ def test_each_error_has_its_meaning(
 @pytest.mark.parametrize(
     ("error", "expected", "proxy_status", "named"),
     [
-        (TimeoutError(), UpstreamTimeout, "connection_timeout", "egress proxy in time"),
+        (TimeoutError(), UpstreamTimeout, "connection_timeout", "egress proxy could be established in time"),
         (because(NotResolvedError(), socket.gaierror()), UpstreamUnreachable, "dns_error", "egress proxy"),
         (
             because(EgressProxyError(), OSError(errno.ECONNREFUSED, "refused")),
@@ -114,8 +114,8 @@ def test_on_the_way_through_an_egress_proxy_the_error_names_who_failed_and_the_r
 @pytest.mark.parametrize(
     ("status", "proxy_status", "named"),
     [
-        (403, "destination_unavailable", "makes no connection"),
-        (502, "destination_unavailable", "makes no connection"),
+        (403, "destination_unavailable", "does not connect"),
+        (502, "destination_unavailable", "does not connect"),
         (407, "proxy_configuration_error", "credentials"),
     ],
 )
