@@ -165,7 +165,7 @@ def codes_page() -> str:
 <header><h1><img src="/status.svg" alt="" width="28" height="28">What the codes mean</h1>
 <a href="/status">Back to the status page</a></header>
 <main>
-<table class="plain">
+<table class="plain codes">
 <thead><tr><th scope="col">Code</th><th scope="col">Status</th><th scope="col">What it means, and what to do</th></tr>
 </thead>
 <tbody>

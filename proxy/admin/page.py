@@ -68,12 +68,12 @@ def page(report: Report, *, now: float) -> Iterator[str]:
 <p class="about">{_about(report.process)}</p>
 </main>
 <footer>
-<p class="legend"><span class="key calls" aria-hidden="true"></span> calls of a minute
- <span class="key failed" aria-hidden="true"></span> of these, errors and 401s</p>
-<p>Calls, errors and 401s are those of the last {MINUTES} minutes. Errors are 5xx answers, and
-all of the proxy's own; a 401 is the platform's.</p>
+<p class="legend"><span class="key calls" aria-hidden="true"></span> calls in a minute
+ <span class="key failed" aria-hidden="true"></span> errors and 401s among them</p>
+<p>Calls, errors and 401s are from the last {MINUTES} minutes. Errors are 5xx answers and the proxy's own errors;
+a 401 came from the platform.</p>
 <p><a href="/codes">Codes</a> · <a href="/status.json">JSON</a> · <a href="/metrics">Metrics</a>
-<noscript> · This page is refreshed when you load it again.</noscript></p>
+<noscript> · Reload the page to refresh it.</noscript></p>
 </footer>
 </body>
 </html>
@@ -157,8 +157,8 @@ def _config_problems(process: ProcessNow) -> str:
     items = "".join(f"<li><code>{escape(problem)}</code></li>" for problem in process.config_problems)
     since = duration(process.now - process.configured_at)
     return (
-        '<section class="notice"><h2>The configuration was changed, and not taken</h2>'
-        f"<p>The one of {_clock(process.configured_at)}, {since} ago, stays in use. Fix these and save the file:</p>"
+        '<section class="notice"><h2>The changed configuration was not loaded</h2>'
+        f"<p>The one from {_clock(process.configured_at)}, {since} ago, is still in use. Fix this and save it:</p>"
         f"<ul>{items}</ul></section>"
     )
 
@@ -167,10 +167,10 @@ def _clients(clients: Sequence[ClientNow]) -> str:
     if not clients:
         return ""
     rows = "".join(
-        f'<tr><th scope="row">{escape(each.name) or "<em>without right credentials</em>"}</th>'
+        f'<tr><th scope="row">{escape(each.name) or "<em>without valid credentials</em>"}</th>'
         f'<td class="number">{each.calls:,}</td>'
         f'<td class="number{" bad" if each.refused else ""}">{each.refused:,}</td>'
-        f"<td>{'not yet' if each.last is None else f'{duration(each.last)} ago'}</td></tr>\n"
+        f'<td class="when">{"not yet" if each.last is None else f"{duration(each.last)} ago"}</td></tr>\n'
         for each in clients[:_MOST_CLIENTS]
     )
     more = len(clients) - _MOST_CLIENTS
@@ -216,7 +216,7 @@ def _nothing(report: Report) -> str:
         return f'<p class="nothing">No shop{where} is called “{escape(query)}”. <a href="/status">Show all</a></p>'
     if troubled:
         return '<p class="nothing">No shop is in trouble. <a href="/status">Show all</a></p>'
-    return '<p class="nothing">No shop yet. Each one shows up here with its first call.</p>'
+    return '<p class="nothing">No shop yet. Each one appears here with its first call.</p>'
 
 
 def _pager(report: Report) -> str:
