@@ -21,18 +21,17 @@ MEANINGS: Final = {
     ),
     "bad_request": Meaning(
         "400",
-        "not clear HTTP; the `detail` says more (a raw space in the URL must be percent-encoded; Base64 in "
-        "`Authorization` must not be broken over lines)",
+        "the request is not valid HTTP; `detail` says why (a raw space in the URL must be percent-encoded; "
+        "Base64 in `Authorization` must not be broken over lines)",
     ),
     "client_unauthenticated": Meaning(
         "401",
-        "the proxy has clients, and the request has no credentials of one, or wrong ones; the log says which, under"
-        " `reason`",
+        "the proxy has clients, and the request has no credentials, or wrong ones; the log says which, under `reason`",
     ),
     "client_forbidden": Meaning(
         "403",
-        "this client may not use this shop, or this method, or names another one in `_method` or a batch: see its "
-        "`shops` and `methods`",
+        "this client may not use this shop or this method, or it names another method in `_method` or a batch: "
+        "see its `shops` and `methods`",
     ),
     "unknown_shop": Meaning(
         "404",
@@ -45,8 +44,8 @@ MEANINGS: Final = {
     ),
     "body_too_large": Meaning(
         "413",
-        "the body is larger than `upstream.max_body_size`, or than all that one client may have of "
-        "`server.spool_budget`: `detail` says which",
+        "the body is larger than `upstream.max_body_size`, or than one client's share of `server.spool_budget`: "
+        "`detail` says which",
     ),
     "request_too_large": Meaning(
         "414, 431",
@@ -58,7 +57,7 @@ MEANINGS: Final = {
     ),
     "too_many_failures": Meaning(
         "429",
-        "the credentials are wrong, after 10 wrong ones from the same address within a minute; right ones still pass",
+        "wrong credentials, after 10 wrong attempts from the same address within a minute; right ones still pass",
     ),
     "internal": Meaning(
         "500",
@@ -66,7 +65,7 @@ MEANINGS: Final = {
     ),
     "method_not_supported": Meaning(
         "501",
-        "`CONNECT`, `TRACE`, or no method that HTTP knows; `get` is not `GET`",
+        "`CONNECT`, `TRACE`, or no HTTP method at all; `get` is not `GET`",
     ),
     "token_refused": Meaning(
         "502",
@@ -74,41 +73,42 @@ MEANINGS: Final = {
     ),
     "token_unavailable": Meaning(
         "502, 504",
-        "the token endpoint can't be reached, is silent, or answers nonsense; the log has the reason. `Retry-After`"
-        " says when it is asked again",
+        "the token endpoint can't be reached, does not answer, or answers nonsense; the log says why. "
+        "`Retry-After` says when the proxy asks again",
     ),
     "paced_out": Meaning(
         "503",
-        "more requests than the platform's rate limit lets through within `pacing.max_wait`, or the platform itself"
-        " said that they come too fast; `Retry-After` says when to come again",
+        "more requests than the platform's rate limit allows within `pacing.max_wait`, or the platform itself "
+        "said that they come too fast; `Retry-After` says when to try again",
     ),
     "overloaded": Meaning(
         "503",
-        "too much at once, or the same client calls too many shops for the first time at once "
-        "(`tokens.first_requests_per_second`). `detail` names what is short, with its setting: places "
-        "(`server.max_requests`), memory (`server.memory_budget`), room for large bodies (`server.spool_budget`), "
-        "or file descriptors (`ulimit -n`); `shop_auth_proxy_budget_used` and `…_limit` show how short",
+        "too much at once, or one client calls too many shops for the first time at once "
+        "(`tokens.first_requests_per_second`). `detail` says what has run out, and names its setting: places "
+        "(`server.max_requests`), memory (`server.memory_budget`), room for large bodies "
+        "(`server.spool_budget`), or file descriptors (`ulimit -n`); compare `shop_auth_proxy_budget_used` and "
+        "`…_limit`",
     ),
     "shop_overloaded": Meaning(
         "503",
-        "too much for this shop at once: it has its share, and others are served. A shop that does not answer is "
-        "the usual reason",
+        "this shop has used up its share of them; other shops are still served. Usually it is a shop that does "
+        "not answer",
     ),
     "client_overloaded": Meaning(
         "503",
-        "the same for this client, or for who calls from its address without credentials",
+        "the same for this client, or for an address that calls without credentials",
     ),
     "draining": Meaning(
         "503",
-        "the proxy was stopped, and there was no answer within `server.drain_timeout`; call again",
+        "the proxy was stopped, and had no answer within `server.drain_timeout`; call again",
     ),
     "upstream_unreachable": Meaning(
         "502",
-        "the shop's API can't be reached: name, network, certificate, egress proxy; the log has the reason",
+        "the shop's API can't be reached (DNS, network, certificate or egress proxy); the log says why",
     ),
     "upstream_protocol_error": Meaning(
         "502",
-        "the shop's API gave a broken answer",
+        "the shop's API sent a broken answer",
     ),
     "upstream_timeout": Meaning(
         "504",
@@ -116,7 +116,7 @@ MEANINGS: Final = {
     ),
     "loop": Meaning(
         "508",
-        "the platform's `api_url`, or DNS, leads back to the proxy",
+        "the platform's `api_url`, or DNS, points back at the proxy",
     ),
 }
 # Not the proxy's own: what the platform answered.
@@ -130,7 +130,7 @@ _OF_THE_PLATFORM: Final = {
         "429",
         "the platform says that calls come too fast: does something else call with the same credentials?",
     ),
-    "http": Meaning("5xx", "the platform failed; its own answer was passed on, and says more"),
+    "http": Meaning("5xx", "the platform failed; its answer was passed on, and says more"),
 }
 
 
