@@ -91,8 +91,8 @@ MEANINGS: Final = {
     ),
     "shop_overloaded": Meaning(
         "503",
-        "this shop has used up its share of them; other shops are still served. Usually it is a shop that does "
-        "not answer",
+        "too much for this shop at once: it has used up its share, and others are still served. Usually the shop "
+        "does not answer",
     ),
     "client_overloaded": Meaning(
         "503",

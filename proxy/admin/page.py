@@ -158,7 +158,7 @@ def _config_problems(process: ProcessNow) -> str:
     since = duration(process.now - process.configured_at)
     return (
         '<section class="notice"><h2>The changed configuration was not loaded</h2>'
-        f"<p>The one from {_clock(process.configured_at)}, {since} ago, is still in use. Fix this and save it:</p>"
+        f"<p>The one from {_clock(process.configured_at)}, {since} ago, is still in use. Fix these problems:</p>"
         f"<ul>{items}</ul></section>"
     )
 
