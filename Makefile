@@ -1,11 +1,11 @@
 # Everything happens in .venv, from the locks; nothing is installed outside this folder. What `make bench` compares with
-# is no part of the project, and not in its locks: Envoy goes into benchmarks/.cache.
+# is not part of the project, nor in its locks: Envoy goes into benchmarks/.cache.
 # `make PYTHON=python3.13 …` takes another Python; `make demo ARGS=--once` and `make test ARGS="-k cache"` hand arguments on.
 
 PYTHON ?= python3
 ARGS ?=
 MIN_BRANCHES := 95
-# One more than there are cores: many tests wait.
+# One more than there are cores, since many tests wait.
 TESTERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 SHELL := /bin/sh

@@ -115,7 +115,7 @@ MEANINGS: Final = {
     ),
     "upstream_protocol_error": Meaning(
         "502",
-        "the shop's API gave a broken answer",
+        "the shop's API sent a broken answer",
     ),
     "upstream_timeout": Meaning(
         "504",
@@ -123,7 +123,7 @@ MEANINGS: Final = {
     ),
     "loop": Meaning(
         "508",
-        "the platform's `api_url`, or DNS, leads back to the proxy",
+        "the platform's `api_url`, or DNS, points back at the proxy",
     ),
 }
 # Not the proxy's own: what the platform answered.
@@ -172,7 +172,7 @@ def codes_page() -> str:
 <header><h1><img src="/status.svg" alt="" width="28" height="28">What the codes mean</h1>
 <a href="/status">Back to the status page</a></header>
 <main>
-<table class="plain">
+<table class="plain codes">
 <thead><tr><th scope="col">Code</th><th scope="col">Status</th><th scope="col">What it means, and what to do</th></tr>
 </thead>
 <tbody>

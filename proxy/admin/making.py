@@ -4,19 +4,21 @@ Rules:
 - A page comes as an iterator over its pieces, each made quickly; some are empty. It is made in the event loop, for a
   millisecond at a time, and for twice as long no page is: all together take a third of the processor at most.
   (In a thread they would hold up each step of a call by 5 ms, after which Python has threads take turns.)
-- Of each kind one page is made at a time, once for all who wait for it; and it may be served again for a while, which
-  is the longer the more shops are on it.
+- Of each kind one page is made at a time, once for all who wait for it, until the last of them has left; and it may be
+  served again for a while, which is the longer the more shops are on it.
 - What may be long is packed as it is made: the metrics of 20,000 shops that are all called have more than 100 MB.
 """
 
 import asyncio
 import time
 import zlib
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import count
 from typing import Final, NamedTuple
+
+from proxy.tasks import BackgroundTasks
 
 _AT_ONCE: Final = 0.001  # seconds
 _MOST_AT_ONCE: Final = 131_072  # characters: to pack them takes time too
@@ -66,45 +68,68 @@ def plain_page(body: bytes) -> Page:
     return Page([body], len(body))
 
 
-class _Kept(NamedTuple):
+@dataclass(slots=True)
+class _Made:
+    """A page that is there, or being made; by so many it is waited for."""
+
     key: object
     number: int
     begun_at: float
-    page: Page
+    page: asyncio.Task[Page]
+    waiting: int = 0
 
 
 class PageMaker:
-    """Makes pages. `clock` is monotonic, in seconds, and exact; `sleep` waits on it."""
+    """Makes pages, each as one of the `tasks`. `clock` is monotonic, in seconds, and exact; `sleep` waits on it."""
 
     def __init__(
         self,
+        tasks: BackgroundTasks,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self._tasks = tasks
         self._clock = clock
         self._sleep = sleep
         self._working = asyncio.Lock()
         self._rested_at = float("-inf")
-        self._one_of_a_kind: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._numbers = count()
-        self._latest: dict[str, _Kept] = {}  # by kind
+        self._latest: dict[str, _Made] = {}  # by kind
 
     async def page(
         self, kind: str, key: object, pieces: Callable[[], Iterator[str]], *, good_for: float, packed: bool = False
     ) -> Page:
         """Return the page of this kind and key, begun from now on or `good_for` seconds ago at most."""
         asked, asked_at = next(self._numbers), self._clock()
-        async with self._one_of_a_kind[kind]:
-            kept = self._latest.get(kind)
-            if kept and kept.key == key and (kept.number > asked or kept.begun_at >= asked_at - good_for):
-                return kept.page
-            number, begun_at = next(self._numbers), self._clock()
-            page = await self._made(pieces(), packed=packed)
-            self._latest[kind] = _Kept(key, number, begun_at, page)
-        return page
+        while True:
+            made = self._latest.get(kind)
+            if made is None:
+                making = self._tasks.start(self._make(pieces(), packed=packed), name="page")
+                made = self._latest[kind] = _Made(key, next(self._numbers), self._clock(), making)
+            if made.key == key and (made.number > asked or made.begun_at > asked_at - good_for):
+                return await self._shared(kind, made)
+            await asyncio.wait((made.page,))
+            self._forget(kind, made)
 
-    async def _made(self, pieces: Iterator[str], *, packed: bool) -> Page:
+    async def _shared(self, kind: str, made: _Made) -> Page:
+        """Wait for a page; who leaves last ends the making of it."""
+        made.waiting += 1
+        try:
+            return await asyncio.shield(made.page)
+        except BaseException:  # it can't be made, or who asked has left
+            if made.waiting == 1:
+                made.page.cancel()
+                self._forget(kind, made)
+            raise
+        finally:
+            made.waiting -= 1
+
+    def _forget(self, kind: str, made: _Made) -> None:
+        if self._latest.get(kind) is made:
+            del self._latest[kind]
+
+    async def _make(self, pieces: Iterator[str], *, packed: bool) -> Page:
         packer = zlib.compressobj(1, wbits=_GZIP)
         parts, length, done = [], 0, False
         while not done:

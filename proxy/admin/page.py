@@ -70,11 +70,11 @@ def page(report: Report, *, now: float) -> Iterator[str]:
 </main>
 <footer>
 <p class="legend"><span class="key calls" aria-hidden="true"></span> calls in a minute
- <span class="key failed" aria-hidden="true"></span> of them, errors and 401s</p>
-<p>Calls, errors and 401s are counted over the last {MINUTES} minutes. Errors are 5xx answers and
-all of the proxy's own error answers; 401s are the platform's.</p>
+ <span class="key failed" aria-hidden="true"></span> errors and 401s among them</p>
+<p>Calls, errors and 401s are from the last {MINUTES} minutes. Errors are 5xx answers and the proxy's own errors;
+a 401 came from the platform.</p>
 <p><a href="/codes">Codes</a> · <a href="/status.json">JSON</a> · <a href="/metrics">Metrics</a>
-<noscript> · Reload this page to refresh it.</noscript></p>
+<noscript> · Reload the page to refresh it.</noscript></p>
 </footer>
 </body>
 </html>
@@ -166,9 +166,9 @@ def _config_problems(process: ProcessNow) -> str:
     items = "".join(f"<li><code>{escape(problem)}</code></li>" for problem in process.config_problems)
     since = duration(process.now - process.configured_at)
     return (
-        '<section class="notice"><h2>The changed configuration has problems and is not in use</h2><p>The one loaded'
-        f" at {_clock(process.configured_at)}, {since} ago, stays in use. Fix these problems and save the"
-        f" file:</p><ul>{items}</ul></section>"
+        '<section class="notice"><h2>The changed configuration was not loaded</h2>'
+        f"<p>The one from {_clock(process.configured_at)}, {since} ago, is still in use. Fix these problems:</p>"
+        f"<ul>{items}</ul></section>"
     )
 
 
@@ -179,7 +179,7 @@ def _clients(clients: Sequence[ClientNow]) -> str:
         f'<tr><th scope="row">{escape(each.name) or "<em>without valid credentials</em>"}</th>'
         f'<td class="number">{each.calls:,}</td>'
         f'<td class="number{" bad" if each.refused else ""}">{each.refused:,}</td>'
-        f"<td>{'not yet' if each.last is None else f'{duration(each.last)} ago'}</td></tr>\n"
+        f'<td class="when">{"not yet" if each.last is None else f"{duration(each.last)} ago"}</td></tr>\n'
         for each in clients[:_MOST_CLIENTS]
     )
     more = len(clients) - _MOST_CLIENTS
@@ -225,7 +225,7 @@ def _nothing(report: Report) -> str:
         return f'<p class="nothing">No shop{where} is called “{escape(query)}”. <a href="/status">Show all</a></p>'
     if troubled:
         return '<p class="nothing">No shop is in trouble. <a href="/status">Show all</a></p>'
-    return '<p class="nothing">No shop yet. Each one shows up here with its first call.</p>'
+    return '<p class="nothing">No shop yet. Each one appears here with its first call.</p>'
 
 
 def _pager(report: Report) -> str:

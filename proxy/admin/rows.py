@@ -12,6 +12,7 @@ from proxy.admin.codes import link_to
 from proxy.admin.report import OLD_TOKEN, SLOW_AFTER, UNAUTHORIZED, WITHOUT_TOKEN, Row, waits_for_token
 from proxy.platforms.shop import WILDCARD
 from proxy.telemetry.problems import Problem
+from proxy.telemetry.recent import MINUTES, Minute
 from proxy.tokens.status import Condition, TokenStatus
 
 # What each condition is called, and its sign.
@@ -113,11 +114,29 @@ def _trouble(row: Row, now: float) -> str:
         )
     problem = shop.problem
     if problem is not None:
+        since = _failing_since(shop.minutes)
         ago = duration(now - problem.at)
         # The sentence of the last call's failure is often the one above.
         detail = "" if token is not None and problem.detail == token.detail else f" {escape(problem.detail)}"
-        parts.append(f'<p class="last"><span class="quiet">{ago} ago</span> {_code(problem.code)}{detail}</p>')
+        parts.append(f'<p class="last">{since}<span class="quiet">{ago} ago</span> {_code(problem.code)}{detail}</p>')
     return "".join(parts)
+
+
+def _failing_since(minutes: tuple[Minute, ...]) -> str:
+    """Return since when calls have been failing, as a sentence; nothing if in the last minute with calls none did."""
+    oldest, some_succeeded = None, False
+    for ago, minute in enumerate(reversed(minutes)):
+        failed = max(minute.errors, minute.unauthorized)
+        if minute.calls and not failed:
+            break
+        if failed:
+            oldest, some_succeeded = ago, some_succeeded or failed < minute.calls
+    if oldest is None:
+        return ""
+    who = "Some calls" if some_succeeded else "All calls"
+    if not oldest:
+        return f"{who} failed this minute. "
+    return f"{who} have been failing for {oldest} min{' or more' if oldest == MINUTES - 1 else ''}. "
 
 
 def _more(row: Row, url: str, now: float) -> str:

@@ -82,7 +82,7 @@ async def open_admin(
     `fields` is what is known of the fields of requests.
     """
     connections = Connections()
-    site = _Site(_Pages(sources), connections, log)
+    site = _Site(_Pages(sources, tasks), connections, log)
     server = ClientServer(site.handle, site.refuse, connections, limits(), fields, DateLine(time.time), tasks=tasks)
     listener = await asyncio.get_running_loop().create_server(server.door, host or None, port)
     try:
@@ -156,10 +156,10 @@ class _Site:
 class _Pages:
     """The pages that show how the proxy is."""
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, tasks: BackgroundTasks) -> None:
         self._sources = sources
         self._overviews = Overviews(sources)
-        self._maker = PageMaker()
+        self._maker = PageMaker(tasks)
 
     def by_path(self) -> dict[str, Callable[[Query, Head], Awaitable[Answer]]]:
         """Return what makes each page."""

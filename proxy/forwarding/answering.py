@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from proxy.errors import BadRequest, BadTarget, BodyTooLarge, ProxyError
 from proxy.forwarding.exchange import Exchange
-from proxy.forwarding.problems import form_for, problem
+from proxy.forwarding.problems import PAGE, form_for, problem, wants_page
 from proxy.wire.request import ClientRequest
 
 
@@ -25,7 +25,8 @@ def answer_error(exchange: Exchange, error: ProxyError) -> bool:
     if elsewhere or _is_unread(request) or isinstance(error, (BadRequest, BodyTooLarge)):
         response.refuse_rest()
     in_xml = exchange.site.answers_in_xml if route is None else route.shop.platform.answers_in_xml
-    form = form_for(request.head.values(b"accept"), in_xml=in_xml)
+    accept = request.head.values(b"accept")
+    form = PAGE if wants_page(accept) else form_for(accept, in_xml=in_xml)
     answer = problem(error, request_id=exchange.request_id.decode(), form=form)
     with suppress(ConnectionError):
         response.start(

@@ -18,7 +18,6 @@ from proxy.errors import (
     ProxyError,
     StorageUnavailable,
     TooManyFailures,
-    UnknownShop,
     UpstreamError,
 )
 from proxy.forwarding.admission import begin, let_in
@@ -30,6 +29,7 @@ from proxy.forwarding.preparing import is_last_recipient, prepare
 from proxy.forwarding.relay import relay
 from proxy.forwarding.restricting import check_target
 from proxy.forwarding.site import Site
+from proxy.forwarding.target import no_such_shop
 from proxy.guards.budgets import Budgets, Holding
 from proxy.guards.pacing import UNPACED, Pacer
 from proxy.platforms.answers import ORDINARY
@@ -123,9 +123,7 @@ class Forwarder:
         connection.admitted()
         route = exchange.route = site.routes.find(target.shop)
         if route is None:
-            raise UnknownShop(
-                f"There is no shop '{target.shop}' here. The first part of the path must be a shop's name."
-            )
+            raise no_such_shop(target)
         holding.shop = route.shop.key
         if client is not None and client.methods is not None:
             check_target(target.rest, route.shop.platform)

@@ -3,7 +3,7 @@
 Rules: what `Accept` prefers decides (RFC 9110 §12.5.1), and where it leaves the choice, how the platform answers: old
 programs read nothing else. So plain JSON or XML is what most get, and the types of RFC 9457 are for who names them, or
 says nothing. All forms say the same, in ASCII alone, so that no guess at a charset goes wrong; `message` is `detail`
-once more, under the name by which old programs show it.
+once more, under the name by which old programs show it. A browser gets a small page instead.
 """
 
 import html
@@ -26,6 +26,7 @@ _PROBLEM_JSON: Final = b"application/problem+json"
 _PROBLEM_XML: Final = b"application/problem+xml"
 _JSON: Final = b"application/json"
 _XML: Final = b"application/xml"
+PAGE: Final = b"text/html; charset=utf-8"
 _FORMS: Final = (_PROBLEM_JSON, _PROBLEM_XML, _JSON, _XML, b"text/xml")
 # Who asks for what is written in JSON or XML can read it. XHTML is for those who show pages.
 _WRITTEN_IN: Final = (
@@ -48,7 +49,7 @@ class Problem:
 
 
 def problem(error: ProxyError, *, request_id: str, form: bytes) -> Problem:
-    """Return the HTTP answer for `error`; `form` is one of the media types that `form_for` returns."""
+    """Return the HTTP answer for `error`; `form` is what `form_for` returns, or `PAGE`."""
     document = {
         "type": _TYPE_PREFIX + error.code,
         "title": error.title,
@@ -58,7 +59,8 @@ def problem(error: ProxyError, *, request_id: str, form: bytes) -> Problem:
         "code": error.code,
         "request_id": request_id,
     }
-    body = _as_xml(document) if form.endswith(b"xml") else json.dumps(document)
+    written = _as_page if form == PAGE else _as_xml if form.endswith(b"xml") else json.dumps
+    body = written(document)
     headers: tuple[tuple[bytes, bytes], ...] = (
         (b"Content-Type", form),
         (b"Cache-Control", b"no-store"),
@@ -69,6 +71,17 @@ def problem(error: ProxyError, *, request_id: str, form: bytes) -> Problem:
         headers += ((b"Retry-After", b"%d" % max(math.ceil(round(error.retry_after, 3)), 1)),)
     reason = HTTPStatus(error.status).phrase.encode()
     return Problem(error.status, reason, headers, body.encode("ascii", "xmlcharrefreplace") + b"\n")
+
+
+def wants_page(accept: Sequence[bytes]) -> bool:
+    """Tell whether these values of `Accept` are a browser's.
+
+    It asks for HTML first, and for XHTML too, or for nothing else. Java's programs ask for HTML and GIF, and can't read
+    either.
+    """
+    asked = dict(_ranges(accept))
+    weight = asked.get(b"text/html", 0.0)
+    return 0.0 < weight == max(asked.values()) and (len(asked) == 1 or b"application/xhtml+xml" in asked)
 
 
 def form_for(accept: Sequence[bytes], *, in_xml: bool) -> bytes:
@@ -102,6 +115,23 @@ def _ranges(accept: Sequence[bytes]) -> Iterator[tuple[bytes, float]]:
             media_range = next((form for like, form in _WRITTEN_IN if like.fullmatch(media_range)), media_range)
         weight = _WEIGHT.search(member)
         yield media_range, 1.0 if weight is None else min(float(weight[1]), 1.0)
+
+
+def _as_page(document: Mapping[str, object]) -> str:
+    """Return a document as HTML, for people."""
+    say = {name: html.escape(str(value)) for name, value in document.items()}
+    return f"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{say["title"]} – Shop Auth Proxy</title>
+<style>body {{ max-width: 40rem; margin: 3rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif }}</style>
+<h1>{say["title"]}</h1>
+<p>{say["detail"]}</p>
+<p>This is Shop Auth Proxy. It passes calls to <code>/&lt;shop&gt;/…</code> on to the shop's API, with the access token
+that the API asks for.</p>
+<p><small>{say["status"]} <code>{say["code"]}</code>, request <code>{say["request_id"]}</code></small></p>"""
 
 
 def _as_xml(document: Mapping[str, object]) -> str:

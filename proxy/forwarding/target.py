@@ -9,7 +9,7 @@ servers see a segment's end (an encoded slash, a backslash, a `;` parameter, an 
 import re
 from typing import Final, NamedTuple
 
-from proxy.errors import BadRequest, BadTarget
+from proxy.errors import BadRequest, BadTarget, UnknownShop
 from proxy.platforms.platform import is_shop_name
 from proxy.wire.unreadable import MUST_BE_A_PATH, PERCENT_ENCODE
 
@@ -84,6 +84,16 @@ def parse_hosted_target(raw: bytes, shop: str, base_path: bytes) -> Target:
     if path == prefix or path.startswith(base_path):
         return Target(shop, raw[len(prefix) :], prefix.decode(), hosted=True)
     return Target(shop, raw, "", hosted=True)
+
+
+def no_such_shop(target: Target) -> UnknownShop:
+    """Return the error for a shop that is not there, or that the client may not see."""
+    if target.hosted:
+        return UnknownShop(f"There is no shop '{target.shop}' here.")
+    example = "" if target.path else f", as in /<shop>/{target.shop}"
+    return UnknownShop(
+        f"There is no shop '{target.shop}' here. The first part of the path must be a shop's name{example}."
+    )
 
 
 def _checked_path(raw: bytes) -> bytes:

@@ -61,14 +61,14 @@ def json_line(event: "Mapping[str, Any]") -> bytes:
 
 
 def console_renderer(*, color: bool, encoding: str = "utf-8") -> Renderer:
-    """Return the renderer for people: time, level, event, then `name=value` for what says something."""
+    """Return the renderer for people: date and time, level, event, then `name=value` for what says something."""
 
     def paint(code: str, text: str) -> str:
         return f"{code}{text}{_RESET}" if color else text
 
     def render(event: "Mapping[str, Any]") -> bytes:
         fields = dict(event)
-        time = str(fields.pop("timestamp", "")).partition("T")[2]
+        time = str(fields.pop("timestamp", "")).replace("T", " ", 1)
         level = str(fields.pop("level", ""))
         name = escaped(str(fields.pop("event", "")))
         exception = fields.pop("exception", None)

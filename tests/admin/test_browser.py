@@ -19,6 +19,9 @@ from tests.admin.browser import browsing, looking_at, needs_chromium
 pytestmark = needs_chromium
 SHOPS = [f"shop-{number:03}" for number in range(150)]
 LONG = "a" * 63
+# The cells whose content is wider than they are.
+TOO_WIDE = """[...document.querySelectorAll(".shops th, .shops td")]
+    .filter((cell) => cell.scrollWidth > cell.clientWidth).map((cell) => cell.textContent)"""
 
 
 @pytest.fixture
@@ -163,11 +166,14 @@ async def test_it_fits_light_and_dark_and_is_a_table_to_who_does_not_see_it(
     for width, scheme, ground in (
         (320, "dark", "rgb(18, 21, 28)"),
         (400, "light", "rgb(245, 246, 248)"),
+        (800, "light", "rgb(245, 246, 248)"),
+        (960, "dark", "rgb(18, 21, 28)"),
         (1280, "light", "rgb(245, 246, 248)"),
     ):
         viewport = {"width": width, "height": 800}
         async with looking_at(browser, url(proxy), viewport=viewport, color_scheme=scheme) as page:
             assert await page.evaluate("document.documentElement.scrollWidth") == width
+            assert await page.evaluate(TOO_WIDE) == []
             assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == ground
             row = page.get_by_role("table", name="Shops, trouble first").get_by_role("row").nth(1)
             await expect(row.get_by_role("rowheader")).to_contain_text("refused")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from proxy.admin.making import Page, PageMaker, _pieces, _unpacked
+from proxy.tasks import BackgroundTasks
 
 
 class Workshop:
@@ -17,7 +18,7 @@ class Workshop:
         self.takes = takes
         self.rests: list[float] = []
         self.made = 0
-        self.maker = PageMaker(clock=lambda: self.now, sleep=self._sleep)
+        self.maker = PageMaker(BackgroundTasks(), clock=lambda: self.now, sleep=self._sleep)
 
     async def _sleep(self, seconds: float) -> None:
         self.rests.append(seconds)
@@ -104,6 +105,36 @@ async def test_a_page_that_can_not_be_made_is_an_error_for_who_asked_and_the_nex
         await here.maker.page("status", None, broken, good_for=1.0)
 
     assert await here.page(good_for=1.0) == "1"
+
+
+@pytest.mark.parametrize(("leaving", "begun"), [([0], 1), ([0, 1], 1), ([0, 1, 2], 2)])
+async def test_a_page_is_made_for_who_still_waits_and_ended_when_nobody_does(leaving: list[int], begun: int) -> None:
+    here = Workshop(takes=0.001)
+    asking = [asyncio.create_task(here.page(None, *"abc", good_for=9.0)) for _ in range(3)]
+    while not here.made:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0)
+    for number in leaving:
+        asking[number].cancel()
+    await asyncio.wait([asking[number] for number in leaving])
+
+    assert await here.page(None, *"abc", good_for=9.0) == f"abc{begun}"
+    outcomes = await asyncio.gather(*asking, return_exceptions=True)
+    assert outcomes == [f"abc{begun}" if n not in leaving else outcomes[n] for n in range(3)]
+    assert [isinstance(each, asyncio.CancelledError) for each in outcomes] == [n in leaving for n in range(3)]
+    assert here.made == begun
+
+
+async def test_who_waits_for_another_page_of_that_kind_goes_on_when_the_last_one_has_left() -> None:
+    here = Workshop(takes=0.001)
+    first = asyncio.create_task(here.page("first", *"x" * 100))
+    while not here.made:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0)
+    second = asyncio.create_task(here.page("second", *"abc"))
+    await asyncio.sleep(0)
+    first.cancel()
+
+    assert await second == "abc2"
+    assert len(here.rests) < 50  # nothing more was made of the first one
 
 
 @pytest.mark.parametrize("text", ["", "short", "long and the same " * 100_000])

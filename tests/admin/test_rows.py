@@ -1,10 +1,13 @@
 """A shop on the status page: what is slow, what went wrong last, how to call it."""
 
+import pytest
+
 from proxy.admin.report import row
 from proxy.admin.rows import problem_list, row_of
 from proxy.telemetry.problems import Problem
+from proxy.telemetry.recent import MINUTES
 from proxy.tokens.status import NOTHING_KNOWN
-from tests.admin.shops import GOOD, NOW, REFRESHING, shop
+from tests.admin.shops import GOOD, NOW, REFRESHING, minutes, shop
 
 URL = "http://localhost:8080/"
 FIRST = Problem("upstream_timeout", "Slow.", NOW - 75, "GET", "/demo/<b>", 504, "erp", "id-1")
@@ -37,3 +40,19 @@ def test_the_last_problems_are_listed_with_all_that_is_known() -> None:
     for words in ("75 s ago", "GET /demo/&lt;b&gt;", ">504<", "upstream_timeout", " erp ", "id-1", "no answer"):
         assert words in said
     assert "and the last problem</summary>" in row_of(row(shop(problems=(FIRST,))), URL, NOW)
+
+
+@pytest.mark.parametrize(
+    ("newest", "words"),
+    [
+        ([(5, 5, 0)], "All calls failed this minute. <"),
+        ([(5, 0, 1), (0, 0, 0)], "Some calls have been failing for 1 min. <"),
+        ([(9, 0, 0), (2, 2, 0), (0, 0, 0), (3, 3, 0)], "All calls have been failing for 2 min. <"),
+        ([(9, 9, 0), (2, 1, 0), (3, 0, 3)], "Some calls have been failing for 2 min. <"),
+        ([(1, 1, 0)] * MINUTES, f"All calls have been failing for {MINUTES - 1} min or more. <"),
+        ([(5, 5, 0), (1, 0, 0)], '<p class="last"><'),  # the latest ones succeeded
+        ([], '<p class="last"><'),
+    ],
+)
+def test_it_says_since_when_calls_fail(newest: list[tuple[int, int, int]], words: str) -> None:
+    assert words in row_of(row(shop(minutes=minutes(*newest), problem=FIRST)), URL, NOW)

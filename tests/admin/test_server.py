@@ -340,7 +340,7 @@ async def test_a_configuration_that_was_not_taken_is_shown_with_its_problems() -
         path.proxy.running.process.reloaded(("line 7: <no shop>",), 5.0)
         page = (await ask(path.proxy, "/status")).body
 
-    assert b"The changed configuration has problems and is not in use" in page
+    assert b"The changed configuration was not loaded" in page
     assert b"<li><code>line 7: &lt;no shop&gt;</code></li>" in page
 
 
@@ -411,6 +411,25 @@ async def test_pages_are_made_one_at_a_time_and_once_for_all_who_wait(monkeypatc
         assert bodies == [b"page 1", *[b"page 2"] * 9, b"page 3"]
         assert press.most == 1
         assert (await ask(path.proxy, "/status")).body == b"page 4"
+
+
+async def test_who_asked_first_may_leave_without_the_page_being_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    press = Press()
+    monkeypatch.setattr(server, "page", press)
+    monkeypatch.setattr(server, "good_for", lambda _: 60.0)
+    get = b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with asyncio.timeout(10), whole_path(answering(response())) as path, AsyncExitStack() as stack:
+        first, second = [await stack.enter_async_context(connected(admin_port(path.proxy))) for _ in range(2)]
+        await first.send(get)
+        await press.began.wait()
+        await second.send(get)
+        assert (await ask(path.proxy, "/livez")).status == 200  # so that the second has come, and waits
+        first.reset()
+        while sum(task.get_name() == "client" for task in asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+        press.go_on = True
+
+        assert (await second.read_answer()).body == b"page 1"
 
 
 async def test_thousands_of_shops_are_shown_a_page_at_a_time_and_what_is_long_is_packed_for_who_takes_that() -> None:

@@ -55,6 +55,29 @@ async def test_an_error_has_the_form_that_is_asked_for(fields: bytes, expected: 
     assert [code(unknown), code(broken)] == ["unknown_shop", "upstream_protocol_error"]
 
 
+async def test_a_browser_gets_a_page_that_says_what_this_is() -> None:
+    browser = accept(b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
+    async with whole_path(answering(b"no HTTP\r\n\r\n"), of={"answers_in_xml": True}) as path:
+        pages = [await path.ask(request(target=target, fields=browser)) for target in (b"/", b"/products", b"/demo/x")]
+
+    assert [page.status for page in pages] == [400, 404, 502]
+    for page in pages:
+        assert page.values(b"Content-Type") == [b"text/html; charset=utf-8"]
+        assert b"This is Shop Auth Proxy." in page.body
+
+
+async def test_a_path_without_a_shop_is_told_what_comes_first() -> None:
+    async with whole_path(OK) as path:
+        told = [
+            json.loads((await path.ask(request(target=target))).body)["message"]
+            for target in (b"/products", b"/products?limit=1", b"/nobody/products", b"/nobody/")
+        ]
+
+    first = "The first part of the path must be a shop's name"
+    assert told[:2] == [f"There is no shop 'products' here. {first}, as in /<shop>/products."] * 2
+    assert told[2:] == [f"There is no shop 'nobody' here. {first}."] * 2
+
+
 async def test_an_error_for_head_has_the_head_of_its_form_alone() -> None:
     async with whole_path(OK) as path, path.connect() as client:
         await client.send(request(b"HEAD", b"/nobody/x", fields=accept(b"text/xml")))

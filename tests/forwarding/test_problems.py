@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import BadTarget
-from proxy.forwarding.problems import form_for, problem
+from proxy.forwarding.problems import PAGE, form_for, problem, wants_page
 
 P_JSON, P_XML = b"application/problem+json", b"application/problem+xml"
 JSON, XML, TEXT_XML = b"application/json", b"application/xml", b"text/xml"
@@ -85,6 +85,37 @@ def test_the_form_is_what_accept_prefers(accept: list[bytes], expected: bytes, w
 @given(st.lists(st.binary(max_size=60)), st.booleans())
 def test_whatever_accept_is_there_is_a_form(accept: list[bytes], in_xml: bool) -> None:
     assert form_for(accept, in_xml=in_xml) in FORMS
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ([BROWSER], True),
+        ([b"text/html"], True),
+        ([b"Text/HTML;q=0.9, application/xhtml+xml;q=0.9, */*;q=0.8"], True),
+        ([JAVA], False),
+        ([b"text/html;q=0"], False),
+        # What programs send that pretend to be a browser of 2005, and read XML.
+        ([b"text/xml,application/xml,application/xhtml+xml,text/html;q=0.9,*/*;q=0.5"], False),
+        ([b"application/json, text/html"], False),
+        ([b"*/*"], False),
+        ([b""], False),
+        ([], False),
+    ],
+)
+def test_a_page_is_for_browsers_alone(accept: list[bytes], expected: bool) -> None:
+    assert wants_page(accept) is expected
+
+
+def test_a_page_says_the_same_and_what_this_is_and_what_others_wrote_is_text_there() -> None:
+    answer = problem(BadTarget("<script>ő</script>"), request_id="id-1", form=PAGE)
+    said = answer.body.decode("ascii")
+
+    for words in ("The path does not name a shop", "&lt;script&gt;&#337;&lt;/script&gt;", "This is Shop Auth Proxy."):
+        assert words in said
+    for words in ("400 <code>bad_target</code>", "<code>id-1</code>", "/&lt;shop&gt;/"):
+        assert words in said
+    assert "<script" not in said
 
 
 def texts_of(body: bytes) -> dict[str, str]:

@@ -57,7 +57,9 @@ def test_a_json_event_begins_with_time_level_and_name() -> None:
 def test_a_console_event_is_one_aligned_line() -> None:
     log = make_log("console")
     log.logger.warning("token.refused", shop="demo", hint="no such client")
-    assert log.text() == '02:40:00.123Z  warning   token.refused           shop=demo  hint="no such client"\n'
+    assert (
+        log.text() == '2026-02-02 02:40:00.123Z  warning   token.refused           shop=demo  hint="no such client"\n'
+    )
 
 
 def test_a_field_does_not_replace_time_or_level() -> None:

@@ -88,7 +88,7 @@ def test_a_lone_surrogate_and_line_ends_of_unicode_are_escaped_in_json() -> None
 )
 def test_a_console_value_can_be_told_from_everything_around_it(value: object, shown: str) -> None:
     line = render({"timestamp": "2026-02-03T04:05:06.789Z", "level": "info", "event": "a.b", "name": value, "next": 1})
-    assert line == f"04:05:06.789Z  info      a.b                     name={shown}  next=1\n"
+    assert line == f"2026-02-03 04:05:06.789Z  info      a.b                     name={shown}  next=1\n"
 
 
 @pytest.mark.parametrize("value", [None, ""])
@@ -106,7 +106,7 @@ def test_a_console_field_name_is_escaped_too() -> None:
 
 def test_colours_are_only_used_when_asked_for() -> None:
     event = {"timestamp": "2026-02-03T04:05:06.789Z", "level": "warning", "event": "a.b", "name": "x", "exception": "E"}
-    plain = "04:05:06.789Z  warning   a.b                     name=x\n    E\n"
+    plain = "2026-02-03 04:05:06.789Z  warning   a.b                     name=x\n    E\n"
     assert render(event) == plain
     painted = render(event, color=True)
     assert "\x1b[33mwarning " in painted
