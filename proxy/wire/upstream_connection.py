@@ -95,7 +95,8 @@ class UpstreamConnection(asyncio.Protocol):
         if content is not None:
             self.transport.write(content)
         if whole:
-            self.request_done()
+            self.request_written = True
+            self._expect()
         return answer
 
     def request_done(self) -> None:

@@ -229,7 +229,7 @@ async def test_a_replica_that_may_not_listen_says_so_once_and_serves(program: st
         told = [entry["event"] for entry in proxy.events if entry["event"].startswith("shared.")]
         await admin.close()
 
-    assert (shown["away"], shown["deaf"]) == (False, "the user may not do that there")
+    assert (shown["away"], shown["deaf"]) == (False, "the user is not allowed to do that")
     assert counted["shared_deaf"] == {(): 1.0}
     assert told == ["shared.deaf", "shared.hears"]
 
