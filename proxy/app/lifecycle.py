@@ -289,7 +289,7 @@ class RunningProxy:
 async def running(config: Config, outside: Outside) -> AsyncIterator[RunningProxy]:
     """Serve while the context lasts. Raises `StartError`."""
     if not has_strict_parser():
-        raise StartError("aiohttp runs on its Python parser, which is less strict: install a wheel of aiohttp.")
+        raise StartError("aiohttp runs without its C parser, the strict one: install a wheel of aiohttp.")
     async with AsyncExitStack() as stack:
         room, descriptors = await find_room(), Descriptors()
         proxy = RunningProxy(config, outside, descriptors, room, stack)
