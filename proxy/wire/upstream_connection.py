@@ -195,8 +195,7 @@ class UpstreamConnection(asyncio.Protocol):
         end = data.find(END)
         plain = plain_answer(data[:end], self._table) if end > 0 else None
         if plain is not None:
-            status, reason, head = plain
-            self._settle(status, reason, head, head.closes, data[end + len(END) :])
+            self._settle(*plain, data[end + len(END) :])
             return
         begin = len(data) - len(data.lstrip(b"\r\n"))  # empty lines before it are kept to be counted
         begins = data.startswith(b"HTTP/"[: len(data) - begin], begin)
@@ -218,7 +217,8 @@ class UpstreamConnection(asyncio.Protocol):
 
         parsed = parse_answer(data[begin : found.end()], self._table, self._loop)
         if parsed.status >= 200:
-            self._settle(*parsed, data[found.end() :])
+            status, reason, head, close = parsed
+            self._settle(status, reason, head, answer_length(head), close, data[found.end() :])
             return
         self._interim += 1
         if parsed.status == 101:
@@ -227,9 +227,8 @@ class UpstreamConnection(asyncio.Protocol):
             raise UpstreamProtocolError("The shop's API sent interim answers without end.")
         self._head_came(data[found.end() :])
 
-    def _settle(self, status: int, reason: bytes, head: Head, close: bool, rest: bytes) -> None:
+    def _settle(self, status: int, reason: bytes, head: Head, length: int | None, close: bool, rest: bytes) -> None:
         """Take the head of the real answer, and what came of its body."""
-        length = answer_length(head)
         content: bytes | None = b""
         body = None
         if self._bodiless or status in (204, 304):
