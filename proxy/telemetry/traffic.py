@@ -6,9 +6,10 @@ other, or when somebody looks. The number of shops held is bounded by `ShopLabel
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple, Self
+from collections.abc import Callable
+from typing import Final, Self
 
+from proxy.telemetry.finished import Failure, FinishedRequest
 from proxy.telemetry.labels import ShopLabels
 from proxy.telemetry.problems import Problem, Problems, shown_target
 from proxy.telemetry.recent import Recent
@@ -27,48 +28,6 @@ _COUNTED_TOGETHER: Final = 64
 
 _UNAUTHORIZED: Final = "The platform answered 401. If the token is good, the API client may lack the permission."
 _NEEDS: Final = "The platform answered 401. If the token is good: "
-
-
-class Failure(NamedTuple):
-    """Why a request failed: a stable code, and a sentence that may be shown."""
-
-    code: str
-    detail: str
-
-
-class FinishedRequest(NamedTuple):
-    """A request that has come to its end. Times in seconds, sizes in bytes, bodies only.
-
-    `entry` is the configuration's entry that serves the shop `key`; both are empty if no shop was found. `status` is
-    that of the answer to the client, `None` if there was none, `answered` that of the platform's. `failure` is an error
-    of the proxy's own, for which an answer may have been broken off. `added` is what the proxy took until the answer
-    began, `paced` what it waited for the platform's rate limit, `None` if there was nothing to wait for; `throttled`
-    counts the platform's 429s, `dropped_fields` what the answer's head had to lose, `inner` the statuses in a batch
-    that were 401 or 429. `client` is who called, if that is known, or who somebody wanted to be; `None` where nobody is
-    asked. `upstream` is what was spent waiting for the platform, `None` if it was not asked. `target` is what was asked
-    for, raw; `hint` what may help where the platform answered 401.
-    """
-
-    key: str
-    entry: str
-    method: str
-    status: int | None
-    answered: int | None
-    failure: Failure | None
-    attempts: int
-    bytes_in: int
-    bytes_out: int
-    duration: float
-    added: float | None
-    paced: float | None
-    throttled: int
-    dropped_fields: int = 0
-    inner: Mapping[int, int] | None = None
-    client: str | None = None
-    upstream: float | None = None
-    target: bytes = b""
-    request_id: bytes = b""
-    hint: str = ""
 
 
 class Histogram:

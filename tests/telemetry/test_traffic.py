@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.telemetry.finished import Failure, FinishedRequest
 from proxy.telemetry.labels import ShopLabels
 from proxy.telemetry.problems import Problem
-from proxy.telemetry.traffic import Failure, FinishedRequest, Histogram, Traffic
+from proxy.telemetry.traffic import Histogram, Traffic
 
 NOW = 5000.0
 OK = FinishedRequest(
