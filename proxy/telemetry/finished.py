@@ -104,9 +104,12 @@ class FinishedRequest(NamedTuple):
 
     def line(self, timestamp: str, level: str, event: str) -> tuple["RequestLine", str | None]:
         """Return the line in the log, and in one text what of it others chose; `None` if that may be all of it."""
-        _, _, method, status, _, _, attempts, bytes_in, bytes_out, duration, _, paced, _, dropped = self[:14]
-        inner, client, upstream, target, raw_id, _, shop, upstream_status = self[14:22]
-        tokens, trace, address, error, besides, id_given = self[22:]
+        # fmt: off
+        (
+            _, _, method, status, _, _, attempts, bytes_in, bytes_out, duration, _, paced, _, dropped, inner, client,
+            upstream, target, raw_id, _, shop, upstream_status, tokens, trace, address, error, besides, id_given,
+        ) = self
+        # fmt: on
         path = None if shop is None else target.partition(b"?")[0].decode()
         request_id = raw_id.decode()
         line = RequestLine(

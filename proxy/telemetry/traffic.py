@@ -6,7 +6,7 @@ other, or when somebody looks. The number of shops held is bounded by `ShopLabel
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Self
 
 from proxy.telemetry.finished import Failure, FinishedRequest
@@ -25,6 +25,8 @@ WAIT_BOUNDS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 # So many are counted together at most.
 _COUNTED_TOGETHER: Final = 64
+# So many of one shop are counted column by column, which takes half the time then, and twice as long for one alone.
+_MANY: Final = 8
 
 _UNAUTHORIZED: Final = "The platform answered 401. If the token is good, the API client may lack the permission."
 _NEEDS: Final = "The platform answered 401. If the token is good: "
@@ -44,6 +46,14 @@ class Histogram:
         """Count a value; one that is equal to a bound is within it."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
+
+    def observe_all(self, values: Iterable[float | None]) -> None:
+        """Count values, those that there are."""
+        counts, bounds = self.counts, self.bounds
+        known = [value for value in values if value is not None]
+        for value in known:
+            counts[bisect_left(bounds, value)] += 1
+        self.sum += sum(known)
 
     def copy(self) -> Self:
         """Return another one with the same counts."""
@@ -169,25 +179,65 @@ class Traffic:
 
     def _count(self) -> None:
         uncounted, self._uncounted = self._uncounted, []
-        for now, request in uncounted:
-            key, client, status = request.key, request.client, request.status
-            label = key if key == request.entry else self.labels.of(key, request.entry)
+        of_shops: dict[str, list[tuple[float, FinishedRequest]]] = {}
+        for ended in uncounted:
+            key, entry = ended[1][:2]
+            label = key if key == entry else self.labels.of(key, entry)
+            if label in of_shops:
+                of_shops[label].append(ended)
+            else:
+                of_shops[label] = [ended]
+        for label, all_ended in of_shops.items():
             shop = self._shops.get(label)
             if shop is None:
                 shop = self._shops[label] = ShopTraffic()
-            status_class = NO_ANSWER if status is None else _CLASSES[status // 100]
-            shop.count(request, status_class)
+            if len(all_ended) < _MANY or not self._count_many(shop, all_ended):
+                for now, request in all_ended:
+                    self._count_one(shop, label, now, request)
+
+    def _count_many(self, shop: ShopTraffic, ended: list[tuple[float, FinishedRequest]]) -> bool:
+        """Count requests together, if all of them went well; return whether that was so."""
+        times, requests = zip(*ended, strict=True)
+        (_, _, methods, statuses, answered, failures, attempts, bytes_in, bytes_out, durations, added, paced, *rest) = (
+            zip(*requests, strict=True)
+        )
+        throttled, dropped, inner, clients, upstream, *_ = rest
+        if None in statuses or max(statuses) >= 500 or 401 in answered or any(failures) or any(throttled) or any(inner):
+            return False
+        for (method, status, client), count in Counter(zip(methods, statuses, clients, strict=True)).items():
+            shop.requests[method if method in METHODS else OTHER_METHOD, _CLASSES[status // 100]] += count
             if client is not None:
-                caller = self._clients.get(client)
-                if caller is None:
-                    caller = self._clients[client] = ClientTraffic()
-                caller.requests[status_class] += 1
-                caller.last_at = now
-            failed = request.failure is not None or (status is not None and status >= 500)
-            unauthorized = request.answered == 401
-            shop.recent.count(now, error=failed, unauthorized=unauthorized)
-            if failed or unauthorized or request.throttled:
-                shop.problem = self._problem(request, label, now)
+                self._count_for(client, _CLASSES[status // 100], times[-1], count)
+        shop.duration.observe_all(durations)
+        shop.added.observe_all(added)
+        shop.upstream.observe_all(upstream)
+        shop.paced.observe_all(paced)
+        shop.bytes_in += sum(bytes_in)
+        shop.bytes_out += sum(bytes_out)
+        shop.attempts += sum(attempts)
+        shop.dropped_fields += sum(dropped)
+        for minute, count in Counter([now // 60 for now in times]).items():
+            shop.recent.count(minute * 60, error=False, unauthorized=False, calls=count)
+        return True
+
+    def _count_one(self, shop: ShopTraffic, label: str, now: float, request: FinishedRequest) -> None:
+        client, status = request.client, request.status
+        status_class = NO_ANSWER if status is None else _CLASSES[status // 100]
+        shop.count(request, status_class)
+        if client is not None:
+            self._count_for(client, status_class, now, 1)
+        failed = request.failure is not None or (status is not None and status >= 500)
+        unauthorized = request.answered == 401
+        shop.recent.count(now, error=failed, unauthorized=unauthorized)
+        if failed or unauthorized or request.throttled:
+            shop.problem = self._problem(request, label, now)
+
+    def _count_for(self, client: str, status_class: str, now: float, count: int) -> None:
+        caller = self._clients.get(client)
+        if caller is None:
+            caller = self._clients[client] = ClientTraffic()
+        caller.requests[status_class] += count
+        caller.last_at = now
 
     def _problem(self, request: FinishedRequest, label: str, now: float) -> Problem:
         """Count what went wrong with a request, and keep it."""
