@@ -221,9 +221,9 @@ async def test_an_endpoint_in_trouble_while_tokens_are_valid_fails_no_call(fault
         await here.calls(1, PRODUCTS)
         here.platform.token_fault = fault
         here.ahead += 80.0  # the last fifth: from here on each call would refresh
-        while here.ahead < 99.0:
+        while here.ahead < 90.0:  # a busy machine takes seconds for so many calls
             assert statuses(await here.calls(4, PRODUCTS, at_once=2)) == {200: 4}
-            here.ahead += 0.5
+            here.ahead += 0.25
         attempts = here.token_requests - 1
         assert 2 <= attempts <= 15
 

@@ -148,9 +148,9 @@ class EditedBody:
     async def read(self) -> bytes:
         """Return the next piece, empty at the end. Raises `UpstreamError` and `BrokenEncoding`."""
         while not self.complete:
+            if self._follows:
+                await asyncio.sleep(0)  # a little that came may be a thousand times as much unpacked
             for piece in self._pieces:
-                if self._follows:
-                    await asyncio.sleep(0)  # a little that came may be a thousand times as much unpacked
                 self._follows = True
                 return piece
             packed = b"" if self._answer.body is None else await self._answer.body.read()

@@ -20,7 +20,8 @@ Rules:
   ends without one, as the block being left by an exception or the turn being entered again tell, the next one tries.
 - A client that leaves makes no hole: its turn, and a slot that it was just granted, go to the next.
 - Who offers something may find that others come along: then each gets a seat in an errand instead of a slot, and the
-  errand has a turn that has the slot already.
+  errand has a turn that has the slot already. Who offers it again afterwards joins the line even if there is a slot:
+  the others come back at the same time, and they can go together.
 - What is known of a key is dropped when it no longer matters, and not before: forgetting it would break the limit.
 """
 
@@ -188,6 +189,7 @@ class _PacedTurn(Turn):
         "_pacer",
         "_patience",
         "_place",
+        "_returning",
         "_seat",
         "_sent",
         "_taken_at",
@@ -207,19 +209,21 @@ class _PacedTurn(Turn):
         self._tries = 0
         self._has_slot = False  # without having been entered
         self._seat: Seat | None = None
+        self._returning = False  # from an errand
         self.offers = None
 
     async def __aenter__(self) -> Seat | None:
         if self._inside:
             raise RuntimeError("a turn is entered by one at a time")
         offers, self.offers = self.offers, None
+        together, self._returning = self._returning and offers is not None, False
         self._inside = True
         if self._has_slot:
             self._has_slot = self._begun = self._sent = False
             return None
         slots = self._pacer.slots(self._key, self._limit)
         self._taken_at = now = self._office.clock()
-        if not slots.take_at_once(self._place, now):
+        if together or not slots.take_at_once(self._place, now):
             try:
                 offer = None if offers is None else offers()
                 self._seat = await slots.wait(self._place, now, self._patience, offer, self._handing_over)
@@ -235,7 +239,7 @@ class _PacedTurn(Turn):
     async def __aexit__(self, *exc: object) -> None:
         if self._seat is not None:
             self._seat.leave()
-            self._seat, self._inside = None, False
+            self._seat, self._inside, self._returning = None, False, True
             return
         slots = self._pacer.slots(self._key, self._limit)
         if not self._begun:

@@ -93,6 +93,7 @@ class RedisClient:
         if password is not None:
             options["password"] = password
         self._redis, self._sentinel = _open(url, options)
+        self._closed = False
         self._command: Callable[..., Awaitable[list[Any]]] = self._redis.execute_command
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> list[Any]:
@@ -104,6 +105,9 @@ class RedisClient:
                 return await self._command("EVAL", script.text, len(keys), *keys, *arguments)
         except (RedisError, OSError) as error:
             raise failure(error) from None
+        finally:
+            if self._closed:  # it was connecting then
+                await self._redis.connection_pool.disconnect()
 
     async def listen(self, channel: str) -> AsyncGenerator[str]:
         """Yield "" as soon as it listens, then what is said on a channel. Raises `Failure`."""
@@ -130,7 +134,8 @@ class RedisClient:
         await self._redis.connection_pool.disconnect()
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; a command that is under way closes its own."""
+        self._closed = True
         await self._redis.aclose()
         await self._redis.connection_pool.disconnect()
         if self._sentinel is not None:

@@ -1,7 +1,7 @@
 """What all tests of this room have in common.
 
 Each runs on asyncio's own event loop and on uvloop, which production uses: transports differ. And none may depend on
-the time that a refused client is waited for, which is why that never ends here.
+the time that a refused client is waited for, or an edited answer is held back for its length: that never ends here.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
+from proxy.forwarding import relay
 from proxy.wire import lingering
 
 
@@ -22,3 +23,8 @@ def pytest_asyncio_loop_factories(
 @pytest.fixture(autouse=True)
 def _endless_linger(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lingering, "_SILENCE", 3600.0)
+
+
+@pytest.fixture(autouse=True)
+def _endless_holding_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "_HELD_FOR", 3600.0)

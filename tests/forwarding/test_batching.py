@@ -349,7 +349,28 @@ async def test_what_was_too_much_goes_in_halves(status: bytes) -> None:
     assert failed == {"too_much": 1}
 
 
-async def test_an_answer_that_is_too_large_is_asked_for_in_halves() -> None:
+async def test_halves_stay_together_although_there_are_slots_for_each() -> None:
+    """As when a batch was given up after seconds: who comes back first does not go alone."""
+
+    def reply(uris: list[str]) -> bytes:
+        if len(uris) <= 3:
+            return good(uris)
+        clock_of(path).skip(15.0)
+        clock_of(path).go()
+        return response(b"too slow", status=b"504 Gateway Time-out")
+
+    async with with_a_line(shop_api(reply), {"rate_limit": RateLimit(3, per=0.4)}) as path:
+        for _ in range(2):
+            await first(path)
+        answers = await ask_all(path, *map(get, "abcdef"))
+
+    assert [answer.body for answer in answers] == [single(f"/api/{name}".encode()) for name in "abcdef"]
+    assert seen(path) == [("/api/batch", 6), ("/api/batch", 3), ("/api/batch", 3)]
+
+
+async def test_an_answer_that_is_too_large_is_asked_for_in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_size, "HOLD", 60.0)  # however long a busy machine takes for so much
+
     def reply(uris: list[str]) -> bytes:
         return response(parts(*(part(uri, body=b'{"x":"%b"}' % (b"x" * 2_500_000)) for uri in uris)))
 
@@ -368,6 +389,7 @@ async def test_a_batch_that_takes_too_long_is_ended_and_goes_in_halves(monkeypat
         while (received := await connection.read_request()) is not None:
             if received.request_line.startswith(b"POST") and len(uris_of(received)) > 2:
                 assert await connection.reader.read() == b""
+                monkeypatch.setattr(batching, "LONGEST", 60.0)  # a busy machine may take longer for the halves
                 hung.set()
                 return
             reply = good(uris_of(received)) if received.request_line.startswith(b"POST") else response(b"ok")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from proxy.forwarding import relay
 from proxy.forwarding.relay import EditedBody
 from proxy.links.answers import Edit
 from proxy.links.body_editor import BodyEditor
@@ -239,7 +240,10 @@ async def test_links_in_the_head_are_rewritten(value: bytes, expected: bytes) ->
     assert answer.values(value.partition(b":")[0]) == [expected]
 
 
-async def test_a_body_that_takes_its_time_streams_with_a_weak_etag_and_no_length() -> None:
+async def test_a_body_that_takes_its_time_streams_with_a_weak_etag_and_no_length(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(relay, "_HELD_FOR", 0.05)
     head_arrived = asyncio.Event()
 
     async def api(connection: Connection) -> None:
@@ -416,11 +420,16 @@ async def test_what_the_platform_refuses_is_rewritten_and_understood_too() -> No
     assert warning["inner_code"] == 40101
 
 
+def unpacked(content: bytes) -> EditedBody:
+    """The body of an answer that came packed, all of it at once."""
+    no_links: Any = None
+    came: Any = SimpleNamespace(content=gzip.compress(content), body=None)
+    return EditedBody(came, BodyEditor(no_links, Edit(unpack=True, rewrite=False, packed=True), b"gzip"))
+
+
 async def test_others_are_served_while_an_answer_unpacks_to_a_thousand_times_as_much() -> None:
     """All of it came at once, and the client takes it at once: nothing else would have it wait."""
-    no_links: Any = None
-    came: Any = SimpleNamespace(content=gzip.compress(b"\0" * 10 * PIECE_SIZE), body=None)
-    body = EditedBody(came, BodyEditor(no_links, Edit(unpack=True, rewrite=False, packed=True), b"gzip"))
+    body = unpacked(b"\0" * 10 * PIECE_SIZE)
     turns = 0
 
     async def others() -> None:
@@ -436,3 +445,20 @@ async def test_others_are_served_while_an_answer_unpacks_to_a_thousand_times_as_
     await counting
     assert size == 10 * PIECE_SIZE
     assert turns >= 9
+
+
+async def test_no_piece_is_lost_when_a_reader_is_cancelled() -> None:
+    """As when an answer is sent before it is whole, because it came too slowly to be held back."""
+    whole = b"".join(b"%d" % (number % 10) for number in range(10 * PIECE_SIZE))
+    body = unpacked(whole)
+
+    got = await body.read()
+    while not body.complete:
+        cancelled = asyncio.create_task(body.read())
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        got += b"" if cancelled.cancelled() else cancelled.result()
+        got += await body.read()
+
+    assert got == whole

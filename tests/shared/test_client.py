@@ -113,3 +113,18 @@ async def test_the_primary_is_found_by_sentinels_whether_they_want_the_password_
         finally:
             sentinel.kill()
             await sentinel.wait()
+
+
+@pytest.mark.parametrize("turns", range(8))
+@pytest.mark.parametrize("program", each_server())
+async def test_a_command_that_is_under_way_at_the_end_leaves_no_connection(program: str, turns: int) -> None:
+    """It may be connecting just then; a leaked socket fails the run."""
+    async with serving_redis(program) as server:
+        client = RedisClient(server.url)
+        asking = asyncio.create_task(client.run(ECHO, (), ("content",)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await client.close()
+        await asyncio.wait([asking])
+        assert asking.exception() is None or isinstance(asking.exception(), Failure)
+        assert not any(each.is_connected for each in client._redis.connection_pool._available_connections)
