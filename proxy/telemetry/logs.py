@@ -54,7 +54,10 @@ _LEVELS: Final[tuple[tuple[int, Level], ...]] = (
 
 
 class Summary(Protocol):
-    """What a line says, told when it is made: `log.info("request.forwarded", summary=summary)`. It does not change."""
+    """What a line says, told when it is made: `log.info("request.forwarded", summary=summary)`.
+
+    It does not change, and no other field is called so.
+    """
 
     def line(self, timestamp: str, level: str, event: str) -> tuple[msgspec.Struct, str | None]:
         """Return the line, which begins with these, and in one text what of it others chose.
@@ -191,7 +194,7 @@ class _Lines:
         except Exception as error:  # a log line is never worth an error; what may have failed is not touched again
             return self._render({"timestamp": "", "level": level, "event": "log.failed", "why": type(error).__name__})
 
-    def _summed_up(self, now: float, level: Level, event: Any, *, summary: Summary, **fields: Any) -> bytes:
+    def _summed_up(self, now: float, level: Level, event: Any, /, *, summary: Summary, **fields: Any) -> bytes:
         line, chosen = summary.line(self._timestamp(now), level, event)
         if self._render is json_line and not fields and chosen is not None and self._redactor.is_harmless(chosen):
             return json_line(line)
