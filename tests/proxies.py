@@ -88,7 +88,7 @@ def said(event: Any) -> dict[str, Any]:
     fields = dict(event)
     if "summary" in fields:
         line, _ = fields.pop("summary").line("", "", event["event"])
-        fields |= told(line)
+        fields |= dict(list(told(line).items())[3:])  # behind what each line begins with
     return fields
 
 
