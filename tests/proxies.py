@@ -17,6 +17,7 @@ from proxy.guards.names import SystemNames
 from proxy.platforms.platform import Credentials, Platform
 from proxy.platforms.shop import Shop, Shops
 from proxy.secret import Secret
+from proxy.telemetry.logs import told
 from tests.peers import Answer, Peer, RawClient, Script, answering, connected, serving, token_response
 
 SECRET = "s3cret-of-the-shop"
@@ -82,6 +83,15 @@ class TestedProxy:
         return [entry for entry in self.events if entry["event"] == event]
 
 
+def said(event: Any) -> dict[str, Any]:
+    """What the line of an event says, with what is told only when it is made."""
+    fields = dict(event)
+    if "summary" in fields:
+        line, _ = fields.pop("summary").line("", "", event["event"])
+        fields |= dict(list(told(line).items())[3:])  # behind what each line begins with
+    return fields
+
+
 @asynccontextmanager
 async def proxying(settings: Config, *, resolver: AbstractResolver | None = None) -> AsyncIterator[TestedProxy]:
     """Run a proxy with these settings."""
@@ -89,7 +99,7 @@ async def proxying(settings: Config, *, resolver: AbstractResolver | None = None
     more_logged = asyncio.Event()
 
     def keep(_: Any, __: str, event: Any) -> str:
-        events.append(dict(event))
+        events.append(said(event))
         more_logged.set()
         raise structlog.DropEvent
 

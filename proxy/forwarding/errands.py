@@ -11,10 +11,10 @@ Rules:
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
 from structlog.typing import FilteringBoundLogger
 
 from proxy.errors import InternalError, Overloaded, PacedOut, ProxyError

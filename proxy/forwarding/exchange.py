@@ -3,8 +3,9 @@
 import re
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from proxy.errors import AccessError, BadTarget, ProxyError
 from proxy.forwarding.batches import BatchAnswer
@@ -18,9 +19,9 @@ from proxy.guards.budgets import Holding
 from proxy.guards.pacing import UNPACED, Turn
 from proxy.links.shop_links import ShopLinks
 from proxy.platforms.answers import ORDINARY, Sense
+from proxy.telemetry.finished import Failure, FinishedRequest, finished_request
 from proxy.telemetry.labels import NOBODY, UNKNOWN
 from proxy.telemetry.problems import shown_target
-from proxy.telemetry.traffic import Failure, FinishedRequest
 from proxy.tokens.token import AccessToken
 from proxy.wire.body import RequestBody
 from proxy.wire.client_response import ClientResponse
@@ -45,8 +46,7 @@ class Errand(NamedTuple):
     batch: bool
 
 
-@dataclass(slots=True)
-class Exchange:
+class Exchange(msgspec.Struct):
     """A request, its answer, and what came of it so far. `started_at` in seconds on the monotonic clock."""
 
     request: ClientRequest
@@ -54,6 +54,7 @@ class Exchange:
     site: Site
     request_id: bytes
     started_at: float
+    id_given: bool = False  # whether the client chose `request_id`
     target: Target | None = None
     route: Route | None = None
     # What is rewritten in the body, both ways, and in the answer's head; `None`: nothing.
@@ -80,6 +81,11 @@ class Exchange:
     upstream_seconds: float = 0.0
     answered_at: float | None = None
     error: ProxyError | None = None
+    # Why the proxy answered itself, where that is no error.
+    code: str | None = None
+    # What the log says became of it, and whether it is to be looked at.
+    event: str = "request.forwarded"
+    troubled: bool = False
 
     @property
     def caller(self) -> str:
@@ -91,58 +97,20 @@ class Exchange:
         """How much of the request's body has come."""
         return len(self.request.content or b"") if self.body is None else self.body.received
 
-    def log_fields(self, now: float, error: ProxyError | None = None) -> dict[str, Any]:
-        """Return what a log line says of any request; the trace only if the client named one."""
-        request, target, answer = self.request, self.target, self.answer
-        fields: dict[str, Any] = {}
-        if error is not None:
-            fields |= {"code": error.code, "detail": error.detail, "reason": error.reason}
-        if self.client is not None:
-            fields["client"] = self.client.name
-        elif isinstance(error, AccessError):
-            fields |= {"client": None, "client_tried": error.tried, "address": request.connection.remote}
-        else:
-            fields["address"] = request.connection.remote
-        fields["shop"] = None if target is None else target.shop
-        fields["method"] = request.method
-        fields["path"] = None if target is None else target.path.decode()
-        if isinstance(error, BadTarget):
-            fields["target"] = shown_target(request.target)
-        fields["status"] = self.response.status
-        fields["upstream_status"] = None if answer is None else answer.status
-        fields["attempts"] = self.attempts
-        if self.errand is not None:
-            name = "batch" if self.errand.batch else "collapsed"
-            fields |= {name: self.errand.sent_as.decode(), f"{name}_size": self.errand.calls}
-        fields["duration_ms"] = _milliseconds(now - self.started_at)
-        # Where the time went, but for the proxy's own work and for bodies on their way.
-        if self.turn is not UNPACED and (waited := self.turn.waited):
-            fields["waited_ms"] = _milliseconds(waited)
-        if self.token_seconds:
-            fields["token_ms"] = _milliseconds(self.token_seconds)
-        if self.attempts:
-            fields["upstream_ms"] = _milliseconds(self.upstream_seconds)
-        fields["bytes_in"] = self.bytes_in
-        fields["bytes_out"] = self.response.bytes_sent
-        if self.batch is not None and self.batch.counted:
-            fields["inner_statuses"] = {str(status): count for status, count in sorted(self.batch.counted.items())}
-        if answer is not None and answer.head.dropped:
-            fields["dropped_fields"] = answer.head.dropped
-        fields["request_id"] = self.request_id.decode()
-        if b"traceparent" in request.head.first and (trace := trace_id(request.head)):
-            fields["trace_id"] = trace
-        return fields
-
     def finished(self, now: float) -> FinishedRequest:
-        """Return what is counted of the request, which has come to its end."""
+        """Return what is counted of the request, which has come to its end, and what the log says of it."""
+        request, response, target, turn = self.request, self.response, self.target, self.turn
         shop = None if self.route is None else self.route.shop
-        error, answered_at, turn = self.error, self.answered_at, self.turn
-        answer = self.answer
-        answered = None if answer is None else answer.status
+        error, answered_at, answer = self.error, self.answered_at, self.answer
+        status = answered = None if answer is None else answer.status
         throttled = self.throttlings if turn is UNPACED else self.throttlings + turn.throttlings
-        client = None if self.client is None else self.client.name
-        if client is None and isinstance(error, AccessError):
-            client = error.tried or NOBODY
+        address = client = None
+        if self.client is not None:
+            client = self.client.name
+        else:
+            address = request.connection.remote
+            if isinstance(error, AccessError):
+                client = error.tried or NOBODY
         hint = ""
         if answer is not None and answer.meaning is not ORDINARY:
             sense = answer.meaning.sense
@@ -153,13 +121,13 @@ class Exchange:
         told = (
             UNKNOWN if shop is None else shop.key,
             UNKNOWN if shop is None else shop.entry,
-            self.request.method,
-            self.response.status,
+            request.method,
+            response.status,
             answered,
             None if error is None else Failure(error.code, error.detail),
             self.attempts,
             self.bytes_in,
-            self.response.bytes_sent,
+            response.bytes_sent,
             now - self.started_at,
             None if answered_at is None else answered_at - self.started_at - self.upstream_seconds,
             None if turn is UNPACED else turn.waited,
@@ -168,11 +136,37 @@ class Exchange:
             None if self.batch is None else self.batch.counted,
             client,
             self.upstream_seconds if self.attempts else None,
-            self.request.target if self.target is None else self.target.rest,
+            request.target if target is None else target.rest,
             self.request_id,
             hint,
+            None if target is None else target.shop,
+            status,
+            self.token_seconds,
+            (trace_id(request.head) or "") if b"traceparent" in request.head.first else "",
+            address,
+            None if error is None and self.code is None else self._error_fields(),
+            None if error is None and self.errand is None else self._rare_fields(),
+            self.id_given,
         )
-        return tuple.__new__(FinishedRequest, told)  # which takes half the time
+        return finished_request(FinishedRequest, told)
+
+    def _error_fields(self) -> dict[str, Any]:
+        error = self.error
+        if error is None:
+            return {"code": self.code}
+        fields: dict[str, Any] = {"code": error.code, "detail": error.detail, "reason": error.reason}
+        if isinstance(error, AccessError) and self.client is None:
+            fields |= {"client": None, "client_tried": error.tried}
+        return fields
+
+    def _rare_fields(self) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        if isinstance(self.error, BadTarget):
+            fields["target"] = shown_target(self.request.target)
+        if self.errand is not None:
+            name = "batch" if self.errand.batch else "collapsed"
+            fields |= {name: self.errand.sent_as.decode(), f"{name}_size": self.errand.calls}
+        return fields
 
     async def until_taken(self) -> None:
         """Wait until the client has taken enough of the answer. Raises `ConnectionResetError` if it is gone."""
@@ -208,10 +202,6 @@ class Exchange:
             return "", ""
         segment = call_segment(self.target.rest, self.route.shop.platform.api_prefix)
         return scopes.needed(self.request.method, segment), scopes.hint(self.request.method, segment)
-
-
-def _milliseconds(seconds: float) -> float:
-    return int(seconds * 10_000 + 0.5) / 10  # `round` takes three times as long
 
 
 def inner_code(body: bytes) -> int | None:

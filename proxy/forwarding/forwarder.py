@@ -85,7 +85,7 @@ class Forwarder:
             finally:
                 if exchange.body is not None:
                     exchange.body.close()
-                self._traffic.finished(exchange.finished(self._clock()))
+                self._end(exchange)
             if request.connection.can_write is not None:
                 with suppress(ConnectionError):
                     await exchange.until_taken()
@@ -104,7 +104,7 @@ class Forwarder:
         exchange = self._open(request)
         exchange.response.refuse_rest()
         self._answer(exchange, error)
-        self._traffic.finished(exchange.finished(self._clock()))
+        self._end(exchange)
         return await exchange.response.end()
 
     async def _forward(self, exchange: Exchange) -> None:
@@ -134,7 +134,7 @@ class Forwarder:
         # 3. prepare
         if request.method == "OPTIONS" and is_last_recipient(head):
             answer_options(exchange)
-            self._log.info("request.refused", code="max_forwards", **exchange.log_fields(self._clock()))
+            exchange.event, exchange.code = "request.refused", "max_forwards"
             return
         prepared = await prepare(exchange, route, target)
         begin(exchange, holding, route, self._pacer)
@@ -148,27 +148,35 @@ class Forwarder:
             # 8. relay
             del prepared  # no attempt needs its content any more
             exchange.answered_at = self._clock()
-            await relay(exchange, answer, exchange.links)
+            rest = relay(exchange, answer, exchange.links)
+            if rest is not None:
+                await rest
         finally:
             if exchange.answer is not None and exchange.answer.open:
                 await exchange.answer.close()
             if exchange.newly_not_permitted:
                 self._log.warning("call.not_permitted", **exchange.not_permitted_fields())
-        self._log.info("request.forwarded", **exchange.log_fields(self._clock()))
 
     def _open(self, request: ClientRequest) -> Exchange:
         given = request_id(request.head) if b"x-request-id" in request.head.first else None
-        return Exchange(request, ClientResponse(request), self.site, given or self._new_request_id(), self._clock())
+        own = b"" if given else self._new_request_id()
+        return Exchange(request, ClientResponse(request), self.site, given or own, self._clock(), not own)
 
     def _answer(self, exchange: Exchange, error: ProxyError) -> None:
         """Answer with an error of the proxy's own."""
         broken_off = answer_error(exchange, error)
-        if broken_off or isinstance(error, (UpstreamError, InternalError, StorageUnavailable, TooManyFailures)):
-            level = self._log.warning
-        else:
-            level = self._log.info
-        level("request.forwarded" if broken_off else "request.refused", **exchange.log_fields(self._clock(), error))
+        exchange.event = "request.forwarded" if broken_off else "request.refused"
+        exchange.troubled = broken_off or isinstance(
+            error, (UpstreamError, InternalError, StorageUnavailable, TooManyFailures)
+        )
 
     def _abandon(self, exchange: Exchange) -> None:
         exchange.response.abort()
-        self._log.info("request.abandoned", **exchange.log_fields(self._clock()))
+        exchange.event = "request.abandoned"
+
+    def _end(self, exchange: Exchange) -> None:
+        """Tell what became of a request: one line in the log, and the numbers."""
+        finished = exchange.finished(self._clock())
+        level = self._log.warning if exchange.troubled else self._log.info
+        level(exchange.event, summary=finished)
+        self._traffic.finished(finished)

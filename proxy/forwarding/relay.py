@@ -6,6 +6,7 @@ exact; if not, the rest goes without a length, and with a weak ETag, since nobod
 """
 
 import asyncio
+from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -28,10 +29,11 @@ _HELD_BACK: Final = 1 << 18  # bytes
 _HELD_FOR: Final = 0.05  # seconds
 
 
-async def relay(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks | None) -> None:
+def relay(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks | None) -> Awaitable[None] | None:
     """Send the answer to the client; with its links rewritten, if there are `links`.
 
-    Raises `UpstreamError`, and `ConnectionError` if the client is gone.
+    Return what of that is still to be awaited, `None` if nothing is, as where all of the answer is here. Raises
+    `UpstreamError`, and `ConnectionError` if the client is gone.
     """
     if exchange.body is not None:
         if not exchange.body.complete:
@@ -47,8 +49,7 @@ async def relay(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks |
         exchange.batch = BatchAnswer(b"" if edit.unpack else b", ".join(answer.head.values(b"content-encoding")))
     if links is not None:
         if not (edit.passes or exchange.request.method == "HEAD" or answer.status == 304):
-            await _pass_edited(exchange, answer, links, edit)
-            return
+            return _pass_edited(exchange, answer, links, edit)
         _edit_head(answer.head, links, edit, changed=edit.rewrite)
     body = answer.body
     # Whether a length was announced; that of a body which may be edited is not known.
@@ -56,13 +57,11 @@ async def relay(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks |
     length = answer.head.first[b"content-length"] if known else None
     if body is None:  # the ordinary case, with nothing to wait for
         _start(exchange, answer, answer.content or b"", length=length, complete=True)
-        return
+        return None
     first = body.read_nowait()
     complete = body.complete
     _start(exchange, answer, first, length=length, complete=complete)
-    del first  # nobody needs it while the client is slow
-    if not complete:
-        await _pass_rest(exchange, body)
+    return None if complete else _pass_rest(exchange, body)
 
 
 def _is_batch(exchange: Exchange) -> bool:

@@ -17,8 +17,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Literal, TextIO, cast
+from typing import Any, Final, Literal, Protocol, TextIO, cast
 
+import msgspec
 import structlog
 from structlog.typing import FilteringBoundLogger
 
@@ -41,6 +42,8 @@ _MAX_TRACEBACK: Final = 65_536
 _SHOWN_FIRST: Final = 4_096
 _SHOWN_LAST: Final = 12_288
 
+_BEGINNING: Final = ("timestamp", "level", "event")  # of each line
+
 _LEVELS: Final[tuple[tuple[int, Level], ...]] = (
     (logging.CRITICAL, "critical"),
     (logging.ERROR, "error"),
@@ -48,6 +51,24 @@ _LEVELS: Final[tuple[tuple[int, Level], ...]] = (
     (logging.INFO, "info"),
     (0, "debug"),
 )
+
+
+class Summary(Protocol):
+    """What a line says, told when it is made: `log.info("request.forwarded", summary=summary)`.
+
+    It does not change, and no other field is called so.
+    """
+
+    def line(self, timestamp: str, level: str, event: str) -> tuple[msgspec.Struct, str | None]:
+        """Return the line, which begins with these, and in one text what of it others chose.
+
+        `None` for that, if it is not sure: then all of it is searched for secrets.
+        """
+
+
+def told(line: msgspec.Struct) -> dict[str, Any]:
+    """Return what a line says."""
+    return {name: value for name, value in msgspec.structs.asdict(line).items() if value is not msgspec.UNSET}
 
 
 def make_logger(
@@ -162,6 +183,8 @@ class _Lines:
     def line(self, now: float, level: Level, event: object, fields: dict[str, Any]) -> bytes:
         """Return the line of one event; `now` is the time of day, in seconds."""
         try:
+            if "summary" in fields:
+                return self._summed_up(now, level, event, **fields)
             exception = _exception(fields.pop("exc_info")) if "exc_info" in fields else None
             line = {"timestamp": self._timestamp(now), "level": level, "event": self._redactor.name(event)}
             self._redactor.fields(fields, line)
@@ -170,6 +193,15 @@ class _Lines:
             return self._render(line)
         except Exception as error:  # a log line is never worth an error; what may have failed is not touched again
             return self._render({"timestamp": "", "level": level, "event": "log.failed", "why": type(error).__name__})
+
+    def _summed_up(self, now: float, level: Level, event: Any, /, *, summary: Summary, **fields: Any) -> bytes:
+        line, chosen = summary.line(self._timestamp(now), level, event)
+        if self._render is json_line and not fields and chosen is not None and self._redactor.is_harmless(chosen):
+            return json_line(line)
+        said = told(line)
+        for name in _BEGINNING:
+            del said[name]
+        return self.line(now, level, event, fields | said)
 
     def _timestamp(self, time_of_day: float) -> str:
         now = int(time_of_day * 1000)

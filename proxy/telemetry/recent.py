@@ -39,20 +39,20 @@ class Recent:
         self._errors = [0] * MINUTES
         self._unauthorized = [0] * MINUTES
 
-    def count(self, now: float, *, error: bool, unauthorized: bool) -> None:
-        """Count a call that ended now."""
+    def count(self, now: float, *, error: bool, unauthorized: bool, calls: int = 1) -> None:
+        """Count a call that ended now, or some that ended alike."""
         minute = int(now // 60)
         slot = (minute if minute == self._minute else self._advance(now)) % MINUTES
         if not self._all_calls:
             self._same_until = (minute + MINUTES) * 60.0
-        self._calls[slot] += 1
-        self._all_calls += 1
+        self._calls[slot] += calls
+        self._all_calls += calls
         if error:
-            self._errors[slot] += 1
-            self._all_errors += 1
+            self._errors[slot] += calls
+            self._all_errors += calls
         if unauthorized:
-            self._unauthorized[slot] += 1
-            self._all_unauthorized += 1
+            self._unauthorized[slot] += calls
+            self._all_unauthorized += calls
 
     def minutes(self, now: float) -> tuple[Minute, ...]:
         """Return the last minutes, the oldest first."""

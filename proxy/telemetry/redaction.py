@@ -42,6 +42,10 @@ _MAX_TRANSIENT_CHARACTERS: Final = 1 << 25
 # So many are looked at for each that is added, so that nothing waits while many come to their end.
 _LOOKED_AT: Final = 4
 
+# So many texts without a secret are remembered before all are forgotten, and none that is longer.
+_MAX_HARMLESS: Final = 1000
+_MAX_HARMLESS_LENGTH: Final = 128  # characters
+
 # A line of a secret over several lines (a PEM key) is itself secret if it is at least this long.
 _MIN_LINE: Final = 8
 # So many characters for each that is read are expected where a text is cut.
@@ -80,6 +84,8 @@ class Redactor:
         self._secrets: SecretIndex[str] = SecretIndex()
         self._readings: SecretIndex[Reading] = SecretIndex()
         self._longest = 0
+        # Texts without a secret. Another set takes its place when another secret is known, for searches under way.
+        self._harmless: set[str] = set()
         self._lasting: set[str] = set()
         # The transient ones with the time when each is to be forgotten, the oldest first; and those to look at next.
         self._transient: dict[str, float] = {}
@@ -124,7 +130,7 @@ class Redactor:
             # A secret that begins before the end is seen whole.
             end = max_length
             searched = text[: end + _MAX_ESCAPES * self._longest]
-        elif self._is_harmless(text):
+        elif self._needs_nothing(text):
             return text
         spans = [span for known in self._secrets.candidates(searched) for span in _places(known, searched)]
         if not _QUIET.fullmatch(searched) and (len(self._readings) or not _ESCAPING.isdisjoint(searched)):
@@ -137,9 +143,23 @@ class Redactor:
         """Return what may be in a text whose escapes were undone: also what no way of writing changes without need."""
         return [*self._readings.candidates(reading), *(Reading("", text) for text in self._secrets.candidates(reading))]
 
-    def _is_harmless(self, text: str) -> bool:
-        """Tell, at little cost, whether there is nothing to hide in a text; that is so for nearly all."""
-        return _QUIET.fullmatch(text) is not None and "eyJ" not in text and not self._secrets.candidates(text)
+    def is_harmless(self, text: str) -> bool:
+        """Tell whether nothing is to be hidden in a text, nor cut; for texts of a kind that comes again and again."""
+        remembered = self._harmless  # what this thread adds counts only until another secret is known
+        if text in remembered:
+            return True
+        if not self._needs_nothing(text):
+            return False
+        if len(remembered) >= _MAX_HARMLESS:
+            remembered.clear()
+        if len(text) <= _MAX_HARMLESS_LENGTH:
+            remembered.add(text)
+        return True
+
+    def _needs_nothing(self, text: str) -> bool:
+        """Tell, at little cost, whether there is nothing to hide in a text, nor to cut; that is so for nearly all."""
+        quiet = len(text) <= MAX_TEXT and _QUIET.fullmatch(text) is not None
+        return quiet and "eyJ" not in text and not self._secrets.candidates(text)
 
     def text(self, value: object) -> str:
         """Return `value` as one text, without secrets."""
@@ -178,7 +198,7 @@ class Redactor:
             elif value is not None and kind is not bool:
                 line[name] = self.plain(value, ours=name in _OURS or name in _CONSTANT)
         together = "/".join(texts)  # no secret ends in one and goes on in the next: each is looked at then
-        if len(together) > MAX_TEXT or not self._is_harmless(together):
+        if not self._needs_nothing(together):
             for name, value in fields.items():
                 if type(value) is str and name not in _CONSTANT:
                     line[name] = self.redact(value, MAX_TEXT, ours=name in _OURS)
@@ -200,6 +220,7 @@ class Redactor:
         self._longest = max(self._longest, len(secret))
         for index, known, end in self._filed(secret):
             index.insert(known, end)
+        self._harmless = set()
 
     def _filed(self, secret: str) -> Iterator[tuple[SecretIndex[Any], object, str]]:
         """Yield where a secret is known, as what, and by which text."""

@@ -47,13 +47,13 @@ class Renderer(Protocol):
 _encode = msgspec.json.Encoder().encode
 
 
-def json_line(event: "Mapping[str, Any]") -> bytes:
+def json_line(event: "Mapping[str, Any] | msgspec.Struct") -> bytes:
     """Return the event as JSON in UTF-8."""
     try:
         line = _encode(event)
     except UnicodeEncodeError:
         # There is a lone surrogate, which JSON has no right way to write: shown as an escape of ours.
-        text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(msgspec.to_builtins(event), ensure_ascii=False, separators=(",", ":"))
         line = _LONE_SURROGATE.sub(lambda char: f"\\\\u{ord(char[0]):04x}", text).encode()
     if not line.isascii() or 0x7F in line:
         line = _UNSAFE_IN_JSON.sub(lambda char: f"\\u{ord(char[0]):04x}", line.decode()).encode()

@@ -62,7 +62,9 @@ class SecretIndex(Generic[Known]):
         count = len(data) // _WIDTH
         pieces: tuple[int | str, ...]
         pieces = _PIECES[count](data) if count < len(_PIECES) else struct.unpack_from(f"={count}Q", data)
-        if len(self._short) <= _FEW:
+        if not self._short:
+            pass
+        elif len(self._short) <= _FEW:
             pieces += tuple([piece for piece in self._short if piece in text])
         else:
             for width in self._widths:

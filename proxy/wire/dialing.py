@@ -8,12 +8,12 @@ whenever its making ends.
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
 from socket import AddressFamily
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohappyeyeballs import AddrInfoType, addr_to_addr_infos, pop_addr_infos_interleave, start_connection
 
@@ -33,13 +33,16 @@ from proxy.wire.upstream_errors import (
     translate,
 )
 
+if TYPE_CHECKING:
+    from aiohttp.abc import ResolveResult
+
 _NEXT_AFTER: Final = 0.25  # seconds until the next address is tried too; RFC 8305 §5
 
 
 class Resolver(Protocol):
-    """Finds the addresses of a host, texts under the key `host`. Raises `OSError` and `UnicodeError`."""
+    """Finds the addresses of a host, with the ports to call there. Raises `OSError` and `UnicodeError`."""
 
-    async def resolve(self, host: str, port: int, family: AddressFamily) -> Sequence[Mapping[str, object]]: ...
+    async def resolve(self, host: str, port: int, family: AddressFamily) -> "Sequence[ResolveResult]": ...
 
 
 class Dialer:
@@ -120,7 +123,7 @@ class Dialer:
             raise NotResolvedError from error
         if not found:
             raise NotResolvedError("it has no address")
-        return [info for each in found for info in addr_to_addr_infos((str(each["host"]), port)) or []]
+        return [info for each in found for info in addr_to_addr_infos((each["host"], each["port"])) or []]
 
     async def _through(
         self, way: Way, host: str, port: int, tls: ssl.SSLContext | None

@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from proxy.wire.client_watch import ClientLimits
-from proxy.wire.framing import is_host
+from proxy.wire.framing import answer_length, is_host
 from proxy.wire.head import BrokenFieldError, FieldTable, Head
 
 END: Final = b"\r\n\r\n"  # of a head, its empty line included
@@ -20,6 +20,7 @@ _REQUEST_LINE: Final = re.compile(
     rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[\x21-\x22\x24-\x7e]*) HTTP/1\.1"
 )  # a `#` has no place in it
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([\t\x20-\x7e\x80-\xff]*)")
+_MAX_DIGITS: Final = 9  # of a length that needs no closer look
 _LENGTH: Final = re.compile(rb"[0-9]{1,9}")
 # What calls for a decision: how the body ends, who waits for what, another protocol, a word of old proxies about the
 # connection. (aiohttp refuses the last but one.) So does a field that comes twice: some may not. And Max-Forwards is
@@ -29,8 +30,8 @@ _REQUEST_ODDITIES: Final = frozenset(
 )
 
 
-# A block of header fields, what it says, and the limits that it keeps to.
-Block = tuple[bytes, Head, ClientLimits]
+# A block of header fields, what it says, the limits that it keeps to, and whether the client wants the connection kept.
+Block = tuple[bytes, Head, ClientLimits, bool]
 
 
 def plain_request(
@@ -61,7 +62,7 @@ def plain_request(
         host = head.first.get(b"host")
         if head.repeated or host is None or not is_host(host) or not _REQUEST_ODDITIES.isdisjoint(head.first):
             return None
-        last = block, head, limits
+        last = block, head, limits, not head.closes
     content = data[end + len(END) :]
     length = last[1].first.get(b"content-length")
     if content if length is None else (_LENGTH.fullmatch(length) is None or int(length) != len(content)):
@@ -69,10 +70,15 @@ def plain_request(
     return found[1].decode(), found[2], content, last
 
 
-def plain_answer(raw: bytes, table: FieldTable) -> tuple[int, bytes, Head] | None:
+# What the head of an answer says: status, reason, fields, length, and whether the connection ends with it.
+PlainAnswer = tuple[int, bytes, Head, int | None, bool]
+
+
+def plain_answer(raw: bytes, table: FieldTable) -> PlainAnswer | None:
     """Return what the head of an answer says, if it is plainly right: status, reason, and fields.
 
-    `raw` is without the empty line.
+    And what follows from them: the length as `answer_length` has it, and whether the connection ends with the answer.
+    `raw` is without the empty line. Raises `UpstreamProtocolError` as that does.
     """
     line, *lines = raw.split(b"\r\n")
     found = _STATUS_LINE.fullmatch(line)
@@ -83,9 +89,40 @@ def plain_answer(raw: bytes, table: FieldTable) -> tuple[int, bytes, Head] | Non
     except BrokenFieldError:
         return None
     first = head.first
+    if head.repeated or b"proxy-connection" in first:
+        return None
     length = first.get(b"content-length")
     if length is not None and (b"transfer-encoding" in first or not length.isdigit()):
         return None
-    if head.repeated or b"proxy-connection" in first:
-        return None
-    return int(found[1]), found[2], head
+    announced = int(length) if length is not None and len(length) <= _MAX_DIGITS else answer_length(head)
+    return int(found[1]), found[2], head, announced, b"connection" in first and head.closes
+
+
+class PlainAnswers:
+    """Reads the heads of answers on one connection, as `plain_answer` does; the one that came before not again.
+
+    That is so where a second has several like answers, since they tell the time: where a client writes many small
+    things, or asks again and again. A head is remembered when it has come twice, and only if all its lines may be.
+    """
+
+    __slots__ = ("_came", "_raw", "_said", "_table")
+
+    def __init__(self, table: FieldTable) -> None:
+        self._table = table
+        self._came = 0  # the hash of the last one
+        self._raw = b""
+        self._said: PlainAnswer | None = None  # by the one that is remembered
+
+    def read(self, raw: bytes) -> PlainAnswer | None:
+        """Return what a head says, and never the same fields twice: they may be changed."""
+        said = self._said
+        if said is None or raw != self._raw:
+            said = plain_answer(raw, self._table)
+            came, self._came = self._came, hash(raw)
+            if said is None or came != self._came or not self._table.learned.keys() >= set(raw.split(b"\r\n")[1:]):
+                self._said = None
+                return said
+            said[2].passing  # noqa: B018 - worked out, so that the copies have it
+            self._raw, self._said = raw, said
+        status, reason, head, length, closes = said
+        return status, reason, head.copy(), length, closes

@@ -116,11 +116,10 @@ class RequestReader:
             plain = plain_request(data, self._table, connection.server.limits, self.last)
         if plain is not None:
             method, target, content, block = plain
-            head = block[1]
             connection.watch.head_complete()
             self.last = block if len(block[0]) <= _MAX_REMEMBERED else None
             self.serving = True
-            connection.take(ClientRequest(connection, method, target, True, head, not head.closes, content, None))
+            connection.take(ClientRequest(connection, method, target, True, block[1], block[3], content, None))
             return
         if self._parser is None:
             from proxy.wire.request_parsing import RequestParser  # noqa: PLC0415

@@ -18,7 +18,7 @@ from proxy.wire.chunked import BrokenFramingError, Chunked
 from proxy.wire.framing import CHUNKED, MAX_HEAD, answer_length, not_http
 from proxy.wire.head import FieldTable, Head
 from proxy.wire.incoming import Incoming
-from proxy.wire.plain import END, plain_answer
+from proxy.wire.plain import END, PlainAnswers
 from proxy.wire.sockets import read_on, resume_reading, unsent, when_read
 
 _ANY_END: Final = re.compile(rb"\r?\n\r?\n")  # some platforms write LF alone
@@ -40,7 +40,7 @@ class UpstreamConnection(asyncio.Protocol):
     # fmt: off
     __slots__ = (
         "_answer", "_bodiless", "_body", "_can_write", "_close", "_exchanges", "_head", "_heard_at", "_interim",
-        "_large", "_listening", "_loop", "_lost", "_table", "_timeout", "_timer", "idle_since", "made_at",
+        "_large", "_listening", "_loop", "_lost", "_plain", "_table", "_timeout", "_timer", "idle_since", "made_at",
         "request_written", "transport",
     )
     # fmt: on
@@ -51,6 +51,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self.transport = transport
         self._table = table
+        self._plain = PlainAnswers(table)
         self._lost = lost
         self.made_at = self._loop.time()
         self.idle_since: float | None = None
@@ -199,10 +200,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._head = b""
         unseen = max(seen - len(END) + 1, 0)  # where an end may begin: who sends a byte at a time costs no more for it
         end = data.find(END, unseen)
-        plain = plain_answer(data[:end], self._table) if end > 0 else None
+        plain = self._plain.read(data[:end]) if end > 0 else None
         if plain is not None:
-            status, reason, head = plain
-            self._settle(status, reason, head, head.closes, data[end + len(END) :])
+            self._settle(*plain, data[end + len(END) :])
             return
         begin = len(data) - len(data.lstrip(b"\r\n"))  # empty lines before it are kept to be counted
         begins = data.startswith(b"HTTP/"[: len(data) - begin], begin)
@@ -225,7 +225,8 @@ class UpstreamConnection(asyncio.Protocol):
 
         parsed = parse_answer(data[begin : found.end()], self._table, self._loop)
         if parsed.status >= 200:
-            self._settle(*parsed, data[found.end() :])
+            status, reason, head, close = parsed
+            self._settle(status, reason, head, answer_length(head), close, data[found.end() :])
             return
         self._interim += 1
         if parsed.status == 101:
@@ -234,9 +235,8 @@ class UpstreamConnection(asyncio.Protocol):
             raise UpstreamProtocolError("The shop's API sent too many interim answers.")
         self._head_came(data[found.end() :])
 
-    def _settle(self, status: int, reason: bytes, head: Head, close: bool, rest: bytes) -> None:
+    def _settle(self, status: int, reason: bytes, head: Head, length: int | None, close: bool, rest: bytes) -> None:
         """Take the head of the real answer, and what came of its body."""
-        length = answer_length(head)
         content: bytes | None = b""
         body = None
         if self._bodiless or status in (204, 304):

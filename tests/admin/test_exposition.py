@@ -10,9 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.admin.exposition import CONTENT_TYPE, exposition
 from proxy.admin.sources import BudgetNow, CountersNow, Glimpse, ProcessNow
+from proxy.telemetry.finished import Failure, FinishedRequest
 from proxy.telemetry.labels import ShopLabels
 from proxy.telemetry.metrics import ConnectionMetrics, ErrandMetrics, LogMetrics, SharedMetrics, TokenMetrics
-from proxy.telemetry.traffic import Failure, FinishedRequest, Histogram, Traffic
+from proxy.telemetry.traffic import Histogram, Traffic
 from proxy.tokens.status import NOTHING_KNOWN
 from tests.admin.asking import parsed
 from tests.admin.shops import GOOD, PROCESS, REFUSED

@@ -14,8 +14,9 @@ from proxy.guards.office import PacingPolicy
 from proxy.guards.pacing import Pacer
 from proxy.platforms.platform import RateLimit
 from proxy.platforms.shop import Shops
+from proxy.telemetry.finished import FinishedRequest
 from proxy.telemetry.metrics import ConnectionMetrics, ErrandMetrics, LogMetrics, PacingMetrics, ProcessMetrics
-from proxy.telemetry.traffic import FinishedRequest, Traffic
+from proxy.telemetry.traffic import Traffic
 from proxy.tokens.endpoint import TokenRequest, token_request
 from tests.admin.asking import with_wildcard
 from tests.admin.shops import run

@@ -17,7 +17,7 @@ from proxy.config import Config
 from proxy.guards.names import SystemNames
 from tests.names import Names
 from tests.peers import Connection, answering, connected, request, response, serving, token_response
-from tests.proxies import config, platform, shop
+from tests.proxies import config, platform, said, shop
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,7 @@ def outside(on: Callable[[dict[str, Any]], object], resolver: AbstractResolver |
     """What the proxy has from outside; `on` gets what is logged."""
 
     def keep(_: object, __: str, event: structlog.typing.EventDict) -> str:
-        on(dict(event))
+        on(said(event))
         raise structlog.DropEvent
 
     log = structlog.wrap_logger(None, processors=[keep], wrapper_class=structlog.make_filtering_bound_logger("debug"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import BadTarget, ClientForbidden, TokenRefused
+from proxy.errors import BadTarget, ClientForbidden, ProxyError, TokenRefused
 from proxy.forwarding.batches import BatchAnswer
 from proxy.forwarding.exchange import INNER_CODE_WITHIN, Exchange, inner_code
 from proxy.forwarding.fields import request_fields
@@ -17,7 +17,8 @@ from proxy.platforms.platform import Credentials
 from proxy.platforms.shop import Shop
 from proxy.platforms.shoprenter import SHOPRENTER
 from proxy.secret import Secret
-from proxy.telemetry.traffic import Failure, FinishedRequest
+from proxy.telemetry.finished import Failure, FinishedRequest
+from proxy.telemetry.logs import told
 from proxy.wire.head import Head
 
 
@@ -101,6 +102,13 @@ class Parts:
         return Exchange(request, response, site, b"id-1", 1000.0)
 
 
+def said(exchange: Exchange, now: float, error: ProxyError | None = None) -> dict[str, Any]:
+    """What the log line says, after what every line says."""
+    exchange.error = error
+    line, _ = exchange.finished(now).line("now", "info", "request.forwarded")
+    return dict(list(told(line).items())[3:])
+
+
 def test_a_request_that_was_served_is_told_whole() -> None:
     exchange = Parts().exchange()
     exchange.target = Target("demo", b"/orders/5?secret=1", "/demo")
@@ -109,10 +117,10 @@ def test_a_request_that_was_served_is_told_whole() -> None:
     answer: Any = AsResponse(401)
     exchange.attempts, exchange.answer = 2, answer
     exchange.token_seconds, exchange.upstream_seconds = 0.0302, 0.2
-    turn: Any = SimpleNamespace(waited=0.015)
+    turn: Any = SimpleNamespace(waited=0.015, throttlings=0)
     exchange.turn = turn
 
-    assert exchange.log_fields(1000.25) == {
+    assert said(exchange, 1000.25) == {
         "address": "192.0.2.7",
         "shop": "demo",
         "method": "GET",
@@ -133,10 +141,10 @@ def test_a_request_that_was_served_is_told_whole() -> None:
 def test_where_no_time_went_is_not_told() -> None:
     exchange = Parts().exchange()
     exchange.target = Target("demo", b"/orders/5", "/demo")
-    turn: Any = SimpleNamespace(waited=0.0)
+    turn: Any = SimpleNamespace(waited=0.0, throttlings=0)
     exchange.turn = turn
 
-    assert not {"waited_ms", "token_ms", "upstream_ms", "target"} & exchange.log_fields(1000.25).keys()
+    assert not {"waited_ms", "token_ms", "upstream_ms", "target"} & said(exchange, 1000.25).keys()
 
 
 @pytest.mark.parametrize(
@@ -152,7 +160,7 @@ def test_where_no_time_went_is_not_told() -> None:
 def test_a_target_that_names_no_shop_is_told_without_what_may_be_secret(target: bytes, told: str) -> None:
     exchange = Parts(AsRequest(target=target)).exchange()
 
-    assert exchange.log_fields(1000.0, BadTarget("No."))["target"] == told
+    assert said(exchange, 1000.0, BadTarget("No."))["target"] == told
 
 
 def test_what_an_answer_lost_and_what_was_in_a_batch_is_told_if_there_is_some() -> None:
@@ -160,17 +168,17 @@ def test_what_an_answer_lost_and_what_was_in_a_batch_is_told_if_there_is_some() 
     answer: Any = AsResponse(200, head=SimpleNamespace(dropped=2))
     exchange.answer, exchange.batch = answer, BatchAnswer(b"")
     exchange.note_body(b'{"header":{"statusCode":200}}')
-    assert "inner_statuses" not in exchange.log_fields(1000.0)
+    assert "inner_statuses" not in said(exchange, 1000.0)
     exchange.note_body(b'{"header":{"statusCode":429}} {"header":{"statusCode":401}}')
 
-    fields = exchange.log_fields(1000.0)
+    fields = said(exchange, 1000.0)
     assert (fields["inner_statuses"], fields["dropped_fields"]) == ({"401": 1, "429": 1}, 2)
     assert exchange.finished(1000.0).inner == {401: 1, 429: 1}
 
 
 def test_a_request_whose_target_could_not_be_read_has_neither_shop_nor_path() -> None:
     exchange = Parts(response=AsResponse(status=None, bytes_sent=0)).exchange()
-    fields = exchange.log_fields(1000.0)
+    fields = said(exchange, 1000.0)
 
     assert exchange.target is None
     assert (fields["shop"], fields["path"], fields["bytes_in"], fields["status"]) == (None, None, 0, None)
@@ -178,7 +186,7 @@ def test_a_request_whose_target_could_not_be_read_has_neither_shop_nor_path() ->
 
 
 def test_an_error_is_told_before_all_else_with_what_is_for_the_operator() -> None:
-    fields = Parts().exchange().log_fields(1000.0, TokenRefused("A sentence.", reason="invalid_client"))
+    fields = said(Parts().exchange(), 1000.0, TokenRefused("A sentence.", reason="invalid_client"))
 
     assert list(fields.items())[:3] == [
         ("code", "token_refused"),
@@ -191,7 +199,7 @@ def test_the_trace_that_a_client_names_stands_in_the_line() -> None:
     parent = b"Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     exchange = Parts(request=AsRequest(lines=(b"Host: h", parent))).exchange()
 
-    assert exchange.log_fields(1000.0)["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+    assert said(exchange, 1000.0)["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
 
 
 def test_a_body_that_came_with_the_head_counts_whole_and_one_that_comes_as_far_as_it_has() -> None:
@@ -199,7 +207,7 @@ def test_a_body_that_came_with_the_head_counts_whole_and_one_that_comes_as_far_a
     body: Any = AsBody()
     streaming.body = body
 
-    assert [exchange.log_fields(1000.0)["bytes_in"] for exchange in (with_head, streaming)] == [5, 3]
+    assert [said(exchange, 1000.0)["bytes_in"] for exchange in (with_head, streaming)] == [5, 3]
     assert [exchange.finished(1000.0).bytes_in for exchange in (with_head, streaming)] == [5, 3]
 
 
@@ -208,11 +216,11 @@ def test_a_client_is_named_and_one_that_may_not_call_is_told_by_its_address() ->
     known.client = Client("erp", b"digest", None, None)
     error = ClientForbidden("No.", tried="erp?")
 
-    assert known.log_fields(1000.0, error)["client"] == "erp"
-    assert "address" not in known.log_fields(1000.0, error)
-    fields = unknown.log_fields(1000.0, error)
+    assert said(known, 1000.0, error)["client"] == "erp"
+    assert "address" not in said(known, 1000.0, error)
+    fields = said(unknown, 1000.0, error)
     assert (fields["client"], fields["client_tried"], fields["address"]) == (None, "erp?", "192.0.2.7")
-    assert "client" not in unknown.log_fields(1000.0)
+    assert "client" not in said(unknown, 1000.0)
 
 
 def test_requests_wait_in_line_by_their_client_or_their_address() -> None:
@@ -254,6 +262,8 @@ def test_a_request_that_was_served_is_counted_whole() -> None:
         upstream=1.5,
         target=b"/",
         request_id=b"id-1",
+        upstream_status=401,
+        address="192.0.2.7",
     )
 
 
@@ -282,4 +292,4 @@ def test_an_answer_counts_as_what_the_platform_means_by_it() -> None:
     exchange.answer = answer
 
     assert (exchange.finished(1000.0).answered, exchange.finished(1000.0).throttled) == (401, 0)
-    assert exchange.log_fields(1000.0)["upstream_status"] == 200
+    assert said(exchange, 1000.0)["upstream_status"] == 200

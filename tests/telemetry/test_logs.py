@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,6 +75,60 @@ def test_a_field_does_not_replace_time_or_level() -> None:
             "level~4": "none",
         }
     ]
+
+
+class Line(msgspec.Struct):
+    """A line as a summary has it."""
+
+    timestamp: str
+    level: str
+    event: str
+    path: str
+    client: str = "erp"
+    status: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class Told:
+    """A summary: a path that others chose, and what is said besides."""
+
+    def __init__(self, path: str, sure: bool = True) -> None:
+        self.path, self.sure = path, sure
+
+    def line(self, timestamp: str, level: str, event: str) -> tuple[Line, str | None]:
+        return Line(timestamp, level, event, self.path), self.path if self.sure else None
+
+
+@pytest.mark.parametrize("level", ["info", "warning"])
+@pytest.mark.parametrize("sure", [True, False])
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/orders/5", "/orders/5"),
+        ("/caf\u00e9 5", "/caf\u00e9 5"),
+        (f"/x/{SECRET}/y", f"/x/{HIDDEN}/y"),
+        ("/?token=abcdefgh", f"/?token={HIDDEN}"),
+        ("/" + "x" * 3000, "/" + "x" * 2047 + "…"),
+    ],
+)
+def test_what_a_summary_says_is_a_line_like_others(path: str, shown: str, sure: bool, level: str) -> None:
+    log = make_log()
+    getattr(log.logger, level)("request.forwarded", summary=Told(path, sure))
+    getattr(log.logger.bind(bound=SECRET), level)("request.forwarded", summary=Told(path, sure), also=1)
+
+    line = {
+        "timestamp": "2026-02-02T02:40:00.123Z",
+        "level": level,
+        "event": "request.forwarded",
+        "client": "erp",
+        "path": shown,
+    }
+    assert log.events() == [line, line | {"bound": HIDDEN, "also": 1}]
+
+
+def test_of_a_level_that_is_not_written_no_summary_is_asked_for() -> None:
+    log = make_log(level="warning")
+    log.logger.info("request.forwarded", summary=None)
+    assert log.text() == ""
 
 
 @pytest.mark.parametrize(

@@ -441,3 +441,33 @@ def test_the_cut_neither_shows_what_is_behind_it_nor_hides_a_secret_from_the_sea
     assert redactor("long secret").redact("0123456789 Bearer abc", 10) == "0123456789…"
     escaped_often = 'a"b"c"d'.replace('"', "\\" * 15 + '"')
     assert redactor('a"b"c"d').redact(f"012345{escaped_often}", 10) == "012345[hidden]…"
+
+
+def test_a_text_that_was_harmless_is_so_only_until_it_is_known_for_secret() -> None:
+    text = "/orders/a-secret-to-come-1"
+    known = redactor("another-secret-00")
+    assert known.is_harmless(text)
+    assert known.is_harmless(text)
+    assert known.add_transient("a-secret-to-come-1")
+    assert not known.is_harmless(text)
+    known.add("orders")
+    assert not known.is_harmless("/orders")
+    assert known.is_harmless("/x")
+
+
+@pytest.mark.parametrize("text", ["/x?token=a", "eyJhbGciOi", "x" * 2049, "/caf\u00e9"])
+def test_what_needs_a_closer_look_is_not_called_harmless(text: str) -> None:
+    known = redactor()
+    assert [known.is_harmless(text), known.is_harmless(text)] == [False, False]
+
+
+def test_of_harmless_texts_a_bounded_number_is_remembered() -> None:
+    known = redactor()
+    tracemalloc.start()
+    try:
+        for number in range(30_000):
+            assert known.is_harmless(f"/{number:0120d}")
+            assert known.is_harmless(f"/{number:01900d}")
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()

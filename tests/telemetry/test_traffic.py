@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.telemetry.finished import Failure, FinishedRequest
 from proxy.telemetry.labels import ShopLabels
 from proxy.telemetry.problems import Problem
-from proxy.telemetry.traffic import Failure, FinishedRequest, Histogram, Traffic
+from proxy.telemetry.traffic import Histogram, Traffic
 
 NOW = 5000.0
 OK = FinishedRequest(
@@ -174,3 +175,49 @@ def test_a_401_says_which_scope_may_be_missing() -> None:
 
     assert shop.problem is not None
     assert shop.problem.detail.endswith("If the token is good: GET /x needs x:read: allow it there.")
+
+
+_REQUESTS = st.lists(
+    st.builds(
+        OK._replace,
+        key=st.sampled_from(["demo", "demo", "other"]),
+        entry=st.just("demo"),
+        method=st.sampled_from(["GET", "POST", "BREW"]),
+        status=st.sampled_from([200, 200, 204, 404]),
+        client=st.sampled_from([None, "erp", "crm"]),
+        duration=st.sampled_from([0.25, 0.5, 64.0]),
+        added=st.sampled_from([None, 0.0, 0.5]),
+        paced=st.sampled_from([None, 0.25]),
+        upstream=st.sampled_from([None, 0.125]),
+        dropped_fields=st.integers(0, 2),
+        attempts=st.integers(0, 2),
+    )
+    | st.sampled_from([OK._replace(status=None), OK._replace(failure=REFUSED), OK._replace(throttled=1)])
+    | st.sampled_from([OK._replace(status=502), OK._replace(answered=401), OK._replace(inner={401: 2})]),
+    max_size=60,
+)
+
+
+@given(requests=_REQUESTS, every=st.sampled_from([0.0, 7.0, 100.0]))
+def test_requests_that_are_counted_together_count_as_one_by_one(requests: list[FinishedRequest], every: float) -> None:
+    now = NOW
+    together, alone = (Traffic(ShopLabels(), lambda: now) for _ in range(2))
+    for request in requests:
+        now += every
+        together.finished(request)
+        alone.finished(request)
+        assert alone.shops is not None  # whoever looks has all of them counted
+
+    assert shown(together, now) == shown(alone, now)
+
+
+def shown(traffic: Traffic, now: float) -> dict[str, Any]:
+    """Everything that is counted."""
+    shops = {
+        label: [getattr(shop, name) for name in ("requests", "bytes_in", "bytes_out", "attempts", "throttled", "inner")]
+        + [(each.counts, each.sum) for each in (shop.duration, shop.added, shop.paced, shop.upstream)]
+        + [shop.dropped_fields, shop.problem, shop.recent.minutes(now), shop.recent.sums(now)]
+        for label, shop in traffic.shops.items()
+    }
+    clients = {name: (of.requests, of.errors, of.last_at) for name, of in traffic.clients.items()}
+    return {"shops": shops, "clients": clients, "errors": traffic.errors}
