@@ -1,8 +1,8 @@
 """Heads that are plainly right, as nearly all are: read without a parser.
 
-Rules: strictly what RFC 9112 §2 to §6 writes, all of it at hand in one piece, and nothing about it that a parser would
-have to decide. Whatever else comes, right or wrong, is `None` here and goes to aiohttp's parser: this file refuses
-nothing, and need not know what is wrong.
+Rules: strictly what RFC 9112 §2 to §6 writes, all of a head at hand in one piece, and nothing about it that a parser
+would have to decide. Whatever else comes, right or wrong, is `None` here and goes to aiohttp's parser: this file
+refuses nothing, and need not know what is wrong.
 """
 
 import re
@@ -36,9 +36,10 @@ Block = tuple[bytes, Head, ClientLimits, bool]
 
 def plain_request(
     data: bytes, table: FieldTable, limits: ClientLimits, last: Block | None
-) -> tuple[str, bytes, bytes, Block] | None:
-    """Return the one request that `data` is, if it is plainly right: method, target, content, and fields.
+) -> tuple[str, bytes, bytes, Block, int] | None:
+    """Return the one request that `data` begins, if that is plainly right: method, target, content, and fields.
 
+    The last is how many bytes of the content are still to come: many clients send it apart from the head.
     The table knows all names that matter here. `last` is the block of the request before it on the connection: most
     clients send the same fields each time, which are not read again then.
     """
@@ -64,10 +65,10 @@ def plain_request(
             return None
         last = block, head, limits, not head.closes
     content = data[end + len(END) :]
-    length = last[1].first.get(b"content-length")
-    if content if length is None else (_LENGTH.fullmatch(length) is None or int(length) != len(content)):
+    length = last[1].first.get(b"content-length", b"0")
+    if _LENGTH.fullmatch(length) is None or (missing := int(length) - len(content)) < 0:
         return None
-    return found[1].decode(), found[2], content, last
+    return found[1].decode(), found[2], content, last, missing
 
 
 # What the head of an answer says: status, reason, fields, length, and whether the connection ends with it.

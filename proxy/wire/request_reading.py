@@ -115,11 +115,16 @@ class RequestReader:
             data = begun or data
             plain = plain_request(data, self._table, connection.server.limits, self.last)
         if plain is not None:
-            method, target, content, block = plain
+            method, target, content, block, missing = plain
             connection.watch.head_complete()
             self.last = block if len(block[0]) <= _MAX_REMEMBERED else None
             self.serving = True
-            connection.take(ClientRequest(connection, method, target, True, block[1], block[3], content, None))
+            request = ClientRequest(connection, method, target, True, block[1], block[3], content, None)
+            if missing:
+                body = self._body_of(block[1])
+                body.feed(content)
+                request = self._awaiting(request, body)
+            connection.take(request)
             return
         if self._parser is None:
             from proxy.wire.request_parsing import RequestParser  # noqa: PLC0415
@@ -160,13 +165,13 @@ class RequestReader:
         self.serving = True
         if rest:
             self._keep(rest)
-        if body.ended:
-            request = replace(request, content=body.read_nowait())
-        else:
-            self.body = body
-            connection.watch.body_wanted(connection.loop.time())
-            request = replace(request, content=None, body=body)
-        connection.take(request)
+        connection.take(replace(request, content=body.read_nowait()) if body.ended else self._awaiting(request, body))
+
+    def _awaiting(self, request: ClientRequest, body: Incoming) -> ClientRequest:
+        """Return the request with its body, the rest of which is still to come."""
+        self.body = body
+        self._connection.watch.body_wanted(self._connection.loop.time())
+        return replace(request, content=None, body=body)
 
     def _body_of(self, head: Head) -> Incoming:
         limits = self._connection.server.limits
