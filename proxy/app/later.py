@@ -1,8 +1,7 @@
 """What is imported only where it is needed: aiohttp, for the heads that are not plainly right.
 
-It takes as long as a third of the start, and nine megabytes. The first such head imports it, which may be that of a
-request whose body comes behind it. Never in a thread: who imports at the same time would find modules that are not
-whole, and an end in the middle crashes.
+It takes as long as a third of the start, and nine megabytes. The first such head imports it. Never in a thread:
+whoever imports at the same time would find modules that are not complete, and an end in the middle crashes.
 
 Rules: nothing imports aiohttp, or a module that does, at its own beginning, but for `wire/request_parsing.py` and
 `answer_parsing.py`, the simulator, and the demo. Who needs one of these two imports it where it is needed.
