@@ -27,7 +27,7 @@
     ├── Overloaded                 503  more at once than is allowed
     │   ├── ShopOverloaded         503  for this shop, or
     │   └── ClientOverloaded       503  for this client or address; others are served
-    ├── StorageUnavailable         503  the disk is full or failing, so a large body can't be stored
+    ├── StorageUnavailable         500  the disk is full or failing, so a large body can't be stored
     └── InternalError              500  our own fault
 
 Rules: `detail` is a sentence written in this project for the client to read; it never holds text of another exception
@@ -225,7 +225,7 @@ class ClientOverloaded(Overloaded):
 class StorageUnavailable(ProxyError):
     """A large body can't be stored in a temporary file: the disk is full, failing or not writable."""
 
-    status, code, title = 503, "storage_unavailable", "Large request bodies can't be stored"
+    status, code, title = 500, "storage_unavailable", "Large request bodies can't be stored"
     proxy_status = "proxy_internal_error"
 
 

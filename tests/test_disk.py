@@ -98,7 +98,7 @@ async def test_a_disk_that_takes_no_file_refuses_large_uploads_alone_and_says_wh
                     assert (await client.read_answer()).status == 100
                     await client.send(LARGE)
                 refused = await client.read_answer()
-                assert (refused.status, refused.values(b"Retry-After")) == (503, [b"10"])
+                assert (refused.status, refused.values(b"Retry-After")) == (500, [b"10"])
                 assert json.loads(refused.body)["code"] == "storage_unavailable"
                 assert (await here.ask(b"/demo/x", FEED, body=b"small")).body == b"ok"
             assert (await here.live()).status == 200

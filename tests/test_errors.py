@@ -153,7 +153,7 @@ def test_every_error_that_the_proxy_raises_has_been_found() -> None:
         ("upstream_protocol_error", [502]),
         ("overloaded", [503]),
         ("paced_out", [503]),
-        ("storage_unavailable", [503]),
+        ("storage_unavailable", [500]),
         ("internal", [500]),
     ],
 )

@@ -100,7 +100,7 @@ MEANINGS: Final = {
         "the same for one client, or, without credentials, for one address",
     ),
     "storage_unavailable": Meaning(
-        "503",
+        "500",
         "a large body could not be stored in the temporary directory, because it is full or failing; small ones"
         " still pass. The log says why, under `reason`: free some space there, or start the proxy with `TMPDIR` set to"
         " another directory",

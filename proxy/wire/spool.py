@@ -94,7 +94,7 @@ def _write_all(file: int, pieces: list[bytes], position: int) -> None:
 def unavailable(error: OSError) -> StorageUnavailable | Overloaded:
     """Return what clients are told, and the operator, if something can't be done with a file."""
     return none_left(error) or StorageUnavailable(
-        "The proxy can't store a body of this size now, because its disk is full or failing. Small ones still pass.",
+        "The proxy has no room to keep the request body: its disk is full or failing. Small bodies still pass.",
         reason=f"temporary file in {tempfile.tempdir or 'no directory'}: {error.strerror or error}; free some"
         " space there, or start the proxy with TMPDIR set to a directory that has some",
         retry_after=_TRY_AGAIN,

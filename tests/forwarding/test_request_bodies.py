@@ -229,16 +229,15 @@ def fill_up(monkeypatch: pytest.MonkeyPatch, _: os.PathLike[str]) -> str:
 
 
 @pytest.mark.parametrize("trouble", [deny, fill_up])
-async def test_a_body_that_can_not_be_stored_is_refused_with_503_and_the_log_says_why(
+async def test_a_body_that_can_not_be_kept_is_our_own_fault_and_the_log_says_why(
     monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str], trouble: object
 ) -> None:
     reason = trouble(monkeypatch, tmp_path)  # type: ignore[operator]
     async with whole_path(OK) as path, path.connect() as client:
         client.writer.write(request(b"POST", body=b"x" * 3 * MIB))
         answer = await client.read_answer()
-        assert answer.status == 503
-        assert b'"code": "storage_unavailable"' in answer.body
-        assert b"can't store a body of this size" in answer.body
+        assert answer.status == 500
+        assert b"no room to keep the request body" in answer.body
         assert reason.encode() not in answer.body
         assert reason in path.proxy.logged("request.refused")[0]["reason"]
         assert (await path.ask(request(b"POST", body=b"small"))).status == 200
