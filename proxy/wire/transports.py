@@ -16,11 +16,15 @@ from typing import Any, Final
 _REPLACED: Final = frozenset(("create_connection", "start_tls"))
 _TLS_BUFFER: Final = 2 * (16384 + 64)  # bytes: of two records, in the words of RFC 8446 §5.1
 
+# A read begins as a block of 256 kB. Such a block the C library takes from the system and gives back, with page faults,
+# a fifth of a call's time, until one that is at least as large was freed (mallopt(3), M_MMAP_THRESHOLD).
+_LARGE_BLOCK: Final = 1 << 19
 _KEPT: Final = 56_000_000  # bytes that connections may hold which are only kept
 
 
 def upstream_loop(loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop:
     """Return what makes connections on this loop: it itself, or what stands for it."""
+    bytearray(_LARGE_BLOCK)
     return _Fast(loop) if _is_fast(loop) else loop  # type: ignore[return-value]  # - it is one to whoever asks
 
 
