@@ -71,11 +71,7 @@ def plain_request(
     return found[1].decode(), found[2], content, last, missing
 
 
-# What the head of an answer says: status, reason, fields, length, and whether the connection ends with it.
-PlainAnswer = tuple[int, bytes, Head, int | None, bool]
-
-
-def plain_answer(raw: bytes, table: FieldTable) -> PlainAnswer | None:
+def plain_answer(raw: bytes, table: FieldTable) -> tuple[int, bytes, Head, int | None, bool] | None:
     """Return what the head of an answer says, if it is plainly right: status, reason, and fields.
 
     And what follows from them: the length as `answer_length` has it, and whether the connection ends with the answer.
@@ -97,33 +93,3 @@ def plain_answer(raw: bytes, table: FieldTable) -> PlainAnswer | None:
         return None
     announced = int(length) if length is not None and len(length) <= _MAX_DIGITS else answer_length(head)
     return int(found[1]), found[2], head, announced, b"connection" in first and head.closes
-
-
-class PlainAnswers:
-    """Reads the heads of answers on one connection, as `plain_answer` does; the one that came before not again.
-
-    That is so where a second has several like answers, since they tell the time: where a client writes many small
-    things, or asks again and again. A head is remembered when it has come twice, and only if all its lines may be.
-    """
-
-    __slots__ = ("_came", "_raw", "_said", "_table")
-
-    def __init__(self, table: FieldTable) -> None:
-        self._table = table
-        self._came = 0  # the hash of the last one
-        self._raw = b""
-        self._said: PlainAnswer | None = None  # by the one that is remembered
-
-    def read(self, raw: bytes) -> PlainAnswer | None:
-        """Return what a head says, and never the same fields twice: they may be changed."""
-        said = self._said
-        if said is None or raw != self._raw:
-            said = plain_answer(raw, self._table)
-            came, self._came = self._came, hash(raw)
-            if said is None or came != self._came or not self._table.learned.keys() >= set(raw.split(b"\r\n")[1:]):
-                self._said = None
-                return said
-            said[2].passing  # noqa: B018 - worked out, so that the copies have it
-            self._raw, self._said = raw, said
-        status, reason, head, length, closes = said
-        return status, reason, head.copy(), length, closes

@@ -18,7 +18,7 @@ from proxy.wire.chunked import BrokenFramingError, Chunked
 from proxy.wire.framing import CHUNKED, MAX_HEAD, answer_length, not_http
 from proxy.wire.head import FieldTable, Head
 from proxy.wire.incoming import Incoming
-from proxy.wire.plain import END, PlainAnswers
+from proxy.wire.plain import END, plain_answer
 from proxy.wire.sockets import read_on, resume_reading, unsent, when_read
 
 _ANY_END: Final = re.compile(rb"\r?\n\r?\n")  # some platforms write LF alone
@@ -40,7 +40,7 @@ class UpstreamConnection(asyncio.Protocol):
     # fmt: off
     __slots__ = (
         "_answer", "_bodiless", "_body", "_can_write", "_close", "_exchanges", "_head", "_heard_at", "_interim",
-        "_large", "_listening", "_loop", "_lost", "_plain", "_table", "_timeout", "_timer", "idle_since", "made_at",
+        "_large", "_listening", "_loop", "_lost", "_table", "_timeout", "_timer", "idle_since", "made_at",
         "request_written", "transport",
     )
     # fmt: on
@@ -51,7 +51,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self.transport = transport
         self._table = table
-        self._plain = PlainAnswers(table)
         self._lost = lost
         self.made_at = self._loop.time()
         self.idle_since: float | None = None
@@ -200,7 +199,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._head = b""
         unseen = max(seen - len(END) + 1, 0)  # where an end may begin: who sends a byte at a time costs no more for it
         end = data.find(END, unseen)
-        plain = self._plain.read(data[:end]) if end > 0 else None
+        plain = plain_answer(data[:end], self._table) if end > 0 else None
         if plain is not None:
             self._settle(*plain, data[end + len(END) :])
             return
