@@ -70,7 +70,7 @@ async def _warn(config: Config) -> None:
 async def _try_shared(shared: SharedConfig) -> bool:
     """Try what replicas share, and say what is to be said of it; tell whether it can be used."""
     from proxy.app.sharing import client_of  # noqa: PLC0415 - most do without Redis, and its libraries are large
-    from proxy.shared.trial import try_store  # noqa: PLC0415
+    from proxy.shared.trial import try_store  # noqa: PLC0415 - as above
 
     client = client_of(shared)
     try:

@@ -85,8 +85,8 @@ async def prepare(exchange: Exchange, route: Route, target: Target) -> UpstreamR
 def _arriving(exchange: Exchange) -> RequestBody:
     """Return the body of a request that has not come yet."""
     request, head = exchange.request, exchange.request.head
-    # For the type checker: the content did not come with the head, and the request has its place.
-    assert request.body is not None and exchange.holding is not None  # noqa: S101, PT018
+    # The content did not come with the head, and the request has its place.
+    assert request.body is not None and exchange.holding is not None  # noqa: S101, PT018 - for the type checker
     announced = head.first.get(b"content-length")
     return RequestBody(
         request.body,

@@ -127,7 +127,7 @@ class RequestReader:
             connection.take(request)
             return
         if self._parser is None:
-            from proxy.wire.request_parsing import RequestParser  # noqa: PLC0415
+            from proxy.wire.request_parsing import RequestParser  # noqa: PLC0415 - see app/later.py
 
             self._parser = RequestParser(self._table, connection.server.limits, connection.loop)
         fits = connection.watch.head_came(len(data), connection.loop.time())
@@ -145,7 +145,7 @@ class RequestReader:
 
     def _parsed(self, parsed: "ParsedHead") -> None:
         """Take a request whose head has been parsed, and what came of its body."""
-        from proxy.wire.request_parsing import check_start_line, not_a_request  # noqa: PLC0415
+        from proxy.wire.request_parsing import check_start_line, not_a_request  # noqa: PLC0415 - as above
 
         connection, head = self._connection, parsed.head
         self.last = None

@@ -23,6 +23,23 @@ from tests.shared.stores import opened
 ECHO = Script("echo", "return {0, ARGV[1]}")
 
 
+async def echo(connection: Connection) -> None:
+    """Answer like a server that is asked for `ECHO`."""
+    while await connection.reader.read(4096):
+        await connection.send(b"*2\r\n:0\r\n$7\r\ncontent\r\n")
+
+
+async def hangs_once(client: RedisClient) -> None:
+    """See that a command is not answered in time, and that the next one is; close the client."""
+    try:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.run(ECHO, (), ("content",)), 0.05)
+        async with asyncio.timeout(10):
+            assert await client.run(ECHO, (), ("content",)) == [0, b"content"]
+    finally:
+        await client.close()
+
+
 @pytest.mark.parametrize(
     ("error", "phrase"),
     [
@@ -115,12 +132,8 @@ async def test_an_address_that_hangs_is_tried_last_from_then_on() -> None:
     async def resolve(host: str) -> list[str]:
         return ["127.0.0.2", "127.0.0.1"]
 
-    async def script(connection: Connection) -> None:
-        while await connection.reader.read(4096):
-            await connection.send(b"*2\r\n:0\r\n$7\r\ncontent\r\n")
-
     with ExitStack() as stack:
-        async with serving(script) as peer:
+        async with serving(echo) as peer:
             place = ("127.0.0.2", peer.port)
             hung = stack.enter_context(socket.socket())
             hung.bind(place)
@@ -130,13 +143,7 @@ async def test_an_address_that_hangs_is_tried_last_from_then_on() -> None:
                 waiting.setblocking(False)
                 waiting.connect_ex(place)
             client = RedisClient(f"redis://redis.example:{peer.port}", resolve=resolve)
-            try:
-                with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(client.run(ECHO, (), ("content",)), 0.05)
-                async with asyncio.timeout(10):
-                    assert await client.run(ECHO, (), ("content",)) == [0, b"content"]
-            finally:
-                await client.close()
+            await hangs_once(client)
 
 
 async def test_a_name_without_an_address_is_told() -> None:
@@ -155,11 +162,7 @@ async def test_sentinels_after_one_that_hangs_are_asked() -> None:
     async def silent(connection: Connection) -> None:
         await connection.reader.read()
 
-    async def redis(connection: Connection) -> None:
-        while await connection.reader.read(4096):
-            await connection.send(b"*2\r\n:0\r\n$7\r\ncontent\r\n")
-
-    async with serving(silent) as hung, serving(redis) as primary:
+    async with serving(silent) as hung, serving(echo) as primary:
         states = [b"name", b"service", b"ip", b"127.0.0.1", b"port", b"%d" % primary.port, b"flags", b"master"]
         states += [b"num-other-sentinels", b"1"]
         told = b"*1\r\n*%d\r\n" % len(states) + b"".join(b"$%d\r\n%s\r\n" % (len(each), each) for each in states)
@@ -170,13 +173,7 @@ async def test_sentinels_after_one_that_hangs_are_asked() -> None:
 
         async with serving(sentinel) as well:
             client = RedisClient(f"redis+sentinel://127.0.0.1:{hung.port},127.0.0.1:{well.port}/service")
-            try:
-                with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(client.run(ECHO, (), ("content",)), 0.05)
-                async with asyncio.timeout(10):
-                    assert await client.run(ECHO, (), ("content",)) == [0, b"content"]
-            finally:
-                await client.close()
+            await hangs_once(client)
 
 
 @pytest.mark.parametrize("program", each_server())

@@ -179,9 +179,9 @@ async def test_what_a_frozen_server_gets_to_see_when_it_goes_on_changes_nothing(
         for _ in range(2):
             for each in (one, other):
                 await each.store.touch()
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.3)  # a real server is frozen: its time can't be set
         server.thaw()
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # it reads what it was sent meanwhile
         await one.store.touch()
 
         assert one.store.breaker.closed

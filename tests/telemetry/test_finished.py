@@ -6,21 +6,11 @@ import pytest
 
 from proxy.telemetry.finished import FinishedRequest
 from proxy.telemetry.logs import told
+from tests.telemetry.test_traffic import OK
 
-SERVED = FinishedRequest(
-    key="demo",
-    entry="demo",
-    method="GET",
-    status=200,
-    answered=200,
-    failure=None,
-    attempts=1,
-    bytes_in=3,
-    bytes_out=70,
+SERVED = OK._replace(
     duration=0.2004,
-    added=0.001,
     paced=None,
-    throttled=0,
     client="erp",
     upstream=0.15,
     target=b"/orders/5?secret=1",

@@ -67,7 +67,10 @@ def test_it_tells_whether_all_has_gone() -> None:
 
 
 async def test_a_client_that_has_tls_answer_and_takes_no_answers_is_cut_off() -> None:
-    """As with `KeyUpdate` (RFC 8446 §4.6.3), of which it may send any number; each answer waits in memory."""
+    """As with `KeyUpdate` (RFC 8446 §4.6.3), of which it may send any number; each answer waits in memory.
+
+    Python's `ssl` can't send one, so that what is below stands in for the client, and what TLS has to say is put in.
+    """
     below, context = Mock(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     below.get_write_buffer_size.return_value = 0
     loop = asyncio.get_running_loop()
