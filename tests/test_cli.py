@@ -4,10 +4,13 @@ import asyncio
 import shlex
 import sys
 from collections.abc import Coroutine
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+import proxy.__main__
 from proxy import __version__
 from proxy.cli import main
 from tests.commands.processes import ran
@@ -54,6 +57,32 @@ def test_ctrl_c_ends_a_command_without_a_traceback(
     monkeypatch.setattr("proxy.cli._run", interrupted)
 
     assert main(["demo", "--once"]) == status
+
+
+def test_so_does_ctrl_c_while_the_program_is_being_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "proxy.cli", Interrupted("proxy.cli"))
+
+    assert proxy.__main__.main() == 130
+
+
+@pytest.mark.parametrize("command", ["init", "init --shop demo --client-id a --offline"])
+async def test_questions_with_nobody_to_answer_them_are_told_in_a_sentence(tmp_path: Path, command: str) -> None:
+    process = await asyncio.create_subprocess_shell(
+        f"{shlex.quote(sys.executable)} -m proxy {command} <&-",
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(proxy.__file__).parents[1])},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, stderr = await process.communicate()
+
+    assert process.returncode == 2
+    assert stderr.startswith((b"shop-auth-proxy: without a terminal, ", b"shop-auth-proxy: the secret on standard in"))
+    assert stderr.count(b"\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_uvloop_the_loop_of_the_standard_library_serves(

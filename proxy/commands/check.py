@@ -5,6 +5,7 @@ real request? Each is told as soon as it is known. An API that can't be reached 
 opened later; a shop without a token is none.
 """
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from proxy.commands.way import Way
 from proxy.config import Config, SharedConfig
 from proxy.config.clients import LONG_ENOUGH, short_secrets
 from proxy.config.doubts import doubts
+from proxy.config.proxies import is_left_unused
 from proxy.guards.budgets import Budgets
 from proxy.platforms.shop import Shops
 
@@ -47,7 +49,10 @@ async def check(config_file: Path | None, *, offline: bool = False, call: str | 
         complain(sentence)
     lines = Lines(list(config.shops.named.values()), sys.stdout)
     async with open_connections(config.upstream) as connections:
-        well = await Way(config, connections.client, redactor_for(config), calls, lines.show).try_all()
+        way = Way(config, connections.client, redactor_for(config), calls, lines.show)
+        well = await way.try_all()
+    if not way.open and is_left_unused(config.upstream, os.environ):
+        complain("HTTPS_PROXY is set, but it only counts with upstream.trust_env = true: set that if it is the way out")
     well = well and shares and not leading_here
     if well:
         _tell_what_to_give(config, list(config.shops.named))

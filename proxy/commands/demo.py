@@ -95,7 +95,10 @@ async def demo(host: str | None, port: int | None, *, once: bool) -> int:
                 await _wait(base, status)
     except StartError as error:
         of_port = str(error).startswith("server.")
-        complain(f"{error}\nTo use another port: shop-auth-proxy demo --port 8081" if of_port else str(error))
+        why, way_out = str(error), "To use another port: shop-auth-proxy demo --port 8081"
+        if not of_port:  # which only the configuration could change
+            why, way_out = why.partition("; choose")[0], "Without --host, the status page takes any free port."
+        complain(f"{why}\n{way_out}")
         return 2
     return 0
 

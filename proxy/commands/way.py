@@ -48,6 +48,7 @@ class Way:
             conceal=lambda token, _: redactor.add(token),  # however short: what is shown here is all that there will be
             redact=redactor.text,
         )
+        self.open = True  # until an endpoint or an API could not be reached
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._apis: dict[str, asyncio.Task[tuple[bool, str]]] = {}
 
@@ -77,6 +78,7 @@ class Way:
             token = await self._token(shop)
             reached, explanation = await self._apis[url]
             outcome = "reached" if reached else "not reached"
+            self.open &= reached
             self._show(Finding(shop.key, shop.platform.name, reached or None, outcome, explanation))
             if token is None or shop.key not in self._calls:
                 return token is not None
@@ -90,6 +92,7 @@ class Way:
             grant = await self._endpoint.fetch(token_request(shop))
         except TokenError as error:
             outcome = "refused" if isinstance(error, TokenRefused) else "unreachable"
+            self.open &= outcome == "refused"
             why = await why_no_token(shop, error, self._client, within=self._config.tokens.fetch_timeout)
             self._show(Finding(shop.key, shop.platform.name, False, outcome, why))
             return None

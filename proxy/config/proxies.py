@@ -27,6 +27,11 @@ def proxy_for_all(upstream: UpstreamConfig, environ: Mapping[str, str]) -> Egres
     return replace(proxy, no_proxy=_variable(environ, "NO_PROXY").strip())
 
 
+def is_left_unused(upstream: UpstreamConfig, environ: Mapping[str, str]) -> bool:
+    """Tell whether the environment names a proxy, but the configuration has none and does not allow that one."""
+    return not upstream.trust_env and upstream.proxy is None and bool(_variable(environ, "HTTPS_PROXY").strip())
+
+
 def has_no_effect(platform: Platform) -> bool:
     """Tell whether a platform has a proxy of its own for nothing, since all its URLs are `http://`."""
     urls = (platform.token_url, platform.api_url)

@@ -114,6 +114,20 @@ async def test_where_a_token_is_granted_such_a_host_is_a_problem_all_the_same(tm
     assert "demo  mine  granted" in ended.stdout
 
 
+async def test_a_proxy_of_the_environment_that_does_not_count_is_told_where_the_way_is_closed(tmp_path: Path) -> None:
+    closed = written(tmp_path / "config.toml", token_url="http://127.0.0.1:9/", api_url="http://127.0.0.1:9/")
+    environ = {"HTTPS_PROXY": "http://proxy.internal:3128"}
+    told = "HTTPS_PROXY is set, but it only counts with upstream.trust_env = true: set that if it is the way out"
+
+    assert told in (await ran("check", "--config", str(closed), environ=environ)).stderr
+    assert told not in (await ran("check", "--config", str(closed))).stderr
+    async with serving(answering(token_response())) as open_one:
+        url = f"http://127.0.0.1:{open_one.port}/"
+        file = written(tmp_path / "open.toml", token_url=url, api_url=url)
+        ended = await ran("check", "--config", str(file), environ=environ)
+    assert (ended.status, ended.stderr) == (0, "")
+
+
 async def test_offline_resolves_nothing(tmp_path: Path) -> None:
     ended = await ran("check", "--offline", "--config", str(leading_here(tmp_path / "config.toml")))
 
