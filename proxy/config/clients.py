@@ -30,7 +30,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # What people write who think of rights, or of SQL.
 _MEANT_BY: Final = {
-    **dict.fromkeys(("READ", "READ-ONLY", "READONLY", "VIEW", "LIST", "FETCH", "SELECT"), '"GET", "HEAD"'),
+    **dict.fromkeys(("READ", "READ-ONLY", "READONLY", "VIEW", "LIST", "FETCH", "SELECT"), '"GET"'),
     "WRITE": '"POST", "PUT", "PATCH", "DELETE"',
     **dict.fromkeys(("CREATE", "INSERT", "ADD"), '"POST"'),
     **dict.fromkeys(("UPDATE", "EDIT", "MODIFY"), '"PUT", "PATCH"'),

@@ -9,6 +9,7 @@ from typing import Final
 
 from proxy.platforms.shop import Shops
 
+_NOT_REPLACED: Final = "looks like a variable or a command, which is not replaced"
 _EXAMPLES: Final = frozenset({"0123456789abcdef", "fedcba9876543210"})  # of the example file and the guides
 
 # The first that fits is told.
@@ -23,7 +24,7 @@ _OF_ANY: Final = (
     (r"\s*<.*>\s*", "looks like HTML or XML"),
     (
         r"\$\{?\w+\}?|%\w+%|\{\{.*\}\}|\$\(.*\)|(?i:env):\w+|os\.environ.*|getenv.*",
-        'looks like a variable or a command, which is not replaced: write { env = "NAME" } instead',
+        _NOT_REPLACED,
     ),
     (
         r"(?i:(?:bearer|basic|token)\s+\S.*)",
@@ -59,7 +60,8 @@ def about_secret(secret: str, client_id: str) -> str:
         return "is the same as client_id"
     if client_id and secret.startswith(f"{client_id}:"):
         return "has the client_id before it: write only what comes after the colon"
-    return _first_that_fits((*_OF_ANY, *_OF_SECRET), secret)
+    found = _first_that_fits((*_OF_ANY, *_OF_SECRET), secret)
+    return f'{found}: write {{ env = "NAME" }} instead' if found == _NOT_REPLACED else found
 
 
 def about_id(client_id: str) -> str:

@@ -58,6 +58,7 @@ VARIABLES: Final[Mapping[str, Place]] = MappingProxyType(
         f"{PREFIX}LOG_LEVEL": ("logging", "level"),
     }
 )
+_OTHER_WORDS: Final = {"ACCESS_KEY": "CLIENT_ID", "ID": "CLIENT_ID", "SECRET_KEY": "CLIENT_SECRET"}
 _NEAR: Final = 0.9  # of 1: variables may be the user's own
 _SECRETS: Final = frozenset({CLIENT_SECRET, CLIENT_PASSWORD})
 _FILES: Final = frozenset({CLIENT_SECRET_FILE, CLIENT_PASSWORD_FILE})
@@ -129,8 +130,8 @@ def _around(variable: str, text: str) -> str:
 
 def _unknown(variable: str) -> str:
     known = sorted({*VARIABLES, CONFIG})
-    meant = closest(variable.removeprefix(PREFIX), [name.removeprefix(PREFIX) for name in known])
-    if meant:
+    name = variable.removeprefix(PREFIX)
+    if meant := _OTHER_WORDS.get(name) or closest(name, [each.removeprefix(PREFIX) for each in known]):
         return f"unknown variable: did you mean {PREFIX}{meant}?"
     return f"unknown variable; other settings than these need a configuration file: {', '.join(known)}"
 

@@ -149,6 +149,10 @@ def _perhaps(path: Path) -> str:
             ": in double quotes a backslash begins an escape sequence, write / or single quotes",
         ),
         (any(part.endswith(":") and len(part) > 2 for part in path.parts), ": write a path, not a URL"),
+        (
+            any(re.match(r"[A-Za-z]:(?:\\|$)", part) for part in path.parts),
+            ": this is a path of Windows; in WSL, C:\\ is /mnt/c/",
+        ),
         ("~" in path.parts, ": ~ is not replaced by the home directory here, write the full path"),
         ("$" in name or "%" in name, ": variables in a file's name are not replaced"),
         (name.strip() != name, ": its name begins or ends with a space"),

@@ -101,3 +101,10 @@ def test_each_doubt_is_told_with_its_place() -> None:
         'shops."*".client_id: is the one from the example',
         'shops."*".client_secret: has quotes around it, which would be part of it',
     ]
+
+
+def test_only_a_secret_is_said_to_be_possible_from_the_environment() -> None:
+    told = "looks like a variable or a command, which is not replaced"
+
+    assert about_secret("${S3CRET}", "an-id") == f'{told}: write {{ env = "NAME" }} instead'
+    assert about_id("${CLIENT_ID}") == told

@@ -168,6 +168,10 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
             "SHOP_AUTH_PROXY_PORT: must be a whole number from 0 to 65535 (0: any free port)",
         ),
         (
+            {"ACCESS_KEY": "x"},
+            "SHOP_AUTH_PROXY_ACCESS_KEY: unknown variable: did you mean SHOP_AUTH_PROXY_CLIENT_ID?",
+        ),
+        (
             {"PORT": '"8080"'},
             "SHOP_AUTH_PROXY_PORT: has quotes around it, which count as part of it here: write it without them",
         ),

@@ -41,6 +41,10 @@ def test_a_file_that_is_replaced_changed_or_gone_has_another_stamp(tmp_path: Pat
             "the file DIR/~/demo.secret does not exist: ~ is not replaced by the home directory here, write the"
             " full path",
         ),
+        (
+            "C:\\keys\\demo",
+            r"the file DIR/C:\keys\demo does not exist: this is a path of Windows; in WSL, C:\ is /mnt/c/",
+        ),
         ("$HOME/demo", "the file DIR/$HOME/demo does not exist: variables in a file's name are not replaced"),
         ("file:///demo.secret", "the file DIR/file:/demo.secret does not exist: write a path, not a URL"),
         ("lost", "the file DIR/lost does not exist: it is a link to nowhere, and nothing is there"),
