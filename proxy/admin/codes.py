@@ -74,8 +74,8 @@ MEANINGS: Final = {
     ),
     "token_unavailable": Meaning(
         "502, 504",
-        "the token endpoint can't be reached, does not answer, or gives an unusable answer; the log has the reason."
-        " `Retry-After` says when the proxy will ask again",
+        "the token endpoint can't be reached, does not answer, or gives an unusable answer; the status page and"
+        " the log have the reason. `Retry-After` says when the proxy will ask again",
     ),
     "paced_out": Meaning(
         "503",
@@ -111,11 +111,12 @@ MEANINGS: Final = {
     ),
     "upstream_unreachable": Meaning(
         "502",
-        "the shop's API can't be reached (DNS, network, certificate or egress proxy); the log has the reason",
+        "the shop's API can't be reached (DNS, network, certificate or egress proxy); the status page and the log"
+        " have the reason",
     ),
     "upstream_protocol_error": Meaning(
         "502",
-        "the shop's API sent a broken answer",
+        "the shop's API sent a broken answer; the status page and the log say what is wrong with it",
     ),
     "upstream_timeout": Meaning(
         "504",
@@ -136,6 +137,10 @@ _OF_THE_PLATFORM: Final = {
     "http_429": Meaning(
         "429",
         "the platform says that calls come too fast: does something else use the same credentials?",
+    ),
+    "http_508": Meaning(
+        "508",
+        "the call came back to this proxy: the platform's `api_url`, or DNS, points here",
     ),
     "http": Meaning("5xx", "the platform failed; its own answer was passed on and says more"),
 }

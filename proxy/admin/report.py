@@ -266,14 +266,21 @@ def _shop_as_json(row: Row, now: float) -> dict[str, Any]:
         "pacing_queue": shop.queue,
         "pacing_wait": _rounded(shop.wait),
         "last_problem": problem
-        and {"code": problem.code, "detail": problem.detail, "seconds_ago": _rounded(now - problem.at)},
+        and {"code": problem.code, "detail": problem.detail, "seconds_ago": _rounded(now - problem.at)}
+        | _reason(problem),
         "problems": [_problem_as_json(each, now) for each in shop.problems],
     }
 
 
 def _problem_as_json(problem: Problem, now: float) -> dict[str, Any]:
     fields = problem._asdict()
-    return {"seconds_ago": _rounded(now - fields.pop("at")), **fields, "client": problem.client or None}
+    del fields["reason"]
+    at = fields.pop("at")
+    return {"seconds_ago": _rounded(now - at), **fields, "client": problem.client or None, **_reason(problem)}
+
+
+def _reason(problem: Problem) -> dict[str, str]:
+    return {"reason": problem.reason} if problem.reason else {}
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -118,6 +118,7 @@ def _trouble(row: Row, now: float) -> str:
         ago = duration(now - problem.at)
         # The sentence of the last call's failure is often the one above.
         detail = "" if token is not None and problem.detail == token.detail else f" {escape(problem.detail)}"
+        detail += f' <span class="quiet">({escape(problem.reason)})</span>' if problem.reason else ""
         parts.append(f'<p class="last">{since}<span class="quiet">{ago} ago</span> {_code(problem.code)}{detail}</p>')
     return "".join(parts)
 

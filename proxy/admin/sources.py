@@ -268,14 +268,18 @@ def shop_now(sources: Sources, name: str, *, others_waiting: int) -> ShopNow | N
         return None
     traffic = sources.traffic.shops.get(name)
     minutes, problem = ((), None) if traffic is None else (traffic.recent.minutes(sources.clock()), traffic.problem)
+    problem = problem and _redacted(problem, sources.redact)
     problems = problems_now(sources, name)
     return ShopNow(name, shop.platform.name, token, shop.fix, queue, minutes, problem, wait, problems)
 
 
 def problems_now(sources: Sources, name: str) -> tuple[Problem, ...]:
     """Return the last problems of a shop, the latest first; of none, for calls that named no shop."""
-    redact = sources.redact
-    return tuple([problem._replace(path=redact(problem.path)) for problem in sources.traffic.problems.of(name)])
+    return tuple([_redacted(problem, sources.redact) for problem in sources.traffic.problems.of(name)])
+
+
+def _redacted(problem: Problem, redact: Callable[[str], str]) -> Problem:
+    return problem._replace(path=redact(problem.path), reason=redact(problem.reason) if problem.reason else "")
 
 
 def _was_called(sources: Sources, name: str) -> bool:

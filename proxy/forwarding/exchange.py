@@ -124,7 +124,7 @@ class Exchange(msgspec.Struct):
             request.method,
             response.status,
             answered,
-            None if error is None else Failure(error.code, error.detail),
+            None if error is None else Failure(error.code, error.detail, error.reason),
             self.attempts,
             self.bytes_in,
             response.bytes_sent,

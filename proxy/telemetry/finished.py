@@ -48,10 +48,11 @@ class RequestLine(msgspec.Struct):
 
 
 class Failure(NamedTuple):
-    """Why a request failed: a stable code, and a sentence that may be shown."""
+    """Why a request failed: a stable code, a sentence that may be shown, and what only the operator may see."""
 
     code: str
     detail: str
+    reason: str = ""
 
 
 class FinishedRequest(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 EACH: Final = 20
 IN_ALL: Final = 5_000  # of less than a kilobyte each
 _LONGEST: Final = 200  # bytes
+_LONGEST_REASON: Final = 400  # characters
 _USER_INFO: Final = re.compile(rb"//[^/]*@")
 
 
@@ -18,7 +19,8 @@ class Problem(NamedTuple):
     """What went wrong with a call, when, in seconds on the monotonic clock, and which call it was.
 
     `path` is without query; `status` is that of the answer to the client, `None` if there was none; `client` is its
-    name, or empty.
+    name, or empty; `reason` is what the client was not told, or empty. `path` and `reason` are still to be searched for
+    secrets.
     """
 
     code: str
@@ -29,6 +31,7 @@ class Problem(NamedTuple):
     status: int | None = None
     client: str = ""
     request_id: str = ""
+    reason: str = ""
 
 
 class Problems:
@@ -54,6 +57,11 @@ class Problems:
     def of(self, shop: str) -> tuple[Problem, ...]:
         """Return the problems of a shop, the latest first."""
         return tuple(reversed(self._of.get(shop, ())))
+
+
+def kept_reason(reason: str) -> str:
+    """Return a reason if it is short; a longer one is only in the log, since a cut could leave half a secret."""
+    return reason if len(reason) <= _LONGEST_REASON else ""
 
 
 def shown_target(target: bytes) -> str:

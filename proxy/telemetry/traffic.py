@@ -11,7 +11,7 @@ from typing import Final, Self
 
 from proxy.telemetry.finished import Failure, FinishedRequest
 from proxy.telemetry.labels import ShopLabels
-from proxy.telemetry.problems import Problem, Problems, shown_target
+from proxy.telemetry.problems import Problem, Problems, kept_reason, shown_target
 from proxy.telemetry.recent import Recent
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -246,14 +246,17 @@ class Traffic:
             self._errors[label, failure.code] += 1
             if client is not None:
                 self._clients[client].errors[failure.code] += 1
+        code, detail, reason = failure or _answer_of_the_platform(request)
         problem = Problem(
-            *(failure or _answer_of_the_platform(request)),
+            code,
+            detail,
             now,
             request.method,
             shown_target(request.target),
             request.status,
             client or "",
             request.request_id.decode("latin-1"),
+            kept_reason(reason),
         )
         self._problems.add(label, problem)
         return problem

@@ -60,7 +60,7 @@ def unreadable(error: BaseException, limits: ClientLimits, head: bytes = b"") ->
     if "Too many headers" in text:
         return RequestTooLarge(f"The request has more than {limits.max_header_count} header fields.", status=431)
     named = next((kind(sentence) for words, kind, sentence in _WORDS if words in text), None)
-    return named or BadRequest(_broken_line(head) or _NOT_HTTP)
+    return named or BadRequest(_broken_line(head) or _unclear_length(head) or _NOT_HTTP)
 
 
 def _broken_line(head: bytes) -> str:
@@ -77,6 +77,17 @@ def _broken_line(head: bytes) -> str:
             return _AUTHORIZATION_NOT_ON_ONE_LINE if name == b"authorization" else _NOT_ON_ONE_LINE
         before = line
     return ""
+
+
+def _unclear_length(head: bytes) -> str:
+    """Return what is wrong with the fields that say where the body ends (RFC 9112 §6.3); empty if nothing is."""
+    fields = [line.partition(b":") for line in head.lower().split(b"\r\n")[1:]]
+    lengths = [value.strip() for name, _, value in fields if name == b"content-length"]
+    if len(lengths) > 1:
+        return "Content-Length appears more than once: send it once."
+    if lengths and any(name == b"transfer-encoding" for name, _, _ in fields):
+        return "Content-Length and Transfer-Encoding exclude each other: send one of the two."
+    return "" if all(length.isdigit() for length in lengths) else "Content-Length must be a whole number of bytes."
 
 
 def headers_too_large(limits: ClientLimits) -> RequestTooLarge:

@@ -33,6 +33,13 @@ def test_it_says_how_to_call_the_shop() -> None:
     assert "curl -i http://localhost:8080/SHOP/</code>" in row_of(row(shop("*", token=None)), URL, NOW)
 
 
+def test_why_the_last_call_failed_is_said() -> None:
+    said = row_of(row(shop(problem=FIRST._replace(reason="demo:443: <no route>"))), URL, NOW)
+
+    assert 'Slow. <span class="quiet">(demo:443: &lt;no route&gt;)</span>' in said
+    assert "()" not in row_of(row(shop(problem=FIRST)), URL, NOW)
+
+
 def test_the_last_problems_are_listed_with_all_that_is_known() -> None:
     said = problem_list([FIRST, FIRST._replace(status=None, client="")], NOW)
 

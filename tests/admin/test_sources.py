@@ -35,6 +35,20 @@ async def test_what_became_of_a_call_is_seen() -> None:
     assert (seen["last_problem"]["code"], seen["last_problem"]["detail"]) == ("http_503", "The platform answered 503.")
 
 
+async def test_why_a_call_failed_is_seen_and_not_only_logged() -> None:
+    async with whole_path(answering(b"SSH-2.0-OpenSSH\r\n")) as path:
+        answer = await path.ask(request())
+        [seen] = (await status_of(path.proxy)).values()
+
+    assert answer.status == 502
+    assert b"status line" not in answer.body
+    assert (seen["last_problem"]["code"], seen["last_problem"]["reason"]) == (
+        "upstream_protocol_error",
+        "no status line",
+    )
+    assert seen["problems"][0]["reason"] == "no status line"
+
+
 async def test_requests_that_wait_for_the_rate_limit_are_seen() -> None:
     async with whole_path(answering(response()), of={"rate_limit": RateLimit(1, per=10.0)}) as path:
         await path.ask(request())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.telemetry.problems import Problem, Problems, shown_target
+from proxy.telemetry.problems import Problem, Problems, kept_reason, shown_target
 
 
 def problem(number: int) -> Problem:
@@ -46,3 +46,8 @@ def test_a_shop_that_is_full_takes_no_more_room() -> None:
 )
 def test_of_a_target_only_what_is_not_secret_is_shown(target: bytes, shown: str) -> None:
     assert shown_target(target) == shown
+
+
+def test_a_reason_is_kept_whole_or_not_at_all_since_half_a_secret_could_not_be_found() -> None:
+    assert kept_reason("x" * 400) == "x" * 400
+    assert kept_reason("x" * 401) == ""

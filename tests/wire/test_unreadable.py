@@ -83,3 +83,25 @@ async def test_headers_without_end_are_refused_before_they_are_large(
         assert await client.at_end()
 
     assert len(path.api.received) == kept
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        (b"Content-Length: 1\r\nContent-Length: 1\r\n", "Content-Length appears more than once: send it once."),
+        (b"content-length: 1\r\nContent-Length: 2\r\n", "Content-Length appears more than once: send it once."),
+        (
+            b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+            "Content-Length and Transfer-Encoding exclude each other: send one of the two.",
+        ),
+        (b"Content-Length: many\r\n", "Content-Length must be a whole number of bytes."),
+        (b"Content-Length: -1\r\n", "Content-Length must be a whole number of bytes."),
+        (b"Content-Length:\r\n", "Content-Length must be a whole number of bytes."),
+    ],
+)
+async def test_what_is_wrong_with_the_length_of_a_body_is_said(fields: bytes, sentence: str) -> None:
+    async with whole_path(OK) as path:
+        answer = await path.ask(request(b"POST", fields=fields))
+
+    assert (answer.status, json.loads(answer.body)["detail"]) == (400, sentence)
+    assert path.api.received == []
