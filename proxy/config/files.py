@@ -15,6 +15,7 @@ from proxy.files import NotAFile, read_bounded
 
 MAX_FILE: Final = 16 * 1024 * 1024  # bytes; all public certificate authorities together are below 1 MB
 MAX_SECRET_FILE: Final = 64 * 1024  # bytes; far above any secret, far below what hurts
+_OF_A_FILE: Final = re.compile(r"\.(?:secret|txt|pem|key|crt|cer|toml|json|ya?ml|env)$", re.IGNORECASE)
 # Of a word that nobody made up: short pieces of small letters, capitals or digits, or very many letters.
 _PIECE: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _MANY_PIECES: Final = 4
@@ -116,6 +117,8 @@ def looks_like_secret(text: str) -> bool:
     """Tell whether what stands where a name belongs may be the secret itself: no person makes up such a name."""
     if "-----BEGIN" in text or re.search(r"[=+!#^*;&?]", text):
         return True
+    if _OF_A_FILE.search(text):
+        return False
     for word in re.findall(r"[A-Za-z0-9]{8,}", text):
         pieces = _PIECE.findall(word)
         if len(pieces) >= _MANY_PIECES and len(word) < _MANY_PIECES * len(pieces):

@@ -105,6 +105,8 @@ def test_a_secret_where_the_name_of_a_file_belongs_is_not_shown(tmp_path: Path, 
         "SHOP2_CLIENT_SECRET",
         "/run/secrets/shop-auth-proxy/demo",
         "Kulcs 2.txt",
+        "conf2026v2b.toml",
+        "0f8fad5b-d9cb-469f.key",
     ],
 )
 def test_what_a_person_calls_a_file_is_shown(name: str) -> None:
