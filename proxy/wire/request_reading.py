@@ -64,11 +64,10 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Take what came."""
-        if self.closed:
-            if self.body is not None:
-                self._body_came(self.body, data)
-        elif self.body is not None:
+        if self.body is not None:
             self._body_came(self.body, data)
+        elif self.closed:
+            return
         elif self.serving:
             self._keep(data)
         else:
