@@ -213,6 +213,7 @@ class SharedStore:
                 await self.run(LEAVE, (self.key("replicas", "all"),), (self.identity,))
         if self._looking is not None:
             self._looking.cancel()
+            await asyncio.wait([self._looking])
         self.breaker.failed(self.clock())  # whoever still has it does without
 
     async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Said:
