@@ -3,9 +3,9 @@
 Rules:
 - Only what a batch can't change is put into one: a GET that asks for JSON and nothing else that matters, without a
   range, a condition, or a way to name another method. All have the same fields, which become the batch's own.
-- Only what is certain is taken out of its answer: it must have as many parts as were asked for, in order. A part for the
-  method and the URI of its call, with 200 and an object or a list, is an answer, byte for byte; of others nothing is taken
-  but the status. Nor is anything taken where it can be read in two ways, since a name comes twice (RFC 8259 §4).
+- Only what is certain is taken out of its answer: it must have as many parts as were asked for, in order. A part for
+  the method and the URI of its call, with 200 and an object or a list, is an answer, byte for byte; of others nothing
+  is taken but the status, nor of what can be read in two ways, since a name comes twice (RFC 8259 §4).
 - A part that can't be read leaves the others as they are. If none can, the answer tells nothing.
 """
 
