@@ -14,8 +14,8 @@ Rules: the form is for a whole configuration. It does not change settings of a f
 problem, unless the file itself names it (`{ env = "SHOP_AUTH_PROXY_CLIENT_SECRET" }`). `SHOP_AUTH_PROXY_CONFIG`, which
 names the file, is none of them (location.py). An empty value is one only for a host. Without a file, unknown
 variables of that prefix are problems; with one they may be the user's own, and only those that are nearly right are
-told of. Those that Kubernetes sets in every pod
-for a Service called `shop-auth-proxy` (`SHOP_AUTH_PROXY_PORT=tcp://10.0.0.1:8080`) are never looked at.
+told of. Those that Kubernetes sets in every pod for a Service called `shop-auth-proxy`
+(`SHOP_AUTH_PROXY_PORT=tcp://10.0.0.1:8080`) are never looked at.
 """
 
 import re

@@ -19,7 +19,6 @@ _FEW: Final = 16
 # Per number of pieces that lie one behind the other: what makes a number of each.
 _PIECES: Final = tuple(struct.Struct(f"={count}Q").unpack_from for count in range(129))
 
-
 Known = TypeVar("Known")
 
 
