@@ -63,6 +63,7 @@ from proxy.secret import Secret
 _T = TypeVar("_T")
 _UNCLEAN = re.compile(f"[{UNCLEAN}]")
 _SIMILAR: Final = 0.8  # of 1: the environment has many variables
+_DER: Final = (b"\x30\x81", b"\x30\x82")  # how certificates begin as Windows exports them
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # The token request has these from elsewhere.
 _OWN_TOKEN_PARAMS: Final = ("grant_type", "client_id", "client_secret", "scope")
@@ -191,7 +192,10 @@ class ValueReader:
         if not isinstance(value, str) or not value:
             raise Unusable(expected)
         path = self.note(self.directory / value)
-        authorities = Authorities(path, read_file(path, MAX_FILE).decode("ascii", "ignore"))
+        content = read_file(path, MAX_FILE)
+        if content.startswith(_DER):
+            raise Unusable(f"the file {shown(path)} is DER, not PEM: convert it with openssl x509 -inform der -in …")
+        authorities = Authorities(path, content.decode("ascii", "ignore"))
         try:
             authorities.add_to(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         except (OSError, ValueError):

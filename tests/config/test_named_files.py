@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -191,6 +192,14 @@ def test_a_certificate_file_is_named_relative_to_the_configuration(tmp_path: Pat
 
     assert read(CertificateFile, "ca.pem", directory=tmp_path) == Authorities(
         tmp_path / "ca.pem", "Behrde:\n" + CERTIFICATE
+    )
+
+
+def test_a_certificate_in_another_format_is_told_with_the_way_to_convert_it(tmp_path: Path) -> None:
+    (tmp_path / "ca.cer").write_bytes(ssl.PEM_cert_to_DER_cert(CERTIFICATE))
+
+    assert refusal(CertificateFile, "ca.cer", directory=tmp_path) == (
+        f"the file {tmp_path / 'ca.cer'} is DER, not PEM: convert it with openssl x509 -inform der -in …"
     )
 
 
