@@ -4,6 +4,7 @@ Rules: nobody is asked for it. A shop counts as ready unless its requests would 
 if it were unready for longer, and got no requests for that reason, nobody would find out that it has recovered.
 """
 
+from math import ceil
 from typing import NamedTuple
 
 from proxy.tokens.status import Condition, TokenStatus
@@ -32,7 +33,7 @@ def shop_readiness(shop: str, token: TokenStatus, fix: str) -> Readiness:
         return Readiness(200, f"{shop} can be served: it has a token that is valid for {token.left:.0f} s.")
     refused = token.condition is Condition.REFUSED
     if not token.servable:
-        wait = f"The first request after {token.asked_again_in:.0f} s will ask again."
+        wait = f"The first request after {ceil(token.asked_again_in)} s will ask again."
         return Readiness(
             503, f"{shop} can't be served: {token.detail}{f' To fix it: {fix}.' if refused else ''} {wait}"
         )

@@ -30,6 +30,7 @@ def test_requests_are_welcome_while_it_serves(phase: str, status: int) -> None:
             "There was no answer. The first request after 7 s will ask again.",
         ),
         (REFUSED, 503, "To fix it: look at the secret. The first request after 42 s will ask again."),
+        (REFUSED._replace(asked_again_in=0.2), 503, "The first request after 1 s will ask again."),
         (REFUSED._replace(asked_again_in=0.0), 200, "the next request will ask again"),
     ],
 )
