@@ -13,14 +13,15 @@ Place: TypeAlias = tuple[str, ...]
 
 _MOST: Final = 40  # known names that are all told; of more, only the first few are
 _FEW: Final = 10
+_MOST_TOLD: Final = 100  # problems, for a log and a page
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class ConfigError(Exception):
     """The configuration can't be used. `problems` has a sentence for each thing to fix, without any secret.
 
-    `told` are the same, each with the line of the file where it is; `excerpt` shows one line, if the file is not TOML.
-    `files` are those that were read, or sought: a change of one may be what fixes it.
+    `told` are the first of them, each with the line of the file where it is; `excerpt` shows one line, if the file is not
+    TOML. `files` are those that were read, or sought: a change of one may be what fixes it.
     """
 
     def __init__(
@@ -33,7 +34,9 @@ class ConfigError(Exception):
     ) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
-        self.told = problems if told is None else told
+        told = problems if told is None else told
+        more = len(told) - _MOST_TOLD
+        self.told = (*told[:_MOST_TOLD], f"and {more:,} more") if more > 0 else told
         self.excerpt = excerpt
         self.files = files
 

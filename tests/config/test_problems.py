@@ -86,3 +86,12 @@ def test_the_error_has_the_problems_a_line_each() -> None:
 
     assert error.problems == ("a: bad", "b: worse")
     assert str(error) == "a: bad\nb: worse"
+
+
+def test_of_very_many_problems_the_first_are_told_and_how_many_more_there_are() -> None:
+    problems = tuple(f"shops.shop{number}: bad" for number in range(2_000))
+
+    assert ConfigError(problems, {}).told == (*problems[:100], "and 1,900 more")
+    assert ConfigError(problems[:100], {}).told == problems[:100]
+    assert ConfigError(problems, {}, told=problems[:3]).told == problems[:3]
+    assert ConfigError(problems, {}).problems == problems
