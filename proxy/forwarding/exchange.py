@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from proxy.errors import AccessError, BadTarget, ProxyError
+from proxy.errors import AccessError, BadTarget, ProxyError, UpstreamError
 from proxy.forwarding.batches import BatchAnswer
 from proxy.forwarding.route import Route
 from proxy.forwarding.site import Site
@@ -118,13 +118,15 @@ class Exchange(msgspec.Struct):
                 answered, (_, hint) = 401, self._needed()
             if self.errand is None:
                 throttled = throttled or int(sense is Sense.THROTTLED)
+        # Why a token is missing, its state tells.
+        reason = error.reason if isinstance(error, UpstreamError) else ""
         told = (
             UNKNOWN if shop is None else shop.key,
             UNKNOWN if shop is None else shop.entry,
             request.method,
             response.status,
             answered,
-            None if error is None else Failure(error.code, error.detail, error.reason),
+            None if error is None else Failure(error.code, error.detail, reason),
             self.attempts,
             self.bytes_in,
             response.bytes_sent,
