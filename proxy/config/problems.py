@@ -20,8 +20,8 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 class ConfigError(Exception):
     """The configuration can't be used. `problems` has a sentence for each thing to fix, without any secret.
 
-    `told` are the first of them, each with the line of the file where it is; `excerpt` shows one line, if the file is not
-    TOML. `files` are those that were read, or sought: a change of one may be what fixes it.
+    `told` are the first of them, each with the line of the file where it is; `excerpt` shows one line, if the file is
+    not TOML. `files` are those that were read, or sought: a change of one may be what fixes it.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ class RequestLine(msgspec.Struct):
 
 
 class Failure(NamedTuple):
-    """Why a request failed: a stable code, a sentence that may be shown, and what only the operator may see of an API."""
+    """Why a request failed: a stable code, a sentence that may be shown, and what only the operator may see."""
 
     code: str
     detail: str
