@@ -1,14 +1,17 @@
-"""The event loop's clock, set: what a healthy part has to do in time is then not measured, however busy the machine is."""
+"""The event loop's clock, set: how long a healthy part takes on a busy machine is then not measured.
+
+asyncio's own loop goes by it. Of uvloop, only what asks for the time does: its timers ring when they would anyhow.
+"""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _TURNS = 20  # of the event loop, in which happens what is due
 
 
-def _set(loop: asyncio.AbstractEventLoop, clock: object) -> None:
-    loop.time = clock  # type: ignore[method-assign,assignment]  # - all that asyncio times goes by it
+def _set(loop: asyncio.AbstractEventLoop, clock: Callable[[], float]) -> None:
+    loop.time = clock  # type: ignore[method-assign]  # - all that asyncio times goes by it
 
 
 async def settle() -> None:
@@ -29,13 +32,26 @@ async def pass_time(seconds: float) -> None:
 
 
 @contextmanager
-def standing_clock() -> Iterator[None]:
-    """Have the event loop's clock stand still; only `pass_time` moves it. Who sleeps meanwhile, sleeps on."""
+def counted_clock(per_turn: float = 0.00002) -> Iterator[None]:
+    """Have the event loop's clock go so many seconds ahead with each turn of the loop, and else stand still.
+
+    Where nothing happens that is about as fast as the world's; a machine that does something else costs one turn. With
+    0, only `pass_time` moves the clock.
+    """
     loop = asyncio.get_running_loop()
-    real, began = loop.time, loop.time()
-    _set(loop, lambda: began)
+    real, now = loop.time, loop.time()
+
+    def turn() -> None:
+        nonlocal now, next_turn
+        now += per_turn
+        next_turn = loop.call_soon(turn)
+
+    next_turn = loop.call_soon(turn) if per_turn else None
+    _set(loop, lambda: now)
     try:
         yield
     finally:
+        if next_turn is not None:
+            next_turn.cancel()
         ahead = loop.time() - real()
         _set(loop, lambda: real() + ahead)

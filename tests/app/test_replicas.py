@@ -41,7 +41,7 @@ def shop_of(token_port: int, api_port: int, url: str | None, **changes: object) 
 async def until_counted(proxy: TestedProxy, replicas: int) -> None:
     """Wait until so many have said that they are there, as far as this one knows."""
     async with asyncio.timeout(30):
-        while (await status_json(proxy))["shared"]["replicas"] != replicas:
+        while (await status_json(proxy))["shared"]["replicas"] != replicas:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.05)
 
 
