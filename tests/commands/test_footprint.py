@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.commands.configurations import written
-from tests.commands.processes import Command, free_port, listening, started
+from tests.commands.processes import Command, listening, started
 from tests.peers import CHUNKED, Connection, answering, connected, request, response, serving, token_response
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PROC = Path("/proc")

@@ -12,8 +12,8 @@ from proxy.certificate import Authorities
 from proxy.commands.reach import Answer, Unreachable, reach
 from proxy.config import UpstreamConfig
 from proxy.platforms.egress_proxy import EgressProxy
-from tests.commands.processes import free_port
 from tests.peers import Connection, Script, answering, response, serving
+from tests.ports import free_port
 from tests.proxies import platform
 
 

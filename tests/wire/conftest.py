@@ -5,26 +5,18 @@ the time that a refused client is waited for, which is why that never ends here.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 import uvloop
 
 from proxy.wire import lingering
-from tests.clocks import counted_clock
 
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
-
-
-@pytest.fixture
-async def counted() -> AsyncIterator[None]:
-    """Have time go by turns of the event loop: none passes while the machine does something else."""
-    with counted_clock():
-        yield
 
 
 @pytest.fixture(autouse=True)
