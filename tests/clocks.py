@@ -40,13 +40,15 @@ def counted_clock(per_turn: float = 0.00002) -> Iterator[None]:
     """
     loop = asyncio.get_running_loop()
     real, now = loop.time, loop.time()
+    next_turn: asyncio.Handle | None = None
 
     def turn() -> None:
         nonlocal now, next_turn
         now += per_turn
         next_turn = loop.call_soon(turn)
 
-    next_turn = loop.call_soon(turn) if per_turn else None
+    if per_turn:
+        next_turn = loop.call_soon(turn)
     _set(loop, lambda: now)
     try:
         yield

@@ -5,6 +5,7 @@ import select
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -176,7 +177,7 @@ async def test_redis_s_clock_is_known_to_within_a_command(program: str) -> None:
 async def test_an_event_loop_that_was_busy_does_not_take_it_for_a_slow_store(program: str) -> None:
     async with serving_redis(program) as server, opened(server.url) as here:
         await echo(here.store, "first")
-        [connection] = here.client._redis.connection_pool._available_connections
+        connection: Any = here.client._redis.connection_pool._available_connections[0]
         answered = select.poll()
         answered.register(connection._writer.get_extra_info("socket"), select.POLLIN)
         with impatient(here.store):
