@@ -27,6 +27,14 @@ async def echo(store: SharedStore, text: str) -> bytes:
     return bytes(said.values[0])
 
 
+async def test_what_is_stored_does_not_show_itself(program: str) -> None:
+    async with serving_redis(program) as server, opened(server.url) as here:
+        said = await here.store.run(ECHO, (), ("s3cret",))
+
+    assert said.values == [b"s3cret"]
+    assert "s3cret" not in repr(said)
+
+
 @contextmanager
 def impatient(store: SharedStore) -> Iterator[None]:
     """Have a command take no longer than it may by default."""
