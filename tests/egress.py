@@ -99,7 +99,7 @@ async def through_proxy(
     hangs fails the test after a while, and so does a password in the log.
     """
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(asyncio.timeout(20))
+        await stack.enter_async_context(asyncio.timeout(60))
         token_peer = await stack.enter_async_context(
             serving(tokens or answering(token_response()), certified(authority, "tokens.example"))
         )

@@ -153,7 +153,7 @@ async def whole_path(
     if timeouts is not None:
         sections["tokens"] = timeouts
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         serving(tokens or answering(token_response())) as token_peer,
         serving(api) as api_peer,
         AsyncExitStack() as stack,

@@ -113,7 +113,7 @@ def test_the_shells_pipes_of_commands_may_be_the_configuration_and_its_secrets(t
         exec "$0" -m proxy check --offline --config <(cat "$1/config.toml")
     """
     done = subprocess.run(
-        ["bash", "-c", command, sys.executable, str(tmp_path)], capture_output=True, text=True, timeout=20, check=False
+        ["bash", "-c", command, sys.executable, str(tmp_path)], capture_output=True, text=True, timeout=100, check=False
     )
 
     assert (done.returncode, done.stderr) == (0, "")

@@ -142,7 +142,7 @@ asyncio.run(main())
 """
     program = program.replace("START", start % "lambda: begun.set() or threading.Event().wait()")
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=20, env={**os.environ}, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, env={**os.environ}, check=False
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")

@@ -109,6 +109,7 @@ async def test_an_address_with_many_connections_makes_room_for_its_own_next_ones
         assert len(made) <= MAX_CONNECTIONS
 
 
+@pytest.mark.usefixtures("counted")
 async def test_the_time_that_a_page_takes_to_be_made_is_not_the_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "_ASKED_WITHIN", 0.05)
     monkeypatch.setattr(connections, "_TAKEN_WITHIN", 0.05)
@@ -127,6 +128,7 @@ async def test_a_connection_has_one_answer() -> None:
         assert await client.at_end()
 
 
+@pytest.mark.usefixtures("counted")
 @pytest.mark.parametrize(
     ("data", "answered"),
     [
@@ -148,6 +150,7 @@ async def test_a_connection_ends_in_time(data: bytes, answered: bytes, monkeypat
         assert (await client.read_to_end())[0][:12] == answered
 
 
+@pytest.mark.usefixtures("counted")
 async def test_who_does_not_take_an_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "_ASKED_WITHIN", 0.1)
     monkeypatch.setattr(connections, "_TAKEN_WITHIN", 0.1)

@@ -43,15 +43,18 @@ class Files:
 
     def configure(self, *tables: str, server: str = "", platform: str = "") -> None:
         """Write a configuration with these tables, or else with the shop `demo`, whose secret is in `secret`."""
-        self.config.write_text(
+        self.put(
+            "config.toml",
             f"[server]\nport = 0\ndrain_timeout = 1.0\n{server}\n[admin]\nport = 0\n"
             f'[platforms.mine]\ntoken_url = "{self.tokens}"\napi_url = "{self.api}"\nallow_private = true\n'
-            f"{platform}\n" + "\n".join(tables or [shop("demo")])
+            f"{platform}\n" + "\n".join(tables or [shop("demo")]),
         )
 
     def put(self, name: str, content: str) -> Path:
-        path = self.folder / name
-        path.write_text(content)
+        """Write a file at one go: whoever looks at it meanwhile sees what it was before."""
+        path, new = self.folder / name, self.folder / "new"
+        new.write_text(content)
+        new.replace(path.resolve())
         return path
 
 
@@ -116,7 +119,7 @@ async def reloadable(
 ) -> AsyncIterator[Reloadable]:
     """Run a proxy that looks at its files all the time; `tls` is the platform's, `looking` goes to `keep_fresh`."""
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         serving(token_endpoint, tls) as tokens,
         serving(answering(response()), tls) as peer,
     ):

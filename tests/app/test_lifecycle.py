@@ -108,6 +108,7 @@ async def readiness(proxy: Proxy) -> int:
         return (await probe.ask(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")).status
 
 
+@pytest.mark.usefixtures("counted")
 async def test_during_the_drain_delay_all_are_served_but_sent_elsewhere_for_the_next_request() -> None:
     server = ServerConfig(port=0, drain_delay=0.5, drain_timeout=3600.0)
     async with whole_path(answering(response(b"ok")), server=server) as path, path.connect() as kept:
@@ -128,6 +129,7 @@ async def test_during_the_drain_delay_all_are_served_but_sent_elsewhere_for_the_
     assert [answer.values(b"Connection") for answer in (before, *answers)] == [[], *[[b"close"]] * 3]
 
 
+@pytest.mark.usefixtures("counted")
 async def test_nobody_is_waited_for_where_nobody_is() -> None:
     server = ServerConfig(port=0, drain_timeout=3600.0)
     async with whole_path(answering(response()), server=server) as path:

@@ -22,7 +22,7 @@ from tests.peers import Connection, connected, request, response
 
 @pytest.fixture(autouse=True)
 def files_rest_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reloading, "_AT_REST", 0.01)
+    monkeypatch.setattr(reloading, "_AT_REST", 0.03)  # so long may pass between two writes
 
 
 # Secrets
@@ -328,12 +328,12 @@ async def test_a_broken_file_changes_nothing_until_it_is_mended(tmp_path: Path) 
     async with reloadable(tmp_path) as here:
         await here.ask()
         whole = here.files.config.read_text()
-        here.files.config.write_text(whole + "[shops.new\n")
+        here.files.put("config.toml", whole + "[shops.new\n")
         told = await here.reloaded()
         assert (told["event"], told["level"]) == ("configuration.not_reloaded", "error")
         assert ": not TOML: the closing ] after the name of the table is missing" in told["problems"][0]
         assert await here.statuses("/demo/", "/new/") == [200, 404]
-        here.files.config.write_text(whole + shop("new"))
+        here.files.put("config.toml", whole + shop("new"))
         assert (await here.reloaded())["shops_added"] == ["new"]
         assert await here.statuses("/demo/", "/new/") == [200, 200]
 
@@ -351,7 +351,7 @@ async def test_a_broken_file_is_complained_of_once(tmp_path: Path, monkeypatch: 
         return look(files)
 
     async with reloadable(tmp_path) as here:
-        here.files.config.write_text("[")
+        here.files.put("config.toml", "[")
         await here.reloaded()
         monkeypatch.setattr(reloading, "_stamps", look_and_tell)
         for _ in range(5):

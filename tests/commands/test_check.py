@@ -301,7 +301,7 @@ async def test_what_replicas_share_is_tried_and_a_failure_has_its_mend(tmp_path:
             tmp_path / "config.toml",
             token_url=f"http://127.0.0.1:{tokens.port}/token",
             api_url="http://127.0.0.1:9/",
-            shops=f'[shared]\nurl = "{server.url}"\nplaintext = true\n',
+            shops=f'[shared]\nurl = "{server.url}"\nplaintext = true\ncommand_timeout = 10\n',
         )
         well = await ran("check", "--config", str(file))
         server.kill()

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.commands.configurations import written
-from tests.commands.processes import Command, free_port, listening, started
+from tests.commands.processes import Command, listening, started
 from tests.peers import CHUNKED, Connection, answering, connected, request, response, serving, token_response
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PROC = Path("/proc")
@@ -62,15 +63,17 @@ async def test_a_large_body_is_the_only_thing_written_and_has_no_name(tmp_path: 
         await connection.reader.readexactly(LARGE - LARGE // 2)
         await connection.send(response(b"ok"))
 
-    temporary, home = tmp_path / "temporary", tmp_path / "home"
+    temporary, home, here = tmp_path / "temporary", tmp_path / "home", tmp_path / "here"
     temporary.mkdir()
     home.mkdir(mode=0o555)
+    here.mkdir()
     async with serving(answering(token_response())) as tokens, serving(api) as peer:
         url = f"http://127.0.0.1:{peer.port}/"
         file = written(tmp_path / "config.toml", token_url=f"http://127.0.0.1:{tokens.port}/t", api_url=url)
-        before = {path: path.stat().st_mtime_ns for path in (tmp_path, home, ROOT)}
+        # Where it lies and where it runs; beside the program itself, other tests write what they cover.
+        before = {path: path.stat().st_mtime_ns for path in (tmp_path, home, here, ROOT / "proxy")}
         environ = {"TMPDIR": str(temporary), "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
-        async with started("serve", "--config", str(file), environ=environ) as command:
+        async with started("serve", "--config", str(file), environ=environ, directory=here) as command:
             async with connected(await port_of(command)) as client:
                 written_at_first = written_to(command)
                 await client.send(request(b"PUT", fields=b"Content-Length: %d\r\n" % LARGE) + b"x" * (LARGE // 2))

@@ -12,8 +12,9 @@ from typing import Final
 from urllib.parse import quote
 
 from proxy.errors import ProxyError
-from tests.commands.processes import free_port, listening, started
+from tests.commands.processes import listening, started
 from tests.peers import CHUNKED, Answer, Connection, connected, request, response, serving
+from tests.ports import free_port
 
 SHOP_TEXT, SHOP_FILE, SHOP_ENV = "Sh0p/Text+a%b=1", "Sh0p/File+a%b=2", "Sh0p/Env+a%b=3"
 ERP_TEXT, CRM_FILE, FEED_ENV = "Cl1ent/Text+a:b%c=4", "Cl1ent/File+a:b%c=5", "Cl1ent/Env+a:b%c=6"

@@ -12,9 +12,10 @@ import pytest
 import trustme
 
 from tests.commands.configurations import SECRET, written
-from tests.commands.processes import Command, free_port, listening, started
+from tests.commands.processes import Command, listening, started
 from tests.commands.test_footprint import port_of, resident
 from tests.peers import RawClient, answering, connected, read_head, request, response, serving, token_response
+from tests.ports import free_port
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="127.0.0.0/8 is this machine, and /proc tells the memory"

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from tests.commands.configurations import SECRET, written
-from tests.commands.processes import free_port, ran
+from tests.commands.processes import ran
 from tests.peers import answering, response, serving, token_response
+from tests.ports import free_port
 
 
 async def test_the_token_and_nothing_else_is_on_stdout(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from typing import Any, BinaryIO
 import pytest
 
 from tests.commands.configurations import written
-from tests.commands.processes import free_port, listening, started
+from tests.commands.processes import listening, started
 from tests.peers import answering, connected, request, response, serving, token_response
+from tests.ports import free_port
 
 # So many of these lines are more than the pipe and the buffer hold: 64 KiB and 4 MiB.
 _CALLS = 2_500

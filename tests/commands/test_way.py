@@ -15,8 +15,8 @@ from proxy.config import Config
 from proxy.platforms.answers import InBody
 from proxy.platforms.egress_proxy import EgressProxy
 from proxy.platforms.shop import Shop
-from tests.commands.processes import free_port
 from tests.peers import Connection, answering, response, serving, token_response
+from tests.ports import free_port
 from tests.proxies import SECRET, config, platform, shop
 
 REFUSED = response(b'{"error":"invalid_client"}', status=b"401 Unauthorized")

@@ -17,9 +17,9 @@ import yaml
 from proxy import __version__
 from proxy.config import AdminConfig, ServerConfig
 from proxy.platforms.shoprenter import SHOPRENTER
-from tests.commands.processes import free_port
 from tests.deploy.places import DEPLOY, SECRETS, documents, load, run, seconds_to_stop, tool
 from tests.peers import answering, connected, response
+from tests.ports import free_port
 from tests.proxies import whole_path
 
 FOLDERS = {name: DEPLOY / "kubernetes" / name for name in ("sidecar", "sidecar-old-hosts", "shared")}

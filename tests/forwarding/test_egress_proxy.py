@@ -227,7 +227,7 @@ async def test_an_egress_proxy_that_does_not_lead_to_the_token_endpoint_is_named
 async def test_a_silent_egress_proxy_is_waited_for_no_longer_than_for_a_connection(
     upstream: UpstreamConfig, script: Script
 ) -> None:
-    impatient = UpstreamConfig(ca_file=upstream.ca_file, connect_timeout=0.2)
+    impatient = UpstreamConfig(ca_file=upstream.ca_file, connect_timeout=1.0)  # in which the token has to come
 
     given_up = asyncio.Event()
 

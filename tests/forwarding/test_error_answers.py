@@ -28,6 +28,7 @@ from tests.peers import (
     serving,
     token_response,
 )
+from tests.ports import free_port
 from tests.proxies import config, platform, proxying, shop, whole_path
 
 OK = answering(response())
@@ -186,9 +187,7 @@ async def test_a_silent_token_endpoint_is_a_timeout() -> None:
 
 
 async def test_an_api_that_listens_nowhere_is_unreachable() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port = reserved.getsockname()[1]
-    async with whole_path(OK, of={"api_url": f"http://127.0.0.1:{port}/"}) as path:
+    async with whole_path(OK, of={"api_url": f"http://127.0.0.1:{free_port()}/"}) as path:
         answer = await path.ask(request())
 
     assert problem(answer) == (502, "upstream_unreachable")
@@ -220,7 +219,7 @@ async def test_an_api_host_without_an_address_is_unreachable() -> None:
 
 async def test_an_api_that_does_not_finish_the_tls_handshake_is_a_timeout() -> None:
     async with serving(silent) as api:
-        settings = UpstreamConfig(connect_timeout=0.1)
+        settings = UpstreamConfig(connect_timeout=1.0)  # in which the token has to come
         async with whole_path(OK, of={"api_url": f"https://127.0.0.1:{api.port}/"}, upstream=settings) as path:
             answer = await path.ask(request())
 

@@ -1,7 +1,6 @@
 """What passes from end to end, byte for byte, and what is neither lost nor made up on the way."""
 
 import re
-import socket
 from ipaddress import ip_network
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from proxy.config import ServerConfig
 from proxy.wire import listener
 from tests.peers import answering, connected, request, response, serving, token_response
+from tests.ports import free_port
 from tests.proxies import config, platform, proxying, shop, whole_path
 
 # What the proxy adds to a request, at its end and in this order.
@@ -225,8 +225,7 @@ async def test_a_trusted_proxy_is_believed_and_this_hop_appended() -> None:
 
 async def test_a_platform_that_leads_back_to_the_proxy_is_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "_LAST_WORDS", 0.05)  # it is its own client, and keeps the connection
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port = reserved.getsockname()[1]
+    port = free_port()
     async with serving(answering(token_response())) as tokens:
         looping = shop("demo", platform(tokens.port, 0, api_url=f"http://127.0.0.1:{port}/demo/"))
         async with proxying(config(looping, server=ServerConfig(port=port))) as proxy, connected(port) as client:

@@ -254,6 +254,7 @@ async def test_an_answer_that_comes_while_nothing_was_asked_does_not_answer_the_
     assert peer.connections == 2
 
 
+@pytest.mark.usefixtures("counted")
 async def test_the_read_timeout_ends_with_the_answer_even_if_the_upload_ends_later() -> None:
     async def api(connection: Connection) -> None:
         received = await connection.read_request(body=False)
@@ -413,6 +414,7 @@ async def test_silence_after_an_interim_answer_is_a_timeout() -> None:
         done.set()
 
 
+@pytest.mark.usefixtures("counted")
 async def test_a_slow_client_does_not_make_the_api_time_out() -> None:
     """The API's silence counts from when it has the whole request."""
     body_begun = asyncio.Event()

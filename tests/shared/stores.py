@@ -1,4 +1,7 @@
-"""A store in a real server, for each kind of server that is here."""
+"""A store in a real server, for each kind of server that is here.
+
+A busy machine may need long for a command: what is to hang has its `timeout` set first.
+"""
 
 import time
 from collections.abc import AsyncIterator
@@ -36,8 +39,9 @@ async def opened(url: str, *, identity: str = "a", prefix: str = "test:") -> Asy
     log = structlog.wrap_logger(None, processors=[keep], wrapper_class=structlog.make_filtering_bound_logger("debug"))
     client, metrics, tasks = RedisClient(url), SharedMetrics(), BackgroundTasks()
     store = SharedStore(
-        client, metrics, log, tasks, prefix=prefix, identity=identity, timeout=0.1, clock=time.monotonic
+        client, metrics, log, tasks, prefix=prefix, identity=identity, timeout=10.0, clock=time.monotonic
     )
+    store.silence = 2.0  # as with a time-out of 0.1 s
     try:
         yield Opened(store, client, metrics, events)
     finally:

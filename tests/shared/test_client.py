@@ -17,6 +17,7 @@ from proxy.shared.client import Failure, RedisClient, failure
 from proxy.shared.scripts import Script
 from tests.egress import certified
 from tests.peers import Connection, serving
+from tests.ports import free_port
 from tests.redis_servers import each_server, serving_redis
 from tests.shared.stores import opened
 
@@ -218,8 +219,7 @@ async def test_a_script_is_sent_whole_where_the_server_does_not_know_it(program:
 async def test_the_primary_is_found_by_sentinels_whether_they_want_the_password_or_not(
     program: str, asks_for_it: bool, tmp_path: Path
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
-        port, sentinel_port = first.getsockname()[1], second.getsockname()[1]
+    port, sentinel_port = free_port(), free_port()
     (tmp_path / "sentinel.conf").write_text(
         f"port {sentinel_port}\nunixsocket {tmp_path}/sentinel.sock\nsentinel monitor mymaster 127.0.0.1 {port} 1\n"
         f"sentinel auth-pass mymaster s3cret\n{'requirepass s3cret' if asks_for_it else ''}\n"
@@ -229,10 +229,9 @@ async def test_the_primary_is_found_by_sentinels_whether_they_want_the_password_
         conf = str(tmp_path / "sentinel.conf")
         sentinel = await asyncio.create_subprocess_exec(program, conf, "--sentinel", stdout=asyncio.subprocess.DEVNULL)
         try:
-            for _ in range(500):
-                if (tmp_path / "sentinel.sock").exists():
-                    break
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(20):
+                while not (tmp_path / "sentinel.sock").exists():  # noqa: ASYNC110 - a process tells nobody
+                    await asyncio.sleep(0.01)
             client = RedisClient(f"redis+sentinel://127.0.0.1:{sentinel_port}/mymaster/1", "s3cret")
             unknown = RedisClient(f"redis+sentinel://127.0.0.1:{sentinel_port}/another", "s3cret")
             try:

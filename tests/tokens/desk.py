@@ -163,7 +163,7 @@ async def office(*outcomes: Outcome, desk: Desk | None = None, **policy: Any) ->
         sleep=sleep,
     )
     here = Office(cache, desk, tasks, metrics, events, log)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         try:
             yield here
         finally:

@@ -7,6 +7,7 @@ import pytest
 
 from proxy.errors import TokenRefused, TokenUnavailable
 from proxy.tokens.status import Condition
+from tests.clocks import pass_time
 from tests.tokens.desk import START, grant, name, office, outage, refusal
 
 END = START + 3600.0  # of a token that was asked for at the start
@@ -59,10 +60,13 @@ async def test_a_token_that_all_waiters_left_is_kept_for_the_next() -> None:
 
 
 async def test_a_waiter_waits_no_longer_than_the_fetch_timeout_and_the_fetch_goes_on_without_it() -> None:
-    async with office(fetch_timeout=0.02) as here:
+    async with office(fetch_timeout=10.0) as here:
         here.desk.gate.clear()
+        waiting = asyncio.create_task(here.get())
+        await here.desk.until_asked(1)
+        await pass_time(10.0)
         with pytest.raises(TokenUnavailable) as caught:
-            await here.get()
+            await waiting
         here.desk.gate.set()
 
         assert (caught.value.status, caught.value.proxy_status) == (504, "http_response_timeout")

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from proxy.errors import Overloaded, TokenRefused, TokenUnavailable
+from tests.clocks import pass_time, settle
 from tests.tokens.desk import ORDERS, START, Office, grant, name, office, refusal
 
 
@@ -37,10 +38,13 @@ async def test_who_would_wait_longer_than_the_fetch_timeout_is_told_to_come_agai
 
 
 async def test_who_waited_for_its_turn_in_vain_is_told_so_and_the_token_is_fetched_all_the_same() -> None:
-    async with office(fetch_timeout=0.02, first_requests_per_second=50.0) as here:
+    async with office(fetch_timeout=10.0, first_requests_per_second=50.0) as here:
         await get(here, "first")
+        waiting = asyncio.create_task(get(here, "second"))
+        await settle()
+        await pass_time(10.0)
         with pytest.raises(Overloaded) as caught:
-            await get(here, "second")
+            await waiting
         here.turn.set()
         await here.idle()
 
@@ -50,10 +54,13 @@ async def test_who_waited_for_its_turn_in_vain_is_told_so_and_the_token_is_fetch
 
 
 async def test_a_silent_endpoint_is_not_taken_for_a_long_queue() -> None:
-    async with office(fetch_timeout=0.02, first_requests_per_second=500.0) as here:
+    async with office(fetch_timeout=10.0, first_requests_per_second=500.0) as here:
         here.desk.gate.clear()
         here.turn.set()
-        outcomes = await asyncio.gather(get(here, "first"), get(here, "second"), return_exceptions=True)
+        waiting = asyncio.gather(get(here, "first"), get(here, "second"), return_exceptions=True)
+        await here.desk.until_asked(2)
+        await pass_time(10.0)
+        outcomes = await waiting
 
         assert [type(outcome) for outcome in outcomes] == [TokenUnavailable] * 2
 

@@ -6,6 +6,7 @@ import pytest
 
 from proxy.tokens.state import CallKind
 from proxy.tokens.token import AccessToken
+from tests.clocks import pass_time
 from tests.tokens.desk import ORDERS, PRODUCTS, START, Office, grant, name, office, outage, refusal
 
 PAUSE = 30.0
@@ -275,11 +276,14 @@ async def test_one_who_leaves_while_a_suspect_is_replaced_does_not_disturb_the_o
 
 
 async def test_a_401_is_given_to_the_client_if_no_token_comes_in_time() -> None:
-    async with office(fetch_timeout=0.02) as here:
+    async with office(fetch_timeout=10.0) as here:
         suspect = await here.cache.get(here.request())
         here.desk.gate.clear()
+        waiting = asyncio.create_task(here.unauthorized(suspect))
+        await here.desk.until_asked(2)
+        await pass_time(10.0)
 
-        assert await here.unauthorized(suspect) is None
+        assert await waiting is None
 
 
 async def test_a_401_during_a_refresh_waits_for_its_token_and_is_no_suspicion() -> None:

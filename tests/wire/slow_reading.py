@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from proxy.wire.client import ClientConnection
+from tests.clocks import counted_clock, pass_time
 from tests.peers import request
 from tests.proxies import WholePath
 
@@ -34,7 +35,6 @@ async def connect_with_small_buffer(port: int) -> socket.socket:
 
 async def read_steadily(path: WholePath, *, rate: float, seconds: float, tls: ssl.SSLContext | None = None) -> int:
     """Ask for something large, read `rate` bytes a second of it for so long; return how many. Raises if cut off."""
-    clock = asyncio.get_running_loop().time
     reader, writer = await asyncio.open_connection(
         sock=await connect_with_small_buffer(path.proxy.port),
         ssl=tls,
@@ -43,15 +43,18 @@ async def read_steadily(path: WholePath, *, rate: float, seconds: float, tls: ss
     )
     try:
         writer.write(request())
-        begun, count = clock(), 0
-        while (elapsed := clock() - begun) < seconds:
-            if count > rate * elapsed:
-                await path.ask(request(target=b"/nobody/"))  # takes a moment
-                continue
-            chunk = await reader.read(1 << 12)
-            if not chunk:
-                raise ConnectionResetError
-            count += len(chunk)
+        elapsed, count = 0.0, 0
+        with counted_clock(0):
+            while elapsed < seconds:
+                if count > rate * elapsed:
+                    await path.ask(request(target=b"/nobody/"))
+                    await pass_time(0.01)
+                    elapsed += 0.01
+                    continue
+                chunk = await reader.read(1 << 12)
+                if not chunk:
+                    raise ConnectionResetError
+                count += len(chunk)
     finally:
         writer.transport.abort()
     return count

@@ -27,6 +27,7 @@ async def test_a_connection_is_kept_for_many_requests() -> None:
             assert (await client.ask(sent)).body == b"ok"
 
 
+@pytest.mark.usefixtures("counted")
 @pytest.mark.parametrize("behind", [b"\r\n", b"\n", b"\r\n" * 20])
 async def test_an_empty_line_behind_a_body_begins_no_request(behind: bytes) -> None:
     """Old programs send one (RFC 9112 §2.2), and may not go on before long."""

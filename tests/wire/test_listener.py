@@ -85,6 +85,7 @@ async def read_all(client: socket.socket) -> None:
 # Time
 
 
+@pytest.mark.usefixtures("counted")
 @pytest.mark.parametrize("sent", [b"G", request()[:-1]], ids=["a byte", "all but a byte"])
 @pytest.mark.parametrize("kept", [False, True])
 async def test_headers_that_do_not_end_are_answered_408(sent: bytes, kept: bool) -> None:
@@ -101,6 +102,7 @@ async def test_headers_that_do_not_end_are_answered_408(sent: bytes, kept: bool)
     assert [entry["code"] for entry in path.proxy.logged("request.refused")] == ["request_timeout"]
 
 
+@pytest.mark.usefixtures("counted")
 async def test_a_connection_on_which_nothing_comes_is_closed_without_a_word() -> None:
     async with whole_path(OK, server=server(header_timeout=SOON)) as path, path.connect() as client:
         assert await client.read_to_end() == (b"", True)
@@ -108,6 +110,7 @@ async def test_a_connection_on_which_nothing_comes_is_closed_without_a_word() ->
     assert path.proxy.logged("request.refused") == []
 
 
+@pytest.mark.usefixtures("counted")
 async def test_an_idle_connection_is_closed_after_its_time_and_not_after_that_for_headers() -> None:
     async with (
         whole_path(OK, server=server(header_timeout=SOON, keep_alive_timeout=3 * SOON)) as path,
@@ -121,6 +124,7 @@ async def test_an_idle_connection_is_closed_after_its_time_and_not_after_that_fo
     assert path.proxy.logged("request.refused") == []
 
 
+@pytest.mark.usefixtures("counted")
 async def test_a_request_that_begins_before_the_idle_time_is_over_has_the_time_for_headers() -> None:
     async with (
         whole_path(OK, server=server(keep_alive_timeout=SOON)) as path,
@@ -172,6 +176,7 @@ async def test_a_body_that_the_proxy_held_up_has_its_whole_time_after_that() -> 
         assert clock() - held_until > 0.99 * window
 
 
+@pytest.mark.usefixtures("counted")
 async def test_a_body_that_comes_at_the_rate_may_take_longer_than_the_period() -> None:
     period = SOON
     async with whole_path(OK, server=server(rate_window=period, min_body_rate=1.0)) as path, path.connect() as client:
@@ -189,6 +194,7 @@ async def test_a_body_that_comes_at_the_rate_may_take_longer_than_the_period() -
     assert path.api.received[0].body == b"x" * count
 
 
+@pytest.mark.usefixtures("counted")
 async def test_a_client_that_does_not_read_its_answer_is_cut_off() -> None:
     large = response(b"x" * 30_000_000)
     async with (
@@ -216,7 +222,7 @@ async def test_a_client_that_takes_its_answer_slowly_but_steadily_gets_it(monkey
         assert await read_steadily(path, rate=100_000.0, seconds=8 * SOON) > 100_000
 
 
-@pytest.mark.usefixtures("small_buffers")
+@pytest.mark.usefixtures("small_buffers", "counted")
 @pytest.mark.parametrize("fields", [b"Connection: close\r\n", b""], ids=["close", "keep-alive"])
 async def test_an_answer_that_is_written_but_never_taken_does_not_keep_its_connection(
     fields: bytes,

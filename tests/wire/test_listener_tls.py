@@ -19,6 +19,7 @@ from proxy.certificate import CertificateFiles, server_context
 from proxy.config import ServerConfig
 from proxy.wire import listener, listener_tls
 from proxy.wire.listener_tls import TlsDoor
+from tests.clocks import counted_clock, pass_time
 from tests.peers import CHUNKED, RawClient, answering, chunked, request, response
 from tests.proxies import WholePath, whole_path
 from tests.wire.slow_reading import (
@@ -301,7 +302,7 @@ async def test_a_client_that_does_not_answer_the_end_makes_room_for_others(tmp_p
 @pytest.mark.parametrize(
     ("read", "limits"),
     [
-        pytest.param(True, {"header_timeout": 0.15, "rate_window": 3600.0}, id="all read: at the next look"),
+        pytest.param(True, {"keep_alive_timeout": 0.15, "rate_window": 3600.0}, id="all read: at the next look"),
         pytest.param(False, {"header_timeout": 3600.0, "rate_window": 0.15}, id="unread"),
     ],
 )
@@ -338,6 +339,7 @@ async def test_the_last_answer_comes_whole_to_a_client_that_takes_longer_for_it_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send_buffers_of(4096, monkeypatch)
+    loop = asyncio.get_running_loop()
     size, limits = 60_000, {"rate_window": 0.2, "min_body_rate": 1.0}
     async with whole_path(answering(response(b"x" * size)), server=config(write(tmp_path, issue()), **limits)) as path:
         sock = await connect_with_small_buffer(path.proxy.port)
@@ -349,10 +351,12 @@ async def test_the_last_answer_comes_whole_to_a_client_that_takes_longer_for_it_
                 pieces = []
                 while piece := client.recv(1 << 11):
                     pieces.append(piece)
-                    time.sleep(0.02)  # in all some 0.6 s
+                    time.sleep(0.02)  # in all some 0.6 s, which is all the time that passes
+                    asyncio.run_coroutine_threadsafe(pass_time(0.02), loop).result()
                 return b"".join(pieces)
 
-        answer = await asyncio.to_thread(got)
+        with counted_clock(0):
+            answer = await asyncio.to_thread(got)
 
     assert answer.partition(b"\r\n\r\n")[2] == b"x" * size
 

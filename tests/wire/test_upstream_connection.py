@@ -98,6 +98,7 @@ async def test_broken_chunks_in_mid_answer_break_it_off_at_once(version: bytes) 
     assert b"no chunk" not in rest
 
 
+@pytest.mark.usefixtures("counted")
 @pytest.mark.parametrize("answer", [LENGTH, CHUNKED, ENDLESS], ids=["length", "chunked", "endless"])
 async def test_an_api_that_falls_silent_in_mid_answer_breaks_it_off(answer: bytes) -> None:
     done = asyncio.Event()
@@ -168,6 +169,7 @@ async def test_a_shorter_time_counts_for_a_connection_that_is_kept() -> None:
         await lost.wait()
 
 
+@pytest.mark.usefixtures("counted")
 async def test_a_client_that_reads_slowly_does_not_make_the_api_time_out() -> None:
     sent = asyncio.Event()
     body = b"x" * 20_000_000
