@@ -733,7 +733,7 @@ async def test_a_proxy_that_is_stopped_answers_those_in_a_batch_and_those_who_wa
         clock_of(path).stand()
         behind = asyncio.gather(*(path.ask(get(name)) for name in "cd"))
         await waiting(path, 2)
-        stopping = asyncio.create_task(path.stop())
+        stopping = asyncio.ensure_future(path.stop())
         await path.proxy.until_logged("proxy.stopping")
         clock_of(path).go()
         answer.set()
