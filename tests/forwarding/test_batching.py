@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from proxy.config import ClientConfig, PacingConfig
+from proxy.config import ClientConfig, PacingConfig, ServerConfig
 from proxy.forwarding import batch_size, batching
 from proxy.platforms.batch import Batch
 from proxy.platforms.platform import RateLimit
@@ -315,7 +315,12 @@ async def test_a_kind_that_is_known_to_be_forbidden_goes_in_no_batch() -> None:
         pytest.param(lambda uris: response(b"{}", fields=b"Content-Encoding: gzip\r\n"), id="broken gzip"),
         pytest.param(lambda uris: response(b"{}", fields=b"Content-Encoding: br\r\n"), id="unknown coding"),
         pytest.param(lambda uris: response(b"no", status=b"404 Not Found"), id="404"),
+        pytest.param(lambda uris: response(b"no", status=b"403 Forbidden"), id="403"),
         pytest.param(lambda uris: response(b"no", status=b"500 X"), id="500"),
+        pytest.param(
+            lambda uris: response(b"<html>", status=b"502 X", fields=b"Content-Type: text/html\r\n"), id="502"
+        ),
+        pytest.param(lambda uris: response(b"no", status=b"503 X", fields=b"Retry-After: 60\r\n"), id="503"),
         pytest.param(lambda uris: response(b"no", status=b"301 X", fields=b"Location: /\r\n"), id="301"),
         pytest.param(
             lambda uris: b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\nConnection: close\r\n\r\n", id="broken off"
@@ -714,3 +719,50 @@ async def test_who_leaves_the_line_is_in_no_batch_and_who_leaves_with_its_answer
     assert [answer.body for answer in others] == [single(b"/api/c"), single(b"/api/d")]
     assert [size for _, size in seen(path)] == [3]
     assert not any(uri.endswith("/a") for uri in uris_of(path.api.received[-1]))
+
+
+async def test_a_proxy_that_is_stopped_answers_those_in_a_batch_and_those_who_wait_for_the_next_one() -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    patient = ServerConfig(port=0, drain_timeout=60.0)
+    async with with_a_line(holding_batches(asked, answer), server=patient) as path:
+        await first(path)
+        together = asyncio.gather(*(path.ask(get(name)) for name in "ab"))
+        await in_line(path, 2)
+        await asked.wait()
+        clock_of(path).stand()
+        behind = asyncio.gather(*(path.ask(get(name)) for name in "cd"))
+        await waiting(path, 2)
+        stopping = asyncio.ensure_future(path.stop())
+        await path.proxy.until_logged("proxy.stopping")
+        clock_of(path).go()
+        answer.set()
+        answers = [*await together, *await behind]
+        await stopping
+
+    assert [answer.body for answer in answers] == [single(f"/api/{name}".encode()) for name in "abcd"]
+    assert seen(path) == [("/api/batch", 2)] * 2
+
+
+async def test_a_pause_that_is_too_long_for_those_in_a_batch_is_told_to_them() -> None:
+    long = response(b"slow", status=b"429 Too Many Requests", fields=b"Retry-After: 900\r\n")
+    async with with_a_line(shop_api(lambda uris: long)) as path:
+        answers = await ask_all(path, *map(get, "abc"))
+
+    assert seen(path) == [("/api/batch", 3)]
+    assert [answer.status for answer in answers] == [503] * 3
+    assert all(int(answer.values(b"Retry-After")[0]) > 0 for answer in answers)
+
+
+async def test_two_names_of_one_shop_share_batches() -> None:
+    async with with_a_line(shop_api(good)) as path:
+        await first(path)
+        running = path.proxy.running
+        demo = running.config.shops.named["demo"]
+        shops = Shops({"demo": demo, "other": replace(demo, key="other")})
+        await running.take(msgspec.structs.replace(running.config, shops=shops))
+        other = [get(name).replace(b"/demo/", b"/other/") for name in "bc"]
+        answers = await ask_in_line(path, get("a"), *other)
+
+    assert [answer.body for answer in answers] == [single(f"/api/{name}".encode()) for name in "abc"]
+    assert seen(path) == [("/api/batch", 3)]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.guards.lateness import SAVED, Lateness
+from proxy.guards.lateness import SAVED, STANDSTILL, Lateness
 from proxy.guards.pace import NETWORK_JITTER, Pace
 from proxy.platforms.platform import RateLimit
 from tests.guards.oracle import most_in_any_window
@@ -68,15 +68,23 @@ def known(usual: float = USUAL, limit: RateLimit = ONE) -> Lateness:
 
 @pytest.mark.parametrize(
     ("took", "late"),
-    [(0.001, 0.0), (0.01, 0.0), (0.03, 0.0), (0.031, 0.001), (0.2, 0.17), (0.23, SAVED), (0.24, SAVED), (9.0, SAVED)],
+    [(0.001, 0.0), (0.01, 0.0), (0.03, 0.0), (0.031, 0.001), (0.2, 0.17), (0.23, 0.2), (0.5, 0.47), (9.0, STANDSTILL)],
 )
 def test_a_request_counts_later_by_what_its_answer_took_longer_than_usual(took: float, late: float) -> None:
     assert known().answered(took, NETWORK_JITTER) == pytest.approx(late)
 
 
-@pytest.mark.parametrize(("per", "most"), [(0.1, 0.05), (1.0, SAVED), (60.0, SAVED)])
-def test_it_counts_later_by_half_of_the_window_at_most(per: float, most: float) -> None:
+@pytest.mark.parametrize("took", [0.33, 0.35, 0.41])
+def test_where_answers_take_long_by_a_fifth_of_a_second_at_most(took: float) -> None:
+    assert known(0.1).answered(took, NETWORK_JITTER) == pytest.approx(min(took - 0.12, SAVED))
+
+
+@pytest.mark.parametrize(
+    ("per", "most", "of_varying"), [(0.1, 0.1, 0.05), (1.0, STANDSTILL, SAVED), (60.0, 1.0, SAVED)]
+)
+def test_it_counts_later_by_the_window_at_most(per: float, most: float, of_varying: float) -> None:
     assert known(limit=RateLimit(1, per)).answered(9.0, NETWORK_JITTER) == most
+    assert known(1.0, RateLimit(1, per)).answered(3.0, NETWORK_JITTER) == of_varying
 
 
 def test_before_much_is_known_any_answer_takes_long() -> None:
@@ -100,6 +108,8 @@ def test_requests_that_are_late_together_all_count_later_and_what_that_took_is_s
     lateness = known(limit=THREE)
 
     together = [lateness.answered(0.2, NETWORK_JITTER) for _ in range(3)]
+    for took in (0.2, USUAL) * 30:  # until that is no more unusual
+        lateness.answered(took, NETWORK_JITTER)
     later = [lateness.answered(took, NETWORK_JITTER) for took in (0.2, USUAL) * 500]
 
     assert together == pytest.approx([0.17] * 3)
@@ -127,6 +137,33 @@ def test_a_platform_that_stands_still_for_a_moment_never_sees_more_than_the_limi
 @given(st.floats(0.0, 1.0), st.floats(0.0, SAVED))
 def test_so_with_the_first_requests(begin: float, seconds: float) -> None:
     assert most_seen(play(standing_still(START + begin, seconds, 0.001, 0.001), 20)) <= 3
+
+
+@given(begin=st.floats(70.0, 75.0), seconds=st.floats(0.0, 0.95), quick=st.floats(0.0005, 0.02), burst=st.booleans())
+def test_nor_does_one_that_answers_quickly_and_stands_still_for_longer(
+    begin: float, seconds: float, quick: float, *, burst: bool
+) -> None:
+    chance = random.Random(1)
+    ways = standing_still(START + begin, seconds, quick, 0.001)
+    sent = play(ways if burst else lambda now: ways(now + chance.uniform(0.0, 0.01)), 240)
+
+    assert most_seen(sent) <= 3
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_twelve_standstills_in_a_minute_cost_a_hundredth_of_the_limit(seed: int) -> None:
+    chance = random.Random(seed)
+    stops = [(START + 6 + 5 * each + chance.uniform(0.0, 4.0), chance.uniform(0.03, 0.5)) for each in range(12)]
+
+    def way(sent: float) -> tuple[float, float]:
+        begin, seconds = max((stop for stop in stops if stop[0] <= sent + 0.001), default=(sent, 0.0))
+        seen = max(sent + 0.001, begin + seconds)
+        return seen, seen + 0.003
+
+    sent = play(way, 200)
+
+    assert most_seen(sent) <= 3
+    assert 200 / (sent[-1][0] - sent[0][0]) >= 0.96 * 3
 
 
 def varying(least: float, most: float) -> Iterator[float]:
