@@ -12,6 +12,9 @@ from proxy.shared.client import RedisClient
 from proxy.shared.store import SharedStore
 from proxy.tasks import BackgroundTasks
 from proxy.telemetry.metrics import SharedMetrics
+from tests.guards.replicas import TimedClient, World
+
+PATIENT = 2.0  # seconds for a command: a busy machine may need more than 0.1
 
 
 @dataclass(slots=True)
@@ -25,8 +28,10 @@ class Opened:
 
 
 @asynccontextmanager
-async def opened(url: str, *, identity: str = "a", prefix: str = "test:") -> AsyncIterator[Opened]:
-    """Open a store."""
+async def opened(
+    url: str, *, identity: str = "a", prefix: str = "test:", world: World | None = None
+) -> AsyncIterator[Opened]:
+    """Open a store; with a `world`, its time and that of the scripts is set there."""
     events: list[dict[str, Any]] = []
 
     def keep(_: Any, __: str, event: Any) -> str:
@@ -36,7 +41,14 @@ async def opened(url: str, *, identity: str = "a", prefix: str = "test:") -> Asy
     log = structlog.wrap_logger(None, processors=[keep], wrapper_class=structlog.make_filtering_bound_logger("debug"))
     client, metrics, tasks = RedisClient(url), SharedMetrics(), BackgroundTasks()
     store = SharedStore(
-        client, metrics, log, tasks, prefix=prefix, identity=identity, timeout=0.1, clock=time.monotonic
+        client if world is None else TimedClient(client, world),
+        metrics,
+        log,
+        tasks,
+        prefix=prefix,
+        identity=identity,
+        timeout=PATIENT,
+        clock=time.monotonic if world is None else lambda: world.now,
     )
     try:
         yield Opened(store, client, metrics, events)

@@ -1,14 +1,16 @@
 """A store that is slow, frozen, gone, empty or read-only costs one short wait, and is taken back by itself."""
 
 import asyncio
+import select
 import time
 
 import pytest
 
 from proxy.shared.scripts import Script
 from proxy.shared.store import Away, Said, SharedStore
+from tests.guards.replicas import LIMIT, World
 from tests.redis_servers import Server, each_server, serving_redis
-from tests.shared.stores import Opened, opened
+from tests.shared.stores import PATIENT, Opened, opened
 
 NOW = "local t = redis.call('TIME') local now = t[1] * 1000000 + t[2] "
 ECHO = Script("echo", NOW + "return {now, ARGV[1]}")
@@ -21,18 +23,31 @@ async def echo(store: SharedStore, text: str) -> bytes:
     return bytes(said.values[0])
 
 
+def freeze(server: Server, *here: Opened) -> None:
+    """Let the server hang; these wait for a command for 0.1 s, as they do by default."""
+    server.freeze()
+    for each in here:
+        each.store.timeout = 0.1
+
+
+def thaw(server: Server, *here: Opened) -> None:
+    server.thaw()
+    for each in here:
+        each.store.timeout = PATIENT
+
+
 async def test_a_frozen_server_costs_one_timeout_and_answers_of_before_are_not_taken_for_later_ones(
     program: str,
 ) -> None:
     async with serving_redis(program) as server, opened(server.url) as here:
         assert await echo(here.store, "first") == b"first"
-        server.freeze()
+        freeze(server, here)
         started = time.monotonic()
         waits = await asyncio.gather(*(echo(here.store, "lost") for _ in range(20)), return_exceptions=True)
         took = time.monotonic() - started
         with pytest.raises(Away, match=r"no answer in 0\.1 s"):
             await echo(here.store, "not even sent")
-        server.thaw()
+        thaw(server, here)
         await here.store.touch()
 
         assert [type(wait) for wait in waits] == [Away] * 20
@@ -45,10 +60,10 @@ async def test_a_frozen_server_costs_one_timeout_and_answers_of_before_are_not_t
 async def test_nothing_is_sent_twice(program: str) -> None:
     async with serving_redis(program) as server, opened(server.url) as here:
         await here.store.run(ADD, ("count",), ())
-        server.freeze()
+        freeze(server, here)
         with pytest.raises(Away):
             await here.store.run(ADD, ("count",), ())
-        server.thaw()
+        thaw(server, here)
         await here.store.touch()
         said = await here.store.run(ADD, ("count",), ())
 
@@ -105,35 +120,35 @@ async def opening(server: Server) -> int:
         return int(await reading.client._redis.get("test:slots:from") or 0)
 
 
-async def away(server: Server, *here: Opened, seconds: float) -> None:
+def away(world: World, *here: Opened, seconds: float) -> None:
     """Have these be without the store for so long."""
-    async with opened(server.url) as writing:
-        for each in here:
-            await writing.client._redis.zincrby("test:replicas:all", -seconds * 1e6, each.store.identity)
-            each.store.breaker.failed(time.monotonic() - seconds)
+    for each in here:
+        each.store.breaker.failed(world.now)
+    world.now += seconds
 
 
 async def test_slots_wait_until_all_have_noticed_that_the_store_itself_is_back(program: str) -> None:
+    world = World(LIMIT)
     async with (
         serving_redis(program) as server,
-        opened(server.url, identity="a") as one,
-        opened(server.url, identity="b") as other,
+        opened(server.url, identity="a", world=world) as one,
+        opened(server.url, identity="b", world=world) as other,
     ):
         await one.store.touch()
         await other.store.touch()
         first = await opening(server)
         # One replica alone was away: the others kept the store's account, and nothing has to wait.
-        await away(server, one, seconds=3.0)
+        away(world, one, seconds=3.0)
         await other.store.touch()
         await one.store.touch()
         assert await opening(server) == first
         # All were away for so short a time that nobody has sent anything meanwhile.
-        await away(server, one, other, seconds=1.5)
+        away(world, one, other, seconds=1.5)
         for each in (one, other):
             await each.store.touch()
         assert await opening(server) == first
         # All were away.
-        await away(server, one, other, seconds=2.0)
+        away(world, one, other, seconds=2.0)
         await one.store.touch()
         later = await opening(server)
         await other.store.touch()
@@ -145,20 +160,27 @@ async def test_slots_wait_until_all_have_noticed_that_the_store_itself_is_back(p
 async def test_redis_s_clock_is_known_to_within_a_command(program: str) -> None:
     async with serving_redis(program) as server, opened(server.url) as here:
         assert here.store.time_at(time.monotonic()) is None
+        before = time.monotonic()
         await echo(here.store, "first")
-        guessed = here.store.time_at(time.monotonic())
+        took, asked = time.monotonic() - before, time.monotonic()
+        guessed = here.store.time_at(asked)
         said = await here.store.run(ECHO, (), ("second",))
+        took_again = time.monotonic() - asked
 
         assert guessed is not None
-        assert abs(said.time - guessed) < 100_000
+        assert -took * 1e6 <= said.time - guessed <= took_again * 1e6 + 1000
 
 
 async def test_an_event_loop_that_was_busy_does_not_take_it_for_a_slow_store(program: str) -> None:
     async with serving_redis(program) as server, opened(server.url) as here:
         await echo(here.store, "first")
+        [connection] = here.client._redis.connection_pool._available_connections
+        freeze(server, here)
         asking = asyncio.ensure_future(echo(here.store, "second"))
-        for _ in range(3):
+        for _ in range(10):
             await asyncio.sleep(0)  # it is sent
+        server.thaw()
+        assert select.select([connection._writer.get_extra_info("socket")], [], [], 10.0)[0]  # the answer is there
         time.sleep(0.3)  # noqa: ASYNC251 - three times as long as a command may take
 
         assert await asking == b"second"
@@ -174,13 +196,15 @@ async def test_what_a_frozen_server_gets_to_see_when_it_goes_on_changes_nothing(
         for each in (one, other):
             await each.store.touch()
         first = await opening(server)
-        await away(server, one, other, seconds=2.0)
-        server.freeze()
+        for each in (one, other):  # has been away for so long
+            await each.client._redis.zincrby("test:replicas:all", -2.0e6, each.store.identity)
+            each.store.breaker.failed(time.monotonic() - 2.0)
+        freeze(server, one, other)
         for _ in range(2):
             for each in (one, other):
                 await each.store.touch()
             await asyncio.sleep(0.3)  # a real server is frozen: its time can't be set
-        server.thaw()
+        thaw(server, one, other)
         await asyncio.sleep(0.1)  # it reads what it was sent meanwhile
         await one.store.touch()
 

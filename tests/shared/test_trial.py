@@ -19,7 +19,7 @@ from tests.redis_servers import Server, each_server, serving_redis
 pytestmark = pytest.mark.parametrize("program", each_server())
 
 
-async def tried(url: str, password: str | None = None, *, deadline: float = 1.0, ahead: float = 0.0) -> Outcome:
+async def tried(url: str, password: str | None = None, *, deadline: float = 20.0, ahead: float = 0.0) -> Outcome:
     client = RedisClient(url, password)
     try:
         return await try_store(client, prefix="test:", deadline=deadline, clock=lambda: time.time() - ahead)
