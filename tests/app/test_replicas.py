@@ -47,7 +47,7 @@ def arrived_at(connection: Connection) -> float:
     if sys.platform == "linux":
         info = connection.writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
         (ago,) = struct.unpack_from("I", info, _LAST_DATA_RECEIVED)
-    return now - ago / 1000
+    return now - float(ago) / 1000
 
 
 async def until_counted(proxies: Sequence[TestedProxy], replicas: int) -> None:

@@ -180,6 +180,7 @@ async def test_an_event_loop_that_was_busy_does_not_take_it_for_a_slow_store(pro
         for _ in range(10):
             await asyncio.sleep(0)  # it is sent
         server.thaw()
+        assert connection._writer is not None
         assert select.select([connection._writer.get_extra_info("socket")], [], [], 10.0)[0]  # the answer is there
         time.sleep(0.3)  # noqa: ASYNC251 - three times as long as a command may take
 
