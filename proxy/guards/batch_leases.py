@@ -5,6 +5,8 @@ Rules:
   which they asked, and is forgotten sooner still.
 - Nobody waits for a batch that takes long, and in all for no longer than `LONGEST_WAIT`.
 - While the store is away, each process has its own.
+- What is asked of one entry is asked one after the other, also what nobody waits for any more: over several connections
+  a question may overtake the end of the lease before it, or come after its own.
 """
 
 import asyncio
@@ -12,7 +14,8 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from proxy.shared.scripts import script
 from proxy.shared.store import Away, SharedStore
@@ -31,6 +34,7 @@ class BatchLeases:
     def __init__(self, store: SharedStore, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._store = store
         self._sleep = sleep
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # while somebody asks
 
     @asynccontextmanager
     async def lease(self, key: bytes, hold: float, waits: Callable[[float], None]) -> AsyncIterator[bool]:
@@ -52,7 +56,8 @@ class BatchLeases:
         finally:
             if renewing is not None:
                 renewing.cancel()
-            self._store.tell(_BATCH, (name,), self._arguments(wants=False))
+            if self._store.breaker.closed:
+                self._store.beside(lambda: self._run(name, wants=False))
 
     async def _wait(self, name: str, hold: float, waits: Callable[[float], None]) -> bool:
         """Tell whether it is had, as soon as that is certain."""
@@ -75,9 +80,21 @@ class BatchLeases:
 
     async def _ask(self, name: str) -> tuple[bool, float]:
         """Ask for it, or to go on having it; return whether it is had, and for how long it has been so."""
-        said = await self._store.run(_BATCH, (name,), self._arguments(wants=True))
-        had, under_way = said.values
+        values: list[Any] = []
+
+        async def ask() -> None:
+            values.extend(await self._run(name, wants=True))
+
+        await asyncio.shield(self._store.beside(ask))
+        if not values:
+            raise Away
+        had, under_way = values
         return bool(had), under_way / 1e6
+
+    async def _run(self, name: str, *, wants: bool) -> list[Any]:
+        turn = self._turns.setdefault(name, asyncio.Lock())
+        async with turn:
+            return (await self._store.run(_BATCH, (name,), self._arguments(wants=wants))).values
 
     def _arguments(self, *, wants: bool) -> tuple[str | int, ...]:
         spans = (round(seconds * 1e6) for seconds in (LEASE, _REMEMBERED))

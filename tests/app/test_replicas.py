@@ -99,6 +99,54 @@ async def test_a_redis_that_dies_fails_no_call_and_is_taken_back(program: str) -
     assert len(tokens.received) == 1
 
 
+@pytest.mark.parametrize("program", each_server())
+async def test_a_redis_that_loads_its_data_fails_no_call_and_is_taken_back(program: str) -> None:
+    """Which takes a moment only: so what a loading server answers comes from who stands in front of a real one."""
+    loading = asyncio.Event()
+
+    async with serving_redis(program) as server:
+
+        async def answer(reader: asyncio.StreamReader, connection: Connection) -> None:
+            while data := await reader.read(65536):
+                await connection.send(data)
+
+        async def door(connection: Connection) -> None:
+            reader, writer = await asyncio.open_unix_connection(str(server.socket))
+            answering = asyncio.ensure_future(answer(reader, connection))
+            try:
+                while data := await connection.reader.read(65536):
+                    if loading.is_set():
+                        await connection.send(b"-LOADING Redis is loading the dataset in memory\r\n")
+                    else:
+                        writer.write(data)
+            finally:
+                answering.cancel()
+                writer.close()
+                await asyncio.wait([answering])
+
+        async with (
+            asyncio.timeout(30),
+            serving(door) as redis,
+            serving(answering(token_response())) as tokens,
+            serving(answering(OK)) as api,
+            proxying(
+                shop_of(tokens.port, api.port, f"redis://127.0.0.1:{redis.port}", rate_limit=RateLimit(50, per=0.1))
+            ) as proxy,
+        ):
+            await asked(proxy)
+            loading.set()
+            for _ in range(10):
+                await asked(proxy)
+            shown = (await status_json(proxy))["shared"]
+            loading.clear()
+            await proxy.until_logged("shared.back")
+            await asked(proxy)
+
+    assert (shown["away"], shown["why"]) == (True, "it is loading its data")
+    assert len(tokens.received) == 1
+    assert len(api.received) == 12
+
+
 async def test_a_redis_that_takes_connections_and_says_nothing_costs_one_wait() -> None:
     async def silent(connection: Connection) -> None:
         await connection.reader.read()

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,7 @@ class Shop:
 
     world: World
     all: list[Batch] = field(default_factory=list)
+    leases: dict[int, BatchLeases] = field(default_factory=dict)  # of each replica
 
     async def begin(self, replica: int, *, hold: float = HOLD, key: bytes = b"demo") -> Batch:
         """Let a replica begin a batch, which goes on until it is `over`."""
@@ -41,7 +43,7 @@ class Shop:
         self.all.append(batch)
         store = self.world.each[replica].store
         assert store is not None
-        leases = BatchLeases(store, sleep=self.world.sleep)
+        leases = self.leases.setdefault(replica, BatchLeases(store, sleep=self.world.sleep))
 
         async def run() -> None:
             async with leases.lease(key, hold, batch.told.append) as let:
@@ -69,6 +71,24 @@ async def shop_of(program: str, count: int = 3) -> AsyncIterator[Shop]:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await world.settle()
+
+
+def delayed(shop: Shop, replica: int, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Let the replica's next command come to the server when that is set; those after it may overtake it."""
+    client, arrives = shop.world.each[replica].client, asyncio.Event()
+    assert client is not None
+    run = client.run
+
+    async def on_its_way(*command: Any) -> list[Any]:
+        await arrives.wait()
+        return await run(*command)
+
+    def send(*command: Any) -> asyncio.Future[list[Any]]:
+        monkeypatch.setattr(client, "run", run)
+        return asyncio.shield(asyncio.ensure_future(on_its_way(*command)))
+
+    monkeypatch.setattr(client, "run", send)
+    return arrives
 
 
 async def test_one_goes_at_a_time_and_the_others_in_the_order_in_which_they_asked(program: str) -> None:
@@ -158,6 +178,49 @@ async def test_who_does_not_wait_any_more_keeps_nobody_back(program: str) -> Non
 
         assert (leaving.let, again.let) == (None, True)
         assert dying.let  # alone, since it can't ask
+
+
+async def test_one_that_ends_while_it_is_renewed_is_over(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with shop_of(program) as shop:
+        first = await shop.begin(0)
+        arrives = delayed(shop, 0, monkeypatch)
+        await shop.world.pass_time(0.6)  # it is renewed
+        await shop.end(first)
+        arrives.set()
+        await shop.world.settle()
+        other = await shop.begin(1)
+        await shop.world.pass_time(0.1)
+
+        assert (first.let, other.let) == (True, True)
+
+
+async def test_who_leaves_while_it_asks_leaves_nothing_behind(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with shop_of(program) as shop:
+        arrives = delayed(shop, 0, monkeypatch)
+        leaving = await shop.begin(0)
+        assert leaving.task is not None
+        leaving.task.cancel()
+        await shop.world.settle()
+        arrives.set()
+        await shop.world.settle()
+        other = await shop.begin(1)
+        await shop.world.pass_time(0.1)
+
+        assert (leaving.let, other.let) == (None, True)
+
+
+async def test_the_end_of_one_does_not_end_the_next_one_of_the_same_replica(
+    program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shop_of(program) as shop:
+        first, waiting = await shop.begin(0), await shop.begin(1)
+        arrives = delayed(shop, 0, monkeypatch)
+        await shop.end(first)
+        again = await shop.begin(0)
+        arrives.set()
+        await shop.world.pass_time(0.1)
+
+        assert (first.let, waiting.let, again.let) == (True, True, None)
 
 
 async def test_without_the_store_each_has_its_own_and_waits_for_nobody(program: str) -> None:
