@@ -36,8 +36,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from proxy.shared.scripts import Script
 
-SENTINEL: Final = ("redis+sentinel", "rediss+sentinel")
-SCHEMES: Final = ("redis", "rediss", "unix", *SENTINEL)
+_SENTINEL: Final = ("redis+sentinel", "rediss+sentinel")
 _SENTINEL_PORT: Final = 26379
 _NO_REDIS: Final = "what answers there is not Redis"
 _LONGEST_SUBSCRIBING: Final = 5.0  # seconds
@@ -186,7 +185,7 @@ def failure(error: Exception) -> Failure:
 
 def _open(url: str, options: dict[str, Any]) -> tuple[Redis, Sentinel | None]:
     parts = urlsplit(url)
-    if parts.scheme not in SENTINEL:
+    if parts.scheme not in _SENTINEL:
         return Redis.from_url(url, **options), None
     # redis+sentinel://[user:password@]HOST[:PORT],HOST[:PORT]/SERVICE[/DATABASE]; rediss: TLS with all of them
     user, _, places = parts.netloc.rpartition("@")

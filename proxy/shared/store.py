@@ -73,6 +73,9 @@ class Said(NamedTuple):
     sent: float
     received: float
 
+    def __repr__(self) -> str:
+        return f"Said(time={self.time})"
+
 
 class SharedStore:
     """Runs scripts. `clock` is monotonic, in seconds; `identity` is this replica's own; `prefix` begins every name."""
