@@ -92,8 +92,8 @@ MEANINGS: Final = {
     ),
     "shop_overloaded": Meaning(
         "503",
-        "too much for this shop at once: it has used up its share, while other shops are served. The usual reason"
-        " is a shop that does not answer",
+        "too much for this shop at once: it, or all shops of its platform together, have used up their share, while"
+        " others are served; `detail` says which. The usual reason is a shop or a platform that does not answer",
     ),
     "client_overloaded": Meaning(
         "503",

@@ -52,6 +52,8 @@ def begin(exchange: Exchange, holding: Holding, route: Route, pacer: Pacer) -> N
     Raises `ShopOverloaded`. In the line for the rate limit, a client with few waiting takes the place of one with many.
     """
     limit, key = route.shop.platform.rate_limit, route.token_request.application
+    if exchange.site.routes.several_platforms:
+        holding.platform = route.shop.platform.name
     try:
         holding.begin()
     except ShopOverloaded:

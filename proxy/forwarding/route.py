@@ -33,10 +33,11 @@ class Route:
 
 
 class Routes:
-    """Finds the route to a shop by its key."""
+    """Finds the route to a shop by its key. `several_platforms` if not all shops are on one."""
 
     def __init__(self, shops: Shops, earlier: "Routes | None" = None) -> None:
         self._shops = shops
+        self.several_platforms = len({platform.name for platform in shops.all_platforms()}) > 1
         self._most = len(shops.named) + _MAX_ROUTES
         self._routes: dict[str, Route] = {}
         self._earlier = {} if earlier is None else earlier._routes

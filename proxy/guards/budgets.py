@@ -5,6 +5,8 @@ Rules:
   `share`. So one alone may have half, two a third each, and for the next one there is always something left.
 - It counts for a client, by its name or, without credentials, its address; and for a shop. What is asked for on this
   machine or by a trusted proxy, which speaks for many, counts for the shop alone.
+- Places count for the shop's platform too, where shops of another one are to be served beside it: what goes down is
+  a platform more often than a shop, and its shops together would have every place.
 - What is given out is not taken back: who has it would fail for others. It is given back soon, since all that requests
   do is bounded in time; so who is refused may try again in a second.
 - What could not be had if nobody else had anything is refused for good, not for a moment.
@@ -28,7 +30,11 @@ class Budget:
     `refused` counts by whose fault it was: all, client, shop.
     """
 
-    __slots__ = ("_of_clients", "_of_shops", "_setting", "_weight", "_what", "free", "plenty", "refused", "total")
+    # fmt: off
+    __slots__ = (
+        "_of_clients", "_of_platforms", "_of_shops", "_setting", "_weight", "_what", "free", "plenty", "refused", "total",
+    )
+    # fmt: on
 
     def __init__(self, what: str, setting: str) -> None:
         self._what = what
@@ -36,6 +42,7 @@ class Budget:
         self.total = self.free = 0
         self._of_clients: dict[Hashable, int] = {}
         self._of_shops: dict[Hashable, int] = {}
+        self._of_platforms: dict[Hashable, int] = {}
         self.refused: Counter[str] = Counter()
         self.keep_to(0, 1.0)
 
@@ -75,17 +82,27 @@ class Budget:
             self._of_clients[client] = of_client
         self.free = free - amount
 
-    def count_for(self, shop: Hashable, *, unasked: bool = False) -> None:
-        """Count for a shop too what was given out before, 1. Raises `ShopOverloaded` unless that is `unasked`."""
+    def count_for(self, shop: Hashable, platform: Hashable = None, *, unasked: bool = False) -> None:
+        """Count for a shop, and maybe its platform, what was given out before, 1. Raises `ShopOverloaded`.
+
+        Not if that is `unasked`.
+        """
+        most = float("inf") if unasked else self._weight * (self.free + 1)
         of_shop = self._of_shops.get(shop, 0) + 1
-        if of_shop > self._weight * (self.free + 1) and not unasked:
+        if of_shop > most:
             raise self._overloaded(ShopOverloaded, "shop")
+        if platform is not None:
+            of_platform = self._of_platforms.get(platform, 0) + 1
+            if of_platform > most:
+                raise self._overloaded(ShopOverloaded, "shop", "platform")
+            self._of_platforms[platform] = of_platform
         self._of_shops[shop] = of_shop
 
-    def count_no_more_for(self, shop: Hashable) -> None:
+    def count_no_more_for(self, shop: Hashable, platform: Hashable = None) -> None:
         """Take back `count_for`."""
-        self.free -= 1
-        self.give(None, shop)
+        _less(self._of_shops, shop, 1)
+        if platform is not None:
+            _less(self._of_platforms, platform, 1)
 
     def count(self, client: Hashable, shop: Hashable, amount: int) -> None:
         """Take note of what is held already, however much that is."""
@@ -98,20 +115,24 @@ class Budget:
         """Take back what was given out for this client, and counted for this shop."""
         self.free += amount
         if client is not None:
-            self._of_clients[client] = left = self._of_clients[client] - amount
-            if not left:
-                del self._of_clients[client]
+            _less(self._of_clients, client, amount)
         if shop is not None:
-            self._of_shops[shop] = left = self._of_shops[shop] - amount
-            if not left:
-                del self._of_shops[shop]
+            _less(self._of_shops, shop, amount)
 
-    def _overloaded(self, kind: type[Overloaded], whose: str) -> Overloaded:
+    def _overloaded(self, kind: type[Overloaded], whose: str, holder: str | None = None) -> Overloaded:
         self.refused[whose] += 1
         return kind(
-            f"This {whose} has used up its share of {self._what} ({self._setting}, server.max_share).",
+            f"This {holder or whose} has used up its share of {self._what} ({self._setting}, server.max_share).",
             retry_after=_TRY_AGAIN,
         )
+
+
+def _less(held: dict[Hashable, int], holder: Hashable, amount: int) -> None:
+    left = held[holder] - amount
+    if left:
+        held[holder] = left
+    else:
+        del held[holder]
 
 
 class Budgets:
@@ -135,10 +156,10 @@ class Holding:
     """What one request holds of the budgets, a place first; it has to be given back.
 
     Bytes count for the client, and for the shop only where the client is nobody. `shop` is to be set before anything
-    else is held. Raises `Overloaded` and its kinds, as the methods do.
+    else is held, and `platform` where that has a share. Raises `Overloaded` and its kinds, as the methods do.
     """
 
-    __slots__ = ("_begun", "_budgets", "_client", "_memory", "_spool", "shop")
+    __slots__ = ("_begun", "_budgets", "_client", "_memory", "_spool", "platform", "shop")
 
     def __init__(self, budgets: Budgets, client: Hashable) -> None:
         memory = budgets.memory
@@ -150,13 +171,14 @@ class Holding:
         self._begun = False  # whether the place counts for the shop
         self._memory = self._spool = 0
         self.shop: Hashable = None
+        self.platform: Hashable = None
 
     def begin(self, *, instead: bool = False) -> None:
         """Count the place for the shop too: from now on it is the shop that is waited for, no longer the client.
 
         So also if the shop has its share, where another request for it gives up its place `instead`.
         """
-        self._budgets.places.count_for(self.shop, unasked=instead)
+        self._budgets.places.count_for(self.shop, self.platform, unasked=instead)
         self._begun = True
 
     def memory(self, more: int) -> None:
@@ -184,19 +206,21 @@ class Holding:
         budgets, client, shop = self._budgets, self._client, self._shop_of_bytes
         released = client is not None and self._begun
         if released:
-            budgets.places.count_no_more_for(self.shop)
+            budgets.places.count_no_more_for(self.shop, self.platform)
         budgets.memory.count(client, shop, unread)
         try:
             yield
         finally:
             budgets.memory.give(client, shop, unread)
             if released:
-                budgets.places.count_for(self.shop, unasked=True)
+                budgets.places.count_for(self.shop, self.platform, unasked=True)
 
     def give_back(self) -> None:
         """Give back all of it."""
         budgets, client = self._budgets, self._client
-        budgets.places.give(client, self.shop if self._begun else None)
+        budgets.places.give(client, None)
+        if self._begun:
+            budgets.places.count_no_more_for(self.shop, self.platform)
         if self._memory:
             self.memory(-self._memory)
         if self._spool:

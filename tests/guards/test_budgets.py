@@ -185,6 +185,35 @@ def test_a_place_counts_for_the_client_first_and_for_the_shop_from_when_it_is_wa
     assert (tested.places._of_clients, tested.places._of_shops) == ({}, {})
 
 
+def test_shops_of_one_platform_have_its_share_together_and_those_of_another_the_rest() -> None:
+    tested = budgets(places=8)
+
+    def begun(shop: str, platform: str | None, *, instead: bool = False) -> Holding:
+        holding = Holding(tested, shop)
+        holding.shop, holding.platform = shop, platform
+        try:
+            holding.begin(instead=instead)
+        except ShopOverloaded:
+            holding.give_back()
+            raise
+        return holding
+
+    of_one = [begun(f"one-{number}", "one") for number in range(4)]
+    with pytest.raises(ShopOverloaded, match="This platform has used up its share"):
+        begun("one-4", "one")
+    with of_one[0].waiting_for_client(10):
+        of_one.append(begun("one-4", "one"))
+    of_one.append(begun("one-5", "one", instead=True))
+    others = [begun("two-0", "two"), begun("alone", None)]
+    assert tested.places._of_platforms == {"one": 6, "two": 1}
+    assert tested.places.refused == {"shop": 1}
+
+    for holding in (*of_one, *others):
+        holding.give_back()
+    places = tested.places
+    assert (places.taken, places._of_shops, places._of_platforms) == (0, {}, {})
+
+
 def test_all_that_a_request_holds_is_given_back() -> None:
     tested = budgets()
     holding = Holding(tested, "a")
