@@ -30,11 +30,18 @@ class Budget:
     `refused` counts by whose fault it was: all, client, shop.
     """
 
-    # fmt: off
     __slots__ = (
-        "_of_clients", "_of_platforms", "_of_shops", "_setting", "_weight", "_what", "free", "plenty", "refused", "total",
+        "_of_clients",
+        "_of_platforms",
+        "_of_shops",
+        "_setting",
+        "_weight",
+        "_what",
+        "free",
+        "plenty",
+        "refused",
+        "total",
     )
-    # fmt: on
 
     def __init__(self, what: str, setting: str) -> None:
         self._what = what
