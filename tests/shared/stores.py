@@ -15,6 +15,7 @@ from proxy.shared.client import RedisClient
 from proxy.shared.store import SharedStore
 from proxy.tasks import BackgroundTasks
 from proxy.telemetry.metrics import SharedMetrics
+from tests.guards.replicas import TimedClient, World
 
 
 @dataclass(slots=True)
@@ -28,8 +29,10 @@ class Opened:
 
 
 @asynccontextmanager
-async def opened(url: str, *, identity: str = "a", prefix: str = "test:") -> AsyncIterator[Opened]:
-    """Open a store."""
+async def opened(
+    url: str, *, identity: str = "a", prefix: str = "test:", world: World | None = None
+) -> AsyncIterator[Opened]:
+    """Open a store; with a `world`, its time and that of the scripts is set there."""
     events: list[dict[str, Any]] = []
 
     def keep(_: Any, __: str, event: Any) -> str:
@@ -39,7 +42,14 @@ async def opened(url: str, *, identity: str = "a", prefix: str = "test:") -> Asy
     log = structlog.wrap_logger(None, processors=[keep], wrapper_class=structlog.make_filtering_bound_logger("debug"))
     client, metrics, tasks = RedisClient(url), SharedMetrics(), BackgroundTasks()
     store = SharedStore(
-        client, metrics, log, tasks, prefix=prefix, identity=identity, timeout=10.0, clock=time.monotonic
+        client if world is None else TimedClient(client, world),
+        metrics,
+        log,
+        tasks,
+        prefix=prefix,
+        identity=identity,
+        timeout=10.0,
+        clock=time.monotonic if world is None else lambda: world.now,
     )
     store.silence = 2.0  # as with a time-out of 0.1 s
     try:
