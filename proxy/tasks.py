@@ -25,8 +25,8 @@ class BackgroundTasks:
         return task
 
     async def close(self) -> None:
-        """Cancel the tasks that still run, and wait for their end."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancel the tasks that still run, and those that they start meanwhile, and wait for their end."""
+        while tasks := list(self._tasks):
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)

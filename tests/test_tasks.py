@@ -78,6 +78,23 @@ async def test_closing_ends_the_tasks_that_still_run_and_waits_for_their_end() -
     assert log == ["tidied up"]
 
 
+async def test_closing_ends_what_is_started_meanwhile() -> None:
+    tasks = BackgroundTasks()
+    later: list[asyncio.Task[None]] = []
+
+    async def start_another_at_the_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            later.append(tasks.start(asyncio.sleep(3600), name="started at the end"))
+
+    tasks.start(start_another_at_the_end(), name="starts another")
+    await asyncio.sleep(0)
+    await tasks.close()
+
+    assert [task.cancelled() for task in later] == [True]
+
+
 async def test_closing_is_not_disturbed_by_a_task_that_fails_at_its_end() -> None:
     started = asyncio.Event()
     tasks = BackgroundTasks()

@@ -10,6 +10,8 @@
     exposition.py   the numbers as Prometheus reads them
     report.py       the shops' numbers for people and as JSON: trouble first
     page.py         the report as HTML
+    rows.py         one shop on it
+    codes.py        what the codes mean
     chart.py        the calls of the last minutes as a small picture
     negotiation.py  HTML or JSON, packed or not
 

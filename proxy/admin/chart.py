@@ -1,6 +1,7 @@
 """The calls of the last minutes as a small picture: a bar for each, its failed part in another colour.
 
-Rules: it says in words too what it shows."""
+Rules: it says in words too what it shows.
+"""
 
 from typing import Final
 

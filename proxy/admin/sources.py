@@ -32,10 +32,6 @@ from proxy.tokens.status import NOTHING_KNOWN, TokenStatus
 _REFUSALS: Final = ("client_unauthenticated", "client_forbidden", "too_many_failures", "client_overloaded")
 
 
-def _no_certificate() -> float | None:
-    return None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """What the admin port reads. Functions are asked each time, since a reload may change what they return.
@@ -64,7 +60,7 @@ class Sources:
     # The clients that there are, where applications call the proxy, and until when its certificate is valid.
     clients: Callable[[], Collection[str]] = tuple
     url: Callable[[], str] = str
-    certificate_expires_at: Callable[[], float | None] = _no_certificate
+    certificate_expires_at: Callable[[], float | None] = lambda: None
     wall_clock: Callable[[], float] = time.time  # seconds since 1970
     shared: Callable[[], SharedMetrics | None] = lambda: None
 

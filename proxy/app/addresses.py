@@ -6,13 +6,14 @@ from typing import Final
 from proxy.config import Config
 from proxy.platforms.addresses import is_ip_address
 
-_HERE: Final = frozenset({"", "0.0.0.0", "::", "127.0.0.1", "::1", "localhost"})  # noqa: S104 - to compare with
+# Where somebody who listens is reached as localhost.
+HERE: Final = frozenset({"", "0.0.0.0", "::", "127.0.0.1", "::1", "localhost"})  # noqa: S104 - to compare with
 _MANY: Final = 5
 
 
 def url_of(host: str, port: int, *, scheme: str = "http") -> str:
     """Return the URL of what listens on `host`, as one writes it on this machine, with a slash at its end."""
-    name = "localhost" if host in _HERE else f"[{host}]" if ":" in host and is_ip_address(host) else host
+    name = "localhost" if host in HERE else f"[{host}]" if ":" in host and is_ip_address(host) else host
     return (
         f"{scheme}://{name}/" if port == (443 if scheme == "https" else 80) else f"{scheme}://{name}:{port or 'PORT'}/"
     )
@@ -30,7 +31,7 @@ def base_url(config: Config, port: int | None = None, started_with: Config | Non
     host = server.host if started_with is None else started_with.server.host
     if server.tls is None:
         return url_of(host, port)
-    return url_of("NAME" if host in _HERE else host, port, scheme="https")
+    return url_of("NAME" if host in HERE else host, port, scheme="https")
 
 
 def for_applications(config: Config, shops: Sequence[str], port: int | None = None) -> list[str]:

@@ -144,7 +144,7 @@ class RunningProxy:
         self.replicas = Replicas(outside, self._tasks, self.tokens, self.pacer, errands, lambda: self.config.tokens)
         stack.push_async_callback(self.replicas.close)
         self._certificate: asyncio.Task[None] | None = None
-        self._use_certificate(config.server.tls, self._listener_tls(config.server.tls))
+        self._use_certificate(self._listener_tls(config.server.tls))
         self.host, self.port = "", 0
         self.admin: tuple[str, int] | None = None
 
@@ -204,7 +204,7 @@ class RunningProxy:
         self._server.limits = client_limits(config)
         self._limit_clients(config)
         if not same_files:
-            self._use_certificate(config.server.tls, tls)
+            self._use_certificate(tls)
         if connections is not before:
             self._tasks.start(before.close_when_unused(), name="connections of before")
         return for_the_next_start(config, started)
@@ -244,7 +244,7 @@ class RunningProxy:
         except (UnusableCertificate, OSError) as error:
             raise StartError(f"server.tls: {error}") from None
 
-    def _use_certificate(self, files: CertificateFiles | None, tls: ListenerTls | None) -> None:
+    def _use_certificate(self, tls: ListenerTls | None) -> None:
         if self._certificate is not None:
             self._certificate.cancel()
         self._certificate = None if tls is None else self._tasks.start(tls.keep_fresh(), name="certificate")

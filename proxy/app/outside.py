@@ -6,6 +6,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from proxy.app.addresses import HERE
 from proxy.config import Config
 from proxy.guards.aliases import HostOfPlatform, hosts_of_platforms, leading_here
 from proxy.guards.names import Resolver, SystemNames
@@ -13,7 +14,6 @@ from proxy.systemd import Supervisor
 from proxy.telemetry.metrics import LogMetrics
 
 _LOCALHOST: Final = "localhost"
-_REACHED_AS_LOCALHOST: Final = frozenset({"", "0.0.0.0", "::", "127.0.0.1", "::1", _LOCALHOST})  # noqa: S104 - to compare
 
 
 class StartError(Exception):
@@ -58,7 +58,7 @@ def _about_localhost(host: HostOfPlatform, listener: tuple[str, int]) -> str:
             " allow_private = true in its [platforms.NAME]; if not, write its own host name in token_url and"
             " api_url"
         )
-    if listener[0] in _REACHED_AS_LOCALHOST and listener[1] == host.port:
+    if listener[0] in HERE and listener[1] == host.port:
         return (
             f"a platform's URL leads to localhost port {host.port}, which is this proxy itself (server.port): write"
             " the platform's port in the URL"

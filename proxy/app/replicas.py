@@ -3,6 +3,7 @@
 Rules: the libraries for sharing are imported when they are first needed; most proxies run alone.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
@@ -41,6 +42,7 @@ class Replicas:
         self._settings = settings
         self._config = SharedConfig()
         self._sharing: Sharing | None = None
+        self._ends: set[asyncio.Task[None]] = set()  # of what was shared before
 
     async def start(self, config: SharedConfig) -> None:
         """Share as `[shared]` says, and know what others know before the first request comes."""
@@ -66,10 +68,13 @@ class Replicas:
             self._pacer.share_by(self._sharing.pacing)
             self._errands.share_by(self._sharing.batches)
         if before is not None:
-            self._tasks.start(before.close(for_good=not same), name="end of sharing")
+            self._ends.add(end := self._tasks.start(before.close(for_good=not same), name="end of sharing"))
+            end.add_done_callback(self._ends.discard)
 
     async def close(self) -> None:
         """Say that this replica is gone."""
+        if self._ends:
+            await asyncio.wait(self._ends)
         if self._sharing is not None:
             await self._sharing.close()
 

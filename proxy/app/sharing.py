@@ -79,6 +79,7 @@ class Sharing:
         """End; say that this replica is gone, if it is so `for_good`."""
         for task in self._kept_up:
             task.cancel()
+        await asyncio.wait(self._kept_up)
         await self.store.leave(for_good=for_good)
         await self._client.close()
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -9,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.config import Config, ConfigError, load_config, locate
 from proxy.config.environment import CONFIG, SHOP, mistyped
-from proxy.config.files import is_there, shown
+from proxy.config.files import closest, is_there, shown
 from proxy.config.location import DEFAULT
 from proxy.config.sharing import secrets_of
 from proxy.telemetry.redaction import SHORTEST_TOKEN, Redactor
@@ -17,6 +18,10 @@ from proxy.telemetry.redaction import SHORTEST_TOKEN, Redactor
 _TOO_SHORT = (
     f"a platform grants tokens of fewer than {SHORTEST_TOKEN} characters: they are used, but not hidden in the log"
 )
+
+
+_SIMILAR = 0.8  # of 1: nearly the same name
+_MOST_FILES = 1000  # of a directory that are looked at
 
 
 class Conceal(Protocol):
@@ -45,10 +50,24 @@ def read_config(named: Path | None) -> Config | None:
             print(f"  {problem}", file=sys.stderr)
         for line in error.excerpt:
             print(f"      {line}", file=sys.stderr)
+        if path is None and SHOP not in os.environ and (similar := _similar_file()):
+            print(
+                f"  {similar} is here, but only {DEFAULT} is read: rename it, or name it with --config", file=sys.stderr
+            )
         return None
     for sentence in mistyped(os.environ, config.variables):
         complain(f"warning: {sentence}")
     return config
+
+
+def _similar_file() -> str | None:
+    """Return the file that was probably meant for the configuration: Notepad saves config.toml.txt."""
+    try:
+        with os.scandir() as entries:
+            meant = closest(str(DEFAULT), [entry.name for entry in islice(entries, _MOST_FILES)], cutoff=_SIMILAR)
+    except OSError:
+        return None
+    return meant and shown(Path(meant))
 
 
 def complain(sentence: str) -> None:

@@ -2,6 +2,7 @@
 
     problems.py     gathers what is wrong, with its place
     schema.py       every setting: its name, what it may hold, its default
+    rules.py        what each may hold, as msgspec checks it
     values.py       one value of the file -> what the setting holds; secrets, networks
     kinds.py        of which type of TOML a value may be, and what is said of another one
     files.py        reads files, and tells whether one was changed since
@@ -10,6 +11,8 @@
     listeners.py    the same, about where the proxy listens
     scopes.py       which scopes calls need, as the file says it
     sharing.py      the same, about `[shared]`
+    shops.py        from the settings of shops to the shops
+    proxies.py      which egress proxy each platform is reached through
     location.py     which file it is, if it is in one
     loading.py      puts it together
     misplaced.py    a name that is not known where it stands: what was meant, where it belongs

@@ -7,9 +7,11 @@ slowed down, so that a secret of less than `_SHORTEST` characters is refused: it
 `check` and `serve` say that it is short.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
+from itertools import islice
 from typing import Any, Final
 
 from proxy.config.files import closest
@@ -26,6 +28,16 @@ _SHORTEST: Final = 8
 _NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 # What the platforms' APIs know. Clients without a list may use whatever HTTP knows.
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# What people write who think of rights, or of SQL.
+_MEANT_BY: Final = {
+    **dict.fromkeys(("READ", "READ-ONLY", "READONLY", "VIEW", "LIST", "FETCH", "SELECT"), '"GET", "HEAD"'),
+    "WRITE": '"POST", "PUT", "PATCH", "DELETE"',
+    **dict.fromkeys(("CREATE", "INSERT", "ADD"), '"POST"'),
+    **dict.fromkeys(("UPDATE", "EDIT", "MODIFY"), '"PUT", "PATCH"'),
+    **dict.fromkeys(("REMOVE", "DEL", "DESTROY"), '"DELETE"'),
+    **dict.fromkeys(("ALL", "ANY"), '"*"'),
+}
+_MOST: Final = 10  # wrong entries of one list that are told
 _NEW_CLIENT: Final = "shop-auth-proxy new-client NAME"
 
 
@@ -99,6 +111,11 @@ def _what_is_wrong_with_method(method: str) -> str | None:
         return None
     if method.upper() in _METHODS:
         return f'methods are written in upper case: write "{method.upper()}"'
+    if meant := _MEANT_BY.get(method.strip().upper()):
+        return f"unknown method: write {meant}"
+    several = re.split(r"[\s,;|/+]+", method.strip().upper())
+    if len(several) > 1 and _METHODS.issuperset(several):
+        return f"write each method in quotes of its own: {', '.join(map(json.dumps, several))}"
     return unknown("method", method, _METHODS)
 
 
@@ -112,9 +129,10 @@ def _what_is_wrong_with_shop(shop: str, known: set[str]) -> str | None:
 
 def _about_entries(entries: Iterable[str], what_is_wrong: Callable[[str], str | None]) -> str:
     """Return what is wrong with the entries of a list, each with its number; empty if nothing is."""
-    found = [
+    found = (
         f"entry {number}: {sentence}"
         for number, entry in enumerate(entries, 1)
         if entry != WILDCARD and (sentence := what_is_wrong(entry))
-    ]
-    return "; ".join(found)
+    )
+    told = list(islice(found, _MOST))
+    return "; ".join([*told, "and more"] if any(found) else told)

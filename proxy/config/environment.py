@@ -14,8 +14,8 @@ Rules: the form is for a whole configuration. It does not change settings of a f
 problem, unless the file itself names it (`{ env = "SHOP_AUTH_PROXY_CLIENT_SECRET" }`). `SHOP_AUTH_PROXY_CONFIG`, which
 names the file, is none of them (location.py). An empty value is one only for a host. Without a file, unknown
 variables of that prefix are problems; with one they may be the user's own, and only those that are nearly right are
-told of. Those that Kubernetes sets in every pod
-for a Service called `shop-auth-proxy` (`SHOP_AUTH_PROXY_PORT=tcp://10.0.0.1:8080`) are never looked at.
+told of. Those that Kubernetes sets in every pod for a Service called `shop-auth-proxy`
+(`SHOP_AUTH_PROXY_PORT=tcp://10.0.0.1:8080`) are never looked at.
 """
 
 import re
@@ -59,6 +59,7 @@ VARIABLES: Final[Mapping[str, Place]] = MappingProxyType(
     }
 )
 _NEAR: Final = 0.9  # of 1: variables may be the user's own
+_SECRETS: Final = frozenset({CLIENT_SECRET, CLIENT_PASSWORD})
 _FILES: Final = frozenset({CLIENT_SECRET_FILE, CLIENT_PASSWORD_FILE})
 _MAY_BE_EMPTY: Final = frozenset({f"{PREFIX}HOST", f"{PREFIX}ADMIN_HOST"})  # every address, as in the file
 
@@ -98,6 +99,8 @@ def read_environment(environ: Mapping[str, str], problems: Problems) -> dict[str
             problems.rename(place, variable)
         if variable in given and not given[variable] and variable not in _MAY_BE_EMPTY:
             problems.add(place, "is empty: give it a value, or unset it")
+        elif variable in given and variable != SHOP and (why := _around(variable, given[variable])):
+            problems.add(place, why)
         elif variable in given and variable not in (SHOP, CLIENT_NAME):
             tables[place[0]][place[-1]] = _value(variable, given[variable])
 
@@ -111,6 +114,17 @@ def read_environment(environ: Mapping[str, str], problems: Problems) -> dict[str
         _check_named(given, problems, ("clients", client, "secret"), of_client)
         document["clients"] = {client: of_client_table}
     return document
+
+
+def _around(variable: str, text: str) -> str:
+    """Return what stands around a value by mistake: files of variables, as Docker reads them, know no quotes."""
+    if text.endswith("\r"):
+        return "ends with a line end, as lines in files of Windows do: save that file with the line ends of Linux"
+    if variable in _SECRETS:  # in which anything may be meant
+        return ""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        return "has quotes around it, which count as part of it here: write it without them"
+    return "begins or ends with a space: remove it" if text != text.strip() else ""
 
 
 def _unknown(variable: str) -> str:
@@ -170,6 +184,6 @@ def mistyped(environ: Mapping[str, str], named_in_file: Container[str] = ()) -> 
 
 
 def _value(variable: str, text: str) -> object:
-    if variable in (CLIENT_SECRET, CLIENT_PASSWORD):
+    if variable in _SECRETS:
         return {"env": variable}
     return {"file": text} if variable in _FILES else text

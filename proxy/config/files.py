@@ -5,6 +5,7 @@ What `stat` says of a file (`stamp`) tells later whether it was changed, or is a
 
 import codecs
 import os
+import re
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -14,7 +15,18 @@ from proxy.files import NotAFile, read_bounded
 
 MAX_FILE: Final = 16 * 1024 * 1024  # bytes; all public certificate authorities together are below 1 MB
 MAX_SECRET_FILE: Final = 64 * 1024  # bytes; far above any secret, far below what hurts
+# Of a word that nobody made up: short pieces of small letters, capitals or digits, or very many letters.
+_PIECE: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
+_MANY_PIECES: Final = 4
+_LONG_WORD: Final = 24  # characters
+_PASSWORD: Final = re.compile(r"(?=.*[0-9])(?=.*[A-Z])(?=.*[a-z])[^./]{8,}")
+
 _MANY: Final = 1000  # entries of a directory that are looked at for one with a similar name
+
+VARIABLE_HIDDEN: Final = (
+    "the environment variable named here is not set; its name is not shown, since it looks like a secret: the name of a"
+    " variable belongs here, not what is in it"
+)
 
 # Device, inode, size and time of the last change; `None`: there is no such file, or it can't be looked at.
 FileStamp = tuple[int, int, int, int] | None
@@ -64,7 +76,7 @@ def read_file(path: Path, max_size: int) -> bytes:
     try:
         content = read_bounded(path, max_size)
     except (FileNotFoundError, NotADirectoryError):
-        raise Unusable(f"the file {name} does not exist{_perhaps(path)}") from None
+        raise Unusable(_hidden(path) or f"the file {name} does not exist{_perhaps(path)}") from None
     except IsADirectoryError:
         raise Unusable(f"{name} is a directory, not a file: name a file in it") from None
     except PermissionError:
@@ -80,9 +92,9 @@ def read_file(path: Path, max_size: int) -> bytes:
     except TimeoutError:
         raise Unusable(f"the pipe {name} does not end: the program that writes to it has not closed it") from None
     except OSError as error:
-        raise Unusable(f"the file {name} can't be read: {error.strerror}") from None
+        raise Unusable(_hidden(path) or f"the file {name} can't be read: {error.strerror}") from None
     except ValueError:  # a NUL in the name, or characters that no file name can have
-        raise Unusable(f"the file {name} can't be read: no file can have such a name") from None
+        raise Unusable(_hidden(path) or f"the file {name} can't be read: no file can have such a name") from None
     if len(content) > max_size:
         raise Unusable(f"the file {name} is larger than {max_size} bytes")
     return content
@@ -98,6 +110,34 @@ def read_text(path: Path, max_size: int) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise Unusable(f"the file {shown(path)} is not UTF-8 (in its line {line}): save it as UTF-8") from None
+
+
+def looks_like_secret(text: str) -> bool:
+    """Tell whether what stands where a name belongs may be the secret itself: no person makes up such a name."""
+    if "-----BEGIN" in text or re.search(r"[=+!#^*;&?]", text):
+        return True
+    for word in re.findall(r"[A-Za-z0-9]{8,}", text):
+        pieces = _PIECE.findall(word)
+        if len(pieces) >= _MANY_PIECES and len(word) < _MANY_PIECES * len(pieces):
+            return True
+        if len(word) >= _LONG_WORD and len(set(word)) > _MANY_PIECES and len(pieces) == 1:
+            return True
+    return False
+
+
+def _hidden(path: Path) -> str:
+    """Return what is said of a file that is not there, if its name may be a secret; empty if it is none.
+
+    Directories that are there are no secrets.
+    """
+    there = next((parent for parent in path.parents if os.path.isdir(parent)), Path())
+    name = str(path.relative_to(there))
+    if not looks_like_secret(name) and not _PASSWORD.fullmatch(name):
+        return ""
+    return (
+        f"there is no such file in {shown(there.absolute())}; its name is not shown, since it looks like a secret: the"
+        " name of a file belongs here, not what is in it"
+    )
 
 
 def _perhaps(path: Path) -> str:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, get_args, get_origin
+from typing import Any, Final, Literal, get_args, get_origin
 
 from proxy.certificate import CertificateFiles
+from proxy.config.files import closest
 from proxy.config.rules import BatchRule, EncryptionKeys, PortSource, ProxyUrlOrFalse, RateLimitRule
 from proxy.platforms.batch import Batch
 from proxy.platforms.egress_proxy import EgressProxy
@@ -18,6 +19,7 @@ _NAMES: Final = (
     (list, "a list"),
     (dict, "a table"),
 )
+_LARGEST: Final = 1e300  # more digits than anybody counts; such a number may read as infinite
 # What stands in quotes although it is no string.
 _PLAIN: Final = re.compile(r"true|false|[0-9]+(?:\.[0-9]+)?")
 _WITH_UNIT: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?\s*(?:[a-zA-Z]+|%)")
@@ -47,6 +49,20 @@ def of_wrong_type(rule: Any, value: object) -> str:
     if str in kinds and not isinstance(value, bool | list | dict):
         return f"{sentence}: write it in quotes"
     return sentence
+
+
+def what_is_seen(value: object) -> str:
+    """Return what can be seen of a value that can't be used, for the end of the sentence; empty if nothing can."""
+    if isinstance(value, str) and value != value.strip(" \t"):
+        return "; this one begins or ends with a space"
+    return "; this number is too large" if isinstance(value, int | float) and value > _LARGEST else ""
+
+
+def choice_meant(rule: Any, value: object) -> str:
+    """Return which of the few values that a setting may have was probably meant; empty if that is not known."""
+    choice = get_args(rule)[0]
+    meant = closest(str(value), get_args(choice)) if get_origin(choice) is Literal else None
+    return f'; did you mean "{meant}"?' if meant else ""
 
 
 def _kinds(rule: Any) -> tuple[type, ...]:

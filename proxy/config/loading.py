@@ -15,11 +15,11 @@ from msgspec import Struct, structs
 
 from proxy.config.clients import check_client, check_digests
 from proxy.config.environment import read_environment, refuse_beside_file
-from proxy.config.files import MAX_FILE, FileStamp, Unusable, closest, is_there, read_text
-from proxy.config.kinds import type_name
+from proxy.config.files import MAX_FILE, FileStamp, Unusable, is_there, read_text
+from proxy.config.kinds import type_name, what_is_seen
 from proxy.config.lines import line_of, lines_of
 from proxy.config.listeners import check_exposure, check_ports, check_share
-from proxy.config.misplaced import about_shop_name, unknown_section, unknown_setting, without_name
+from proxy.config.misplaced import about_shop_name, meant_setting, unknown_section, unknown_setting, without_name
 from proxy.config.problems import ConfigError, Place, Problems, unknown
 from proxy.config.proxies import has_no_effect, proxy_for_all
 from proxy.config.schema import (
@@ -87,7 +87,11 @@ def _parse(text: str | None, files: Mapping[Path, FileStamp]) -> dict[str, Any] 
         told = (f"line {found.line}: not TOML: {found.sentence}",)
         raise ConfigError(told, files, excerpt=found.excerpt) from None
     except (ValueError, RecursionError):
-        raise ConfigError(("a number in the file is too large, or its tables are nested too deeply",), files) from None
+        from proxy.config.syntax import TOO_MUCH, find_excess  # noqa: PLC0415 - likewise
+
+        found = find_excess(text or "")
+        told = (f"line {found.line}: {found.sentence}",)
+        raise ConfigError((TOO_MUCH,), files, told=told, excerpt=found.excerpt) from None
 
 
 class Loader:
@@ -247,7 +251,7 @@ class Loader:
         try:
             replace(SHOPRENTER, rewrite_links=False, allow_private=allow_private, **{key: settings[key]})
         except ValueError as error:
-            self._problems.add(place, str(error).removeprefix(f"{key}: "))
+            self._problems.add(place, str(error).removeprefix(f"{key}: ") + what_is_seen(settings[key]))
             return
         if not allow_private and not settings[key].lower().startswith("https:"):
             self._problems.add(
@@ -271,7 +275,7 @@ class Loader:
             self._problems.add(place, f"must be a table, [{self._problems.name(place)}], not {type_name(table)}")
             return {}
         known = {field.name: field for field in structs.fields(schema)}
-        misspelt = {closest(key, known) for key in table if key not in known}
+        misspelt = {meant_setting(key, known) for key in table if key not in known}
         settings = {}
         for key, value in table.items():
             if key not in known:
@@ -281,7 +285,7 @@ class Loader:
             try:
                 settings[key] = self._values.read(known[key].type, value)
             except Unusable as error:
-                self._problems.add((*place, key), str(error))
+                self._problems.add((*place, key), f"{error}{what_is_seen(value)}")
         for key, field in known.items():
             if complete and field.required and key not in table and key not in misspelt:
                 self._problems.add((*place, key), f"is missing: it {expectation(field.type)}")

@@ -4,7 +4,7 @@ Pure: from names to sentences. Values are looked at for their type alone, and ne
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from msgspec.structs import fields
@@ -33,11 +33,20 @@ _OF_BASIC: Final = frozenset(
         "access_token",
     ]
 )
+_OF_NAMES: Final = frozenset(["username", "user", "login", "api_user"])
+_OF_INCLUDES: Final = frozenset(["import", "imports", "include", "includes"])
 # What other programs call it.
-_OTHER_SECTIONS: Final = {"users": "clients", "user": "clients", "redis": "shared", "valkey": "shared"}
+_OTHER_SECTIONS: Final = {
+    **dict.fromkeys(("user", "users"), "clients"),
+    **dict.fromkeys(("redis", "valkey"), "shared"),
+    **dict.fromkeys(("https", "ssl", "tls"), "server.tls"),
+}
 _OTHER_WORDS: Final = {
-    **dict.fromkeys(("address", "bind", "interface", "ip", "listen"), "host"),
-    **dict.fromkeys(("cert", "certificate", "https", "private_key", "ssl", "ssl_certificate"), "tls"),
+    **dict.fromkeys(("address", "bind", "bind_address", "interface", "ip", "listen", "listen_address"), "host"),
+    **dict.fromkeys(("cert", "certificate", "https", "private_key", "ssl", "ssl_certificate", "ssl_key"), "tls"),
+    **dict.fromkeys(("cert_file", "key_file", "ssl_cert", "tls_cert", "tls_certificate", "tls_key"), "tls"),
+    **dict.fromkeys(("access_key", "accesskey", "api_id", "app_id", "appkey", "app_key", "consumer_key"), "client_id"),
+    **dict.fromkeys(("secret_key", "secretkey", "api_secret", "app_secret", "consumer_secret"), "client_secret"),
     **dict.fromkeys(("ca", "ssl_verify", "verify", "verify_ssl"), "ca_file"),
     "ttl": "max_age",
 }
@@ -48,6 +57,8 @@ def unknown_section(name: str, value: object) -> str:
     """Return a sentence about a name that is no section of the file."""
     if name.startswith(PREFIX):
         return "is an environment variable, which does not belong in the file"
+    if name.lower() in _OF_INCLUDES:
+        return 'unknown setting: all stands in this one file; only secrets can be in others, { file = "…" }'
     if name.lower() in _OTHER_SECTIONS:
         return f"unknown setting: did you mean {_OTHER_SECTIONS[name.lower()]}?"
     if isinstance(value, dict):
@@ -70,6 +81,8 @@ def unknown_setting(table: Place, key: str, value: object, known: Iterable[str])
         return f"is a table inside {name}, because of the dot: a shop's name has none, write [{name}]"
     if isinstance(value, dict) and table[0] == "clients":
         return f'is a table inside {Problems().name(table)}, because of the dot: write [clients."{table[1]}.{key}"]'
+    if table[0] == "clients" and key.lower() in _OF_NAMES:
+        return "unknown setting: the name stands in the line above, [clients.NAME]"
     if table[0] == "shops" and key.lower() in _OF_BASIC:
         return (
             "unknown setting: the client_id and client_secret of an API client are needed, not a user name, password,"
@@ -84,6 +97,12 @@ def unknown_setting(table: Place, key: str, value: object, known: Iterable[str])
         meant = closest(key, known, cutoff=_SIMILAR)
         return f"unknown setting here: it belongs in {homes}" + (f"; or did you mean {meant}?" if meant else "")
     return unknown("setting", key, known)
+
+
+def meant_setting(key: str, known: Collection[str]) -> str | None:
+    """Return the setting that was probably meant, so that it is not said to be missing too."""
+    other = _OTHER_WORDS.get(key.lower())
+    return other if other in known else closest(key, known)
 
 
 def _other_word(table: Place, key: str, known: Iterable[str]) -> str:

@@ -4,13 +4,15 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from proxy.config.files import FileStamp, closest
 
 # Where a setting stands: the keys that lead to it.
 Place: TypeAlias = tuple[str, ...]
 
+_MOST: Final = 40  # known names that are all told; of more, only the first few are
+_FEW: Final = 10
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -79,7 +81,10 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     if meant := closest(name, known):
         return f"unknown {what}: did you mean {_as_key(meant)}?"
-    return f"unknown {what} (known: {', '.join(map(_as_key, known))})"
+    shown = (
+        [*map(_as_key, known)] if len(known) <= _MOST else [*map(_as_key, known[:_FEW]), f"{len(known) - _FEW} more"]
+    )
+    return f"unknown {what} (known: {', '.join(shown)})"
 
 
 def _as_key(key: str) -> str:

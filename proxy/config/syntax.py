@@ -19,6 +19,10 @@ from proxy.config.problems import Place, Problems
 from proxy.config.schema import NAMED_SECTIONS, SECTIONS
 
 _PLACE: Final = re.compile(r"\s*\((?:at line (\d+), column (\d+)|at end of document)\)$")
+TOO_MUCH: Final = "a number in the file is too large, or its tables are nested too deeply"
+_DEEP: Final = 50  # tables and lists in each other
+# A number of more digits than Python reads, or a bracket; what stands in quotes or a comment is passed over as a whole.
+_EXCESS: Final = re.compile(r"""[0-9][0-9_]{4299,}|[\[\]{}]|"(?:[^"\\]|\\.)*"|'[^']*'|#.*""")
 _WIDTH: Final = 100  # characters of a line that are shown
 
 _HARMLESS: Final = {field.name for schema in SECTIONS.values() for field in fields(schema)} - {"proxy", "public_url"}
@@ -64,7 +68,7 @@ _WITHOUT_EQUALS: Final = (
     (r"\s*[\w-]+[ \t]+[^\s=#]", "the = between the name and the value is missing (a name has no spaces)"),
     (r"\s*=", "the name before the = is missing"),
     (r"[^=]*$", "this is neither a [table], nor a setting (name = value), nor a comment (# …)"),
-    (r"\s*[^\x00-\x7f=]", "a name can contain letters from A to Z, digits, - and _"),
+    (r"[^=]*[^\x00-\x7f=]", "a name can contain letters from A to Z, digits, - and _"),
 )
 # What follows the = of a line.
 _VALUES: Final = (
@@ -129,6 +133,19 @@ def explain(text: str, error: tomllib.TOMLDecodeError) -> Explanation:
         number, column = begin, lines[begin - 1].index("=") + 3
         return _at(lines, number, column, "the list that begins here has no closing ], or a comma is missing in it")
     return _at(lines, number, column, _sentence(lines, number, message))
+
+
+def find_excess(text: str) -> Explanation:
+    """Return what to tell about a text that `tomllib` gives up on: where a number is too long, or nesting too deep."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    depth = 0
+    for number, line in enumerate(lines, 1):
+        for found in _EXCESS.finditer(line):
+            depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+            if depth > _DEEP or found[0][0].isdecimal():
+                too_much = "tables and lists are nested too deeply" if depth > _DEEP else "this number is too large"
+                return _at(lines, number, found.start() + 1, too_much)
+    return _at(lines, 1, 1, TOO_MUCH)
 
 
 def _at(lines: list[str], number: int, column: int, sentence: str) -> Explanation:

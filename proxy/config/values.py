@@ -21,15 +21,17 @@ from proxy.certificate import Authorities, CertificateFiles, UnusableCertificate
 from proxy.config.files import (
     MAX_FILE,
     MAX_SECRET_FILE,
+    VARIABLE_HIDDEN,
     FileStamp,
     Unusable,
     closest,
+    looks_like_secret,
     read_file,
     read_text,
     shown,
     stamp,
 )
-from proxy.config.kinds import of_wrong_type
+from proxy.config.kinds import choice_meant, of_wrong_type
 from proxy.config.rules import (
     UNCLEAN,
     AnswerRules,
@@ -119,7 +121,7 @@ class ValueReader:
         try:
             result = msgspec.convert(value, rule, strict=not self.from_text)
         except msgspec.ValidationError:
-            raise Unusable(expected) from None
+            raise Unusable(f"{expected}{choice_meant(rule, value)}") from None
         if isinstance(result, float) and not isfinite(result):
             raise Unusable(expected)
         return result
@@ -137,6 +139,8 @@ class ValueReader:
                 if _VARIABLE_NAME.fullmatch(name) is None:
                     raise Unusable("env must be the name of a variable: letters, digits and underscores")
                 self.variables_used.add(name)
+                if name not in self.environ and looks_like_secret(name):
+                    raise Unusable(VARIABLE_HIDDEN)
                 if name not in self.environ:
                     meant = closest(name, self.environ, cutoff=_SIMILAR)
                     hint = f": did you mean {meant}?" if meant else ""

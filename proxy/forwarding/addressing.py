@@ -19,7 +19,6 @@ from proxy.wire.request import ClientRequest
 
 _ABSOLUTE: Final = re.compile(rb"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 
-
 _MAX_REMEMBERED: Final = 1000  # values of Host; clients choose them
 _MAX_REMEMBERED_LENGTH: Final = 255  # bytes; no real one is longer (RFC 1035 §2.3.4)
 

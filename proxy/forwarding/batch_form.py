@@ -3,12 +3,15 @@
 Rules:
 - Only what a batch can't change is put into one: a GET that asks for JSON and nothing else that matters, without a
   range, a condition, or a way to name another method. All have the same fields, which become the batch's own.
-- Only what is certain is taken out of its answer: as many parts as were asked for, each for its method and URI, in
-  order. A part with 200 and an object or a list is an answer, byte for byte; of others nothing is taken but the status.
+- Only what is certain is taken out of its answer: it must have as many parts as were asked for, in order. A part for
+  the method and the URI of its call, with 200 and an object or a list, is an answer, byte for byte; of others nothing
+  is taken but the status, nor of what can be read in two ways, since a name comes twice (RFC 8259 §4).
+- A part that can't be read leaves the others as they are. If none can, the answer tells nothing.
 """
 
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence, Set
 from typing import Final, NamedTuple
 
 import msgspec
@@ -47,21 +50,32 @@ class _Part(msgspec.Struct):
 
 
 class _Parts(msgspec.Struct):
-    request: list[_Part]
+    request: msgspec.Raw
 
 
 class _Answer(msgspec.Struct):
     requests: _Parts
 
 
-_DECODER: Final = msgspec.json.Decoder(_Answer)
+_ANSWER: Final = msgspec.json.Decoder(_Answer)
+_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_PART: Final = msgspec.json.Decoder(_Part)
+_UNREADABLE: Final = (msgspec.DecodeError, RecursionError, ValueError)  # with UnicodeDecodeError
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  # may be ignored (RFC 8259 §8.1)
+_BEFORE_PARTS: Final = re.compile(r'\s*\{\s*"requests"\s*:\s*\{\s*"request"\s*:\s*\[\s*')
+_BETWEEN_PARTS: Final = re.compile(r"\s*,\s*")
+_AFTER_PARTS: Final = re.compile(r"\s*\]\s*\}\s*\}\s*")
+_ALMOST_JSON: Final = json.JSONDecoder(strict=False, parse_int=str, parse_float=str)  # numbers of any length
 
 
 class Part(NamedTuple):
-    """What a batch's answer says of one call: its status, and its body if that is an answer as it stands."""
+    """What a batch's answer says of one call: its status, or 0; and its body if that is an answer as it stands."""
 
     status: int
     body: bytes | None
+
+
+_NOT_TOLD: Final = Part(0, None)
 
 
 class UnreadableBatch(Exception):
@@ -120,24 +134,70 @@ def batch_body(uris: Sequence[str]) -> bytes:
 
 def read_parts(body: bytes, uris: Sequence[str]) -> list[Part]:
     """Return what the answer of a batch says of each of these URIs, in order. Raises `UnreadableBatch`."""
+    body = body.removeprefix(_BYTE_ORDER_MARK)
     try:
-        parts = _DECODER.decode(body).requests.request
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        written = _written(body)
+    except _UNREADABLE:
         raise UnreadableBatch("its answer is not the expected JSON") from None
-    if len(parts) != len(uris):
-        raise UnreadableBatch(f"its answer has {len(parts)} parts for {len(uris)} calls")
-    return list(_checked(parts, uris))
+    if len(written) != len(uris):
+        raise UnreadableBatch(f"its answer has {len(written)} parts for {len(uris)} calls")
+    asked = frozenset(uris)
+    parts = [_part(each, uri, asked) for each, uri in zip(written, uris, strict=True)]
+    if parts and not any(part.status for part in parts):
+        raise UnreadableBatch("its answer has no part with the method, the URI and a status of its call")
+    return parts
 
 
-def _checked(parts: Sequence[_Part], uris: Sequence[str]) -> Iterator[Part]:
-    for part, uri in zip(parts, uris, strict=True):
-        if part.method != "GET" or part.uri != uri:
-            raise UnreadableBatch("its answer has parts for calls that were not in it")
-        status = str(part.response.header.status)
-        body = bytes(part.response.body)
-        if not (status.isascii() and status.isdigit() and len(status) == 3):
-            raise UnreadableBatch("its answer has a part without a status")
-        yield Part(int(status), body if status == "200" and body[:1] in (b"{", b"[") and _is_utf8(body) else None)
+def _written(body: bytes) -> Sequence[bytes | msgspec.Raw]:
+    """Return each part as it is written. Raises one of `_UNREADABLE`."""
+    try:
+        parts = bytes(_ANSWER.decode(body).requests.request)
+        written = _LIST.decode(parts)
+    except msgspec.DecodeError:
+        return _written_almost(body)
+    _check_names(body, parts)
+    return written
+
+
+def _written_almost(body: bytes) -> list[bytes]:
+    """Return each part of an answer in which one has what JSON does not: NaN, half of a pair of surrogates, tabs."""
+    text = body.decode(errors="surrogateescape")
+    found = _BEFORE_PARTS.match(text)
+    written: list[bytes] = []
+    while found is not None:
+        _, end = _ALMOST_JSON.raw_decode(text, found.end())
+        written.append(text[found.end() : end].encode(errors="surrogateescape"))
+        if _AFTER_PARTS.fullmatch(text, end):
+            return written
+        found = _BETWEEN_PARTS.match(text, end)
+    raise ValueError
+
+
+def _part(written: bytes | msgspec.Raw, uri: str, asked: Set[str]) -> Part:
+    """Return what a part says of the call for `uri`. Raises `UnreadableBatch` if it is that of another call."""
+    try:
+        part = _PART.decode(written)
+        if part.uri != uri and part.uri in asked:
+            raise UnreadableBatch("its answer has the parts in another order")
+        status, body = str(part.response.header.status), bytes(part.response.body)
+        if part.uri != uri or part.method != "GET" or not (status.isascii() and status.isdigit() and len(status) == 3):
+            return _NOT_TOLD
+        if status != "200" or body[:1] not in (b"{", b"[") or not _is_utf8(body):
+            return Part(int(status), None)
+        _check_names(bytes(written), body)
+    except _UNREADABLE:
+        return _NOT_TOLD
+    return Part(200, body)
+
+
+def _check_names(text: bytes, value: bytes) -> None:
+    """Raise `ValueError` if a name comes twice in an object, other than in `value`: which of them counts is open."""
+    json.loads(text.replace(value, b"0"), object_pairs_hook=_named_once)
+
+
+def _named_once(members: list[tuple[str, object]]) -> None:
+    if len(dict(members)) != len(members):
+        raise ValueError
 
 
 def _is_utf8(body: bytes) -> bool:

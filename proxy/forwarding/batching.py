@@ -93,7 +93,7 @@ class Batching:
         self._sizes: OrderedDict[bytes, BatchSize] = OrderedDict()
 
     def kind(self, exchange: Exchange, route: Route, request: UpstreamRequest) -> bytes | None:
-        """Return what all requests have in common that may go with this GET or HEAD without a body; `None`: none."""
+        """Return what all requests have in common that may go with this GET without a body; `None`: none."""
         shop, target = route.shop, exchange.target
         if not shop.batch or target is None or request.method != "GET" or exchange.failed_batches >= _MOST_FAILED:
             return None

@@ -118,7 +118,7 @@ def _for_platform(head: Head, route: Route) -> Head:
 
 
 def _unpackable(_: bytes, accepted: bytes) -> bytes:
-    """Return a value of Accept-Encoding with gzip alone, if that is accepted at all."""
+    """Return what of a value of Accept-Encoding can be unpacked here; `identity` if none of it."""
     members = [member.strip(b" \t") for member in accepted.split(b",")]
     kept = [member for member in members if member.partition(b";")[0].rstrip(b" \t").lower() in _UNPACKABLE]
     return b", ".join(kept) or b"identity"

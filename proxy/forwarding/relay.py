@@ -45,7 +45,7 @@ def relay(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks | None)
     edit = UNTOUCHED
     if links is not None:
         edit = edit_of(answer.status, answer.head.values, exchange.request.head.values, exchange.target.rest)
-    if exchange.request.method == "POST" and _is_batch(exchange):
+    if exchange.request.method == "POST" and exchange.route.shop.platform.is_batch(exchange.target.rest):
         exchange.batch = BatchAnswer(b"" if edit.unpack else b", ".join(answer.head.values(b"content-encoding")))
     if links is not None:
         if not (edit.passes or exchange.request.method == "HEAD" or answer.status == 304):
@@ -62,11 +62,6 @@ def relay(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks | None)
     complete = body.complete
     _start(exchange, answer, first, length=length, complete=complete)
     return None if complete else _pass_rest(exchange, body)
-
-
-def _is_batch(exchange: Exchange) -> bool:
-    route, target = exchange.route, exchange.target
-    return route is not None and target is not None and route.shop.platform.is_batch(target.rest)
 
 
 async def _pass_edited(exchange: Exchange, answer: UpstreamResponse, links: ShopLinks, edit: Edit) -> None:

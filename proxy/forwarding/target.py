@@ -23,7 +23,6 @@ _DOT_SEGMENT: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
-
 # What needs no closer look, as nearly all: a shop's name, a path whose segments begin with no dot, without backslashes
 # and escapes, perhaps a query.
 _PLAIN: Final = re.compile(

@@ -117,7 +117,9 @@ class UpstreamResponse:
     @property
     def retry_after(self) -> float | None:
         """In how many seconds the upstream says to try again, if it does."""
-        return _retry_after(self.head)
+        first = self.head.first
+        retry_after, date = (first.get(name, b"").decode("latin-1") for name in (b"retry-after", b"date"))
+        return read_retry_after(retry_after, date)
 
     async def small(self, limit: int, within: float | None = None) -> bytes | None:
         """Return the body if it has no more than `limit` bytes, else `None`; of that, nothing is lost.
@@ -239,11 +241,6 @@ async def _abandon(connection: UpstreamConnection, pump: asyncio.Task[None] | No
         # Waited for, since the body has one reader at a time and the next attempt may begin at once.
         pump.cancel()
         await asyncio.wait([pump])
-
-
-def _retry_after(head: Head) -> float | None:
-    retry_after, date = (head.first.get(name) or b"" for name in (b"retry-after", b"date"))
-    return read_retry_after(retry_after.decode("latin-1"), date.decode("latin-1"))
 
 
 def _upload_error(error: Exception) -> ProxyError:

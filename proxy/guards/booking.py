@@ -38,7 +38,6 @@ GRACE: Final = 0.020  # seconds
 # What a replica allows itself, however many there are: less would be no service.
 LEAST_SHARE: Final = 0.2  # requests a second
 
-
 KIND: Final = "slots"  # of entries
 
 

@@ -80,10 +80,8 @@ class Descriptors:
         self.taken -= 1
         for line in (self._for_connections, self._for_files):
             while line.waiting and self.taken < line.limit:
-                waiter = line.waiting.popleft()
-                if not waiter.done():
-                    self.taken += 1
-                    waiter.set_result(None)
+                self.taken += 1
+                line.waiting.popleft().set_result(None)
 
     async def _take(self, line: _Line) -> None:
         if self.taken < line.limit and not line.waiting:
@@ -100,7 +98,9 @@ class Descriptors:
                 self._end_one()  # again and again: some come to be idle meanwhile
                 await asyncio.wait([waiter], timeout=_LOOK_AGAIN)
         except BaseException:
-            if not waiter.cancel():  # it was given one just now
+            if waiter.cancel():
+                line.waiting.remove(waiter)
+            else:  # it was given one just now
                 self.give()
             raise
 

@@ -260,7 +260,6 @@ class SharedPace:
     def _tidy(self) -> None:
         self._tidying = False
         self._drop_lapsed(self._book.store.clock())
-        self._tidying = False
         if self._returned and not self._asking:
             returned, self._returned = self._returned, []
             self._book.give_back(self._key, self._limit, returned)

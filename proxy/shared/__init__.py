@@ -7,5 +7,6 @@
     sealing.py    what is stored can be read and moved by nobody else
     trial.py      whether a store can be used, for who sets it up
 
-What is stored is decided elsewhere: `tokens/sharing.py`, `guards/booking.py`.
+What is stored is decided elsewhere: `tokens/shared_leases.py`, `guards/booking.py`,
+`guards/batch_leases.py`.
 """

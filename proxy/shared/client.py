@@ -31,12 +31,12 @@ from redis.exceptions import (
     ReadOnlyError,
     RedisError,
 )
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from proxy.shared.scripts import Script
 
-SENTINEL: Final = ("redis+sentinel", "rediss+sentinel")
-SCHEMES: Final = ("redis", "rediss", "unix", *SENTINEL)
+_SENTINEL: Final = ("redis+sentinel", "rediss+sentinel")
 _SENTINEL_PORT: Final = 26379
 _NO_REDIS: Final = "what answers there is not Redis"
 _LONGEST_SUBSCRIBING: Final = 5.0  # seconds
@@ -112,11 +112,10 @@ class RedisClient:
         if password is not None:
             options["password"] = password
         self._redis, self._sentinel = _open(url, options)
-        if resolve is not None:
-            for each in (self._redis, *(self._sentinel.sentinels if self._sentinel is not None else ())):
-                pool = each.connection_pool
-                pool.connection_class = _finding(pool.connection_class, resolve)
         self._closed = False
+        for each in (self._redis, *(self._sentinel.sentinels if self._sentinel is not None else ())):
+            pool = each.connection_pool
+            pool.connection_class = _kept_well(pool.connection_class, lambda: self._closed, resolve)
         self._command: Callable[..., Awaitable[list[Any]]] = self._redis.execute_command
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> list[Any]:
@@ -129,9 +128,6 @@ class RedisClient:
                 said = await self._command("EVAL", script.text, len(keys), *keys, *arguments)
         except Exception as error:
             raise failure(error) from None
-        finally:
-            if self._closed:  # it was connecting then
-                await self.reset()
         if not (isinstance(said, list) and said and isinstance(said[0], int)):
             raise Failure(_NO_REDIS)
         return said
@@ -162,7 +158,7 @@ class RedisClient:
             await self._redis.connection_pool.disconnect()
 
     async def close(self) -> None:
-        """Close all connections, without waiting for long; a command that is under way closes its own."""
+        """Close all connections, without waiting for long; whoever is connecting just then fails."""
         self._closed = True
         with suppress(RedisError, OSError):
             async with asyncio.timeout(_LONGEST_CLOSING):
@@ -189,7 +185,7 @@ def failure(error: Exception) -> Failure:
 
 def _open(url: str, options: dict[str, Any]) -> tuple[Redis, Sentinel | None]:
     parts = urlsplit(url)
-    if parts.scheme not in SENTINEL:
+    if parts.scheme not in _SENTINEL:
         return Redis.from_url(url, **options), None
     # redis+sentinel://[user:password@]HOST[:PORT],HOST[:PORT]/SERVICE[/DATABASE]; rediss: TLS with all of them
     user, _, places = parts.netloc.rpartition("@")
@@ -224,6 +220,22 @@ class _Sentinels(Sentinel):
             raise
 
 
+class _Tidy:
+    """Before the library's connection: left in the middle, or made when all is `closed`, it is closed, not kept."""
+
+    closed: Callable[[], bool]
+
+    async def connect_check_health(self, *arguments: Any, **options: Any) -> None:
+        connection = cast("Any", super())
+        try:
+            await connection.connect_check_health(*arguments, **options)
+            if self.closed():
+                raise RedisConnectionError
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+
+
 class _Finding:
     """Before the library's connection: connects to the addresses that `resolve` finds, one after the other.
 
@@ -255,11 +267,15 @@ class _Finding:
         return arguments | ({"server_hostname": self.host} if "ssl" in arguments else {})
 
 
-def _finding(kind: type[AbstractConnection], resolve: Resolve) -> type[AbstractConnection]:
-    if not issubclass(kind, Connection):  # of a Unix socket
-        return kind
-    attributes = {"resolve": staticmethod(resolve), "failed": []}
-    return cast("type[AbstractConnection]", type(kind.__name__, (_Finding, kind), attributes))
+def _kept_well(
+    kind: type[AbstractConnection], closed: Callable[[], bool], resolve: Resolve | None
+) -> type[AbstractConnection]:
+    attributes: dict[str, Any] = {"closed": staticmethod(closed)}
+    before: tuple[type, ...] = (_Tidy,)
+    if resolve is not None and issubclass(kind, Connection):  # not of a Unix socket
+        attributes |= {"resolve": staticmethod(resolve), "failed": []}
+        before = (_Tidy, _Finding)
+    return cast("type[AbstractConnection]", type(kind.__name__, (*before, kind), attributes))
 
 
 def _places(places: str) -> list[SplitResult]:

@@ -73,6 +73,9 @@ class Said(NamedTuple):
     sent: float
     received: float
 
+    def __repr__(self) -> str:
+        return f"Said(time={self.time})"
+
 
 class SharedStore:
     """Runs scripts. `clock` is monotonic, in seconds; `identity` is this replica's own; `prefix` begins every name."""
@@ -213,6 +216,7 @@ class SharedStore:
                 await self.run(LEAVE, (self.key("replicas", "all"),), (self.identity,))
         if self._looking is not None:
             self._looking.cancel()
+            await asyncio.wait([self._looking])
         self.breaker.failed(self.clock())  # whoever still has it does without
 
     async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Said:

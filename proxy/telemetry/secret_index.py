@@ -6,8 +6,8 @@ under its last characters alone; a few of these are searched for one by one, and
 texts of which a piece was found are searched for. (Tokens of one server begin alike, if they are JWTs, but end
 differently.)
 
-Rules: one thread adds and removes; others may search meanwhile (a library may log from a thread), and find what was
-added before they began.
+Rules: one thread adds and removes, at a cost that does not grow with how many end alike; others may search meanwhile (a
+library may log from a thread), and find what was added before they began.
 """
 
 import struct
@@ -19,7 +19,6 @@ _FEW: Final = 16
 # Per number of pieces that lie one behind the other: what makes a number of each.
 _PIECES: Final = tuple(struct.Struct(f"={count}Q").unpack_from for count in range(129))
 
-
 Known = TypeVar("Known")
 
 
@@ -30,7 +29,7 @@ class SecretIndex(Generic[Known]):
 
     def __init__(self) -> None:
         # {piece: what is filed under it}; the pieces of short texts are no numbers.
-        self._filed: dict[int | str, tuple[Known, ...]] = {}
+        self._filed: dict[int | str, tuple[Known, ...] | dict[Known, int]] = {}
         self._pieces = self._filed.keys()
         # The pieces of short texts, and how long they are. Replaced as a whole, for searches under way.
         self._short: tuple[str, ...] = ()
@@ -40,7 +39,7 @@ class SecretIndex(Generic[Known]):
         """Let it be found in texts that hold `end`."""
         alone = (known,)
         for piece in _last_pieces(end):
-            self._filed[piece] = (*self._filed[piece], known) if piece in self._filed else alone
+            self._filed[piece] = _with(self._filed[piece], known) if piece in self._filed else alone
             if isinstance(piece, str) and len(self._short) <= _FEW and piece not in self._short:
                 self._short = (*self._short, piece)
             if isinstance(piece, str) and len(piece) not in self._widths:
@@ -49,10 +48,9 @@ class SecretIndex(Generic[Known]):
     def remove(self, known: Known, end: str) -> None:
         """Undo one `insert`."""
         for piece in _last_pieces(end):
-            others = list(self._filed[piece])
-            others.remove(known)
+            others = _without(self._filed[piece], known)
             if others:
-                self._filed[piece] = tuple(others)
+                self._filed[piece] = others
             else:
                 del self._filed[piece]
 
@@ -71,11 +69,35 @@ class SecretIndex(Generic[Known]):
                 pieces += tuple([text[start : start + width] for start in range(len(text) - width + 1)])
         if self._pieces.isdisjoint(pieces):
             return ()
-        return {known for piece in pieces for known in self._filed.get(piece, ())}
+        return set[Known]().union(*[self._filed.get(piece, ()) for piece in pieces])
 
     def __len__(self) -> int:
         """Return how many pieces there are; 0 if nothing is known."""
         return len(self._filed)
+
+
+def _with(filed: tuple[Known, ...] | dict[Known, int], known: Known) -> tuple[Known, ...] | dict[Known, int]:
+    """Return what is filed under a piece, and one more. A few are a tuple, the smallest; many are counted in place.
+
+    CPython reads a whole `dict` in one step, so that a search under way sees it as it was or as it will be.
+    """
+    if isinstance(filed, tuple):
+        if len(filed) < _FEW:
+            return (*filed, known)
+        filed = {each: filed.count(each) for each in filed}
+    filed[known] = filed.get(known, 0) + 1
+    return filed
+
+
+def _without(filed: tuple[Known, ...] | dict[Known, int], known: Known) -> tuple[Known, ...] | dict[Known, int]:
+    """Return what is filed under a piece without one that is there."""
+    if isinstance(filed, tuple):
+        place = filed.index(known)
+        return filed[:place] + filed[place + 1 :]
+    filed[known] -= 1
+    if not filed[known]:
+        del filed[known]
+    return filed
 
 
 def _last_pieces(end: str) -> set[int | str]:

@@ -44,11 +44,9 @@ class LogWriter:
     `tell_lost` makes the line that says how many were lost; who makes the other lines sets it.
     """
 
-    def __init__(
-        self, stream: TextIO, metrics: LogMetrics | None = None, *, max_unwritten: int = MAX_UNWRITTEN
-    ) -> None:
+    def __init__(self, stream: TextIO, *, max_unwritten: int = MAX_UNWRITTEN) -> None:
         self.encoding = getattr(stream, "encoding", None) or "utf-8"
-        self.metrics = LogMetrics() if metrics is None else metrics
+        self.metrics = LogMetrics()
         self.tell_lost: Callable[[int], bytes] = lambda _: b""
         self._stream = stream
         self._file = _duplicate(stream)

@@ -235,8 +235,7 @@ class TokenEndpoint:
     """Sends token requests by `client`.
 
     `conceal` is told each token, and its lifetime in seconds if that was granted, before anything else sees it, so that
-    no log line can show it. `redact` takes secrets
-    out of what an endpoint says: it may say what it was told.
+    no log line can show it. `redact` takes secrets out of what an endpoint says: it may say what it was told.
     """
 
     def __init__(

@@ -45,6 +45,9 @@ class _Token(msgspec.Struct, array_like=True):
     requested_at: int
     expires_at: int
 
+    def __repr__(self) -> str:
+        return f"_Token(generation={self.generation})"
+
 
 class _Error(msgspec.Struct, array_like=True):
     refused: bool

@@ -14,7 +14,7 @@ from proxy.wire.chunked import BrokenFramingError, Chunked
 HIGH_WATER: Final = 1 << 17  # bytes
 _NARROW: Final = 1 << 16
 _MANY: Final = 256  # chunks, in one read
-_PIECE_COST: Final = 64  # bytes of memory beside its content; somebody might send one byte at a time
+PIECE_COST: Final = 64  # bytes of memory beside its content; somebody might send one byte at a time
 
 
 class Incoming:
@@ -155,7 +155,7 @@ class Incoming:
         self.total += len(piece)
         if not self._discards:
             self._pieces.append(piece)
-            self._held += len(piece) + _PIECE_COST
+            self._held += len(piece) + PIECE_COST
 
     def _go_on(self) -> None:
         if not self._listening:

@@ -149,9 +149,13 @@ class TlsDoor(asyncio.Protocol):
             self._opening.cancel()
 
     def _opened(self, opening: asyncio.Task[bool], client: socket.socket) -> None:
-        if opening.cancelled() or not opening.result():
-            client.close()
-            self._leave()
+        opened = False
+        try:
+            opened = not opening.cancelled() and opening.result()
+        finally:  # also after a mistake of our own, which the event loop tells of
+            if not opened:
+                client.close()
+                self._leave()
 
     async def _open(self, client: socket.socket, address: str) -> bool:
         """Hand the socket on to the connection; tell whether that went well."""

@@ -29,7 +29,6 @@ _REQUEST_ODDITIES: Final = frozenset(
     (b"transfer-encoding", b"expect", b"upgrade", b"proxy-connection", b"sec-websocket-key1", b"max-forwards")
 )
 
-
 # A block of header fields, what it says, the limits that it keeps to, and whether the client wants the connection kept.
 Block = tuple[bytes, Head, ClientLimits, bool]
 

@@ -13,7 +13,7 @@ from proxy.errors import BadRequest, ProxyError, RequestTooLarge
 from proxy.wire.chunked import BrokenFramingError, Chunked, TrailersTooLargeError
 from proxy.wire.framing import check_request
 from proxy.wire.head import FieldTable, Head
-from proxy.wire.incoming import Incoming
+from proxy.wire.incoming import PIECE_COST, Incoming
 from proxy.wire.plain import Block, plain_request
 from proxy.wire.request import ClientRequest
 from proxy.wire.unreadable import headers_too_large
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from proxy.wire.request_parsing import ParsedHead, RequestParser
 
 _MAX_AHEAD: Final = 1 << 14  # bytes kept of what follows the request that is served
-_PIECE_COST: Final = 64  # bytes of memory beside its content; somebody might send one byte at a time
 _PARSED: Final = 4  # bytes of memory for each byte of a head that was parsed
 _MAX_EMPTY: Final = 1024  # bytes of empty lines that are not yet taken for the beginning of a request
 _MAX_REMEMBERED: Final = 2048  # bytes of a head that is remembered for the next one
@@ -64,11 +63,10 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Take what came."""
-        if self.closed:
-            if self.body is not None:
-                self._body_came(self.body, data)
-        elif self.body is not None:
+        if self.body is not None:
             self._body_came(self.body, data)
+        elif self.closed:
+            return
         elif self.serving:
             self._keep(data)
         else:
@@ -98,7 +96,7 @@ class RequestReader:
 
     def _keep(self, data: bytes) -> None:
         self.ahead.append(data)
-        self._ahead_size += len(data) + _PIECE_COST
+        self._ahead_size += len(data) + PIECE_COST
         if self._ahead_size >= _MAX_AHEAD:
             self._connection.listen(False)
 

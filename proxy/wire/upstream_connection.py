@@ -118,7 +118,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._answer = self._body = None
         self.transport.abort()
 
-    def fail(self, error: UpstreamError | BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """Break the exchange off."""
         self._close = True
         answer, self._answer = self._answer, None

@@ -52,7 +52,9 @@ STATIC = ["/status.css", "/status.js", "/status.svg"]
         ("/../etc/passwd", 404, b"text/plain; charset=utf-8", b"There is no such page."),
     ],
 )
-async def test_every_page(target: str, status: int, content_type: bytes, begins: bytes) -> None:
+async def test_every_page_answers_get_and_head_and_asks_nobody(
+    target: str, status: int, content_type: bytes, begins: bytes
+) -> None:
     async with whole_path(answering(response())) as path:
         answer = await ask(path.proxy, target)
         head = await ask(path.proxy, target, method=b"HEAD")

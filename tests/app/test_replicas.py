@@ -252,6 +252,28 @@ async def test_a_proxy_that_stops_does_not_count_any_more(program: str) -> None:
         assert (await status_json(staying))["shared"]["replicas"] == 1
 
 
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("program", each_server())
+async def test_a_proxy_that_stops_while_it_begins_to_share_otherwise_leaves_no_connection(
+    program: str, turns: int
+) -> None:
+    async with serving_redis(program) as server:
+        before = shop_of(1, 1, server.url)
+        async with proxying(before) as proxy:
+            assert await proxy.running.take(msgspec.structs.replace(before, shared=SharedConfig())) == ()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        admin = RedisClient(server.url)
+        try:
+            connected_to_it = bytes(await admin._command("CLIENT", "LIST")).splitlines()
+            replicas: object = await admin._command("ZCARD", "shop-auth-proxy:replicas:all")
+        finally:
+            await admin.close()
+
+    assert len(connected_to_it) == 1
+    assert replicas == 0
+
+
 @pytest.mark.parametrize("program", each_server())
 async def test_a_request_that_is_held_up_between_its_slot_and_the_wire_books_another(
     program: str, monkeypatch: pytest.MonkeyPatch

@@ -56,6 +56,20 @@ def test_a_file_that_the_environment_names_is_told_with_the_variable(
     ]
 
 
+@pytest.mark.parametrize("name", ["config.toml.txt", "Config.toml", "config.yaml"])
+def test_a_file_that_is_nearly_called_as_the_configuration_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+
+    assert read_config(None) is None
+
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"  {name} is here, but only config.toml is read: rename it, or name it with --config"
+    )
+
+
 def test_a_file_that_is_not_read_for_the_environment_is_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

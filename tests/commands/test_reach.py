@@ -42,7 +42,7 @@ async def test_an_answer_is_an_answer_whatever_its_status_and_redirects_are_not_
     assert b"\r\nauthorization: bearer t\r\n" in peer.received[0].head.lower()
 
 
-async def test_nobody_listens() -> None:
+async def test_a_port_where_nobody_listens_is_told_of() -> None:
     port = free_port()
 
     assert (await refusal(f"http://127.0.0.1:{port}/")).startswith(f"nothing listens on 127.0.0.1:{port}: ")

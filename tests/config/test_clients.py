@@ -152,6 +152,17 @@ def test_another_name_is_none(path: Path, name: str) -> None:
             + f"{KNOWN_METHODS})",
         ),
         (
+            f'{ERP}methods = ["READ", "write", "GET, POST"]',
+            'clients.erp.methods: entry 1: unknown method: write "GET", "HEAD"; entry 2: unknown method: write "POST",'
+            ' "PUT", "PATCH", "DELETE"; entry 3: write each method in quotes of its own: "GET", "POST"',
+        ),
+        (
+            f"{ERP}shops = {['demi'] * 100}",
+            "clients.erp.shops: "
+            + "; ".join(f"entry {number}: unknown shop: did you mean demo?" for number in range(1, 11))
+            + "; and more",
+        ),
+        (
             f'{ERP}methods = ["TRACE"]',
             f"clients.erp.methods: entry 1: unknown method (known: {KNOWN_METHODS})",
         ),

@@ -167,6 +167,20 @@ def test_without_file_and_variables_both_ways_are_shown(environ: dict[str, str])
             {"PORT": "http"},
             "SHOP_AUTH_PROXY_PORT: must be a whole number from 0 to 65535 (0: any free port)",
         ),
+        (
+            {"PORT": '"8080"'},
+            "SHOP_AUTH_PROXY_PORT: has quotes around it, which count as part of it here: write it without them",
+        ),
+        (
+            {"HOST": "localhost\r"},
+            "SHOP_AUTH_PROXY_HOST: ends with a line end, as lines in files of Windows do: save that file with the line"
+            " ends of Linux",
+        ),
+        ({"CLIENT_ID": " app"}, "SHOP_AUTH_PROXY_CLIENT_ID: begins or ends with a space: remove it"),
+        (
+            {"LOG_LEVEL": "WARN"},
+            'SHOP_AUTH_PROXY_LOG_LEVEL: must be "debug", "info", "warning" or "error"; did you mean "warning"?',
+        ),
         ({"ALLOW_ANONYMOUS": "yes"}, "SHOP_AUTH_PROXY_ALLOW_ANONYMOUS: must be true or false"),
         ({"PLATFORM": "shop-renter"}, "SHOP_AUTH_PROXY_PLATFORM: unknown platform: did you mean shoprenter?"),
         (

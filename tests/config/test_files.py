@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config.files import Unusable, read_file, stamp
+from proxy.config.files import Unusable, looks_like_secret, read_file, stamp
 
 
 def test_a_file_that_is_replaced_changed_or_gone_has_another_stamp(tmp_path: Path) -> None:
@@ -59,3 +59,49 @@ def test_a_file_that_is_missing_is_told_with_what_may_be_wrong_with_its_name(
         read_file(tmp_path / name, 10)
 
     assert str(caught.value).replace(str(tmp_path), "DIR") == sentence
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "s3cr3tValueNot1nExampleX",
+        "0f8fad5b-d9cb-469f-a165-70867728950e",
+        "4f2a60c1d7",
+        "demo/s3cr3tValueNot1nExampleX",
+        "s3cr3t/ValueNot1n+ExampleX==",
+        "/s3cr3tValueNot1nExampleX",
+        "Sommer2024",
+        "kjhgfdsapoiuztrewqmnbvcxy",
+        "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+        "client_secret=abc",
+        "-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----",
+        "4f2a60c1d7" * 500,
+    ],
+)
+def test_a_secret_where_the_name_of_a_file_belongs_is_not_shown(tmp_path: Path, name: str) -> None:
+    (tmp_path / "demo").mkdir()
+
+    with pytest.raises(Unusable) as caught:
+        read_file(tmp_path / name, 10)
+
+    where = tmp_path / "demo" if name.startswith("demo/") else Path("/") if name.startswith("/") else tmp_path
+    assert str(caught.value) == (
+        f"there is no such file in {where}; its name is not shown, since it looks like a secret: the name of a file"
+        " belongs here, not what is in it"
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "client_secret",
+        "DemoShopClientSecret",
+        "demo-2024.secret",
+        "shop1/client-secret.txt",
+        "SHOP2_CLIENT_SECRET",
+        "/run/secrets/shop-auth-proxy/demo",
+        "Kulcs 2.txt",
+    ],
+)
+def test_what_a_person_calls_a_file_is_shown(name: str) -> None:
+    assert not looks_like_secret(name)

@@ -203,6 +203,44 @@ def test_a_file_that_is_not_toml_is_told_with_the_line(path: Path, content: byte
     assert "s3cret" not in "".join((problem, *caught.value.excerpt))
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("a = " + "1" * 5000, "line 2: this number is too large"),
+        ('a = ["]", {c = ' + "1_0" * 5000, "line 2: this number is too large"),
+        ("a = " + "[" * 5000, "line 2: tables and lists are nested too deeply"),
+        ('a = "[[" # [[\nb = ' + "[\n" * 2000, "line 53: tables and lists are nested too deeply"),
+    ],
+    ids=["number", "number-in-a-table", "nesting", "strings"],
+)
+def test_what_is_too_much_for_the_parser_is_told_with_its_line(path: Path, line: str, told: str) -> None:
+    path.write_text(f"# a comment\n{line}", encoding="utf-8")
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, {})
+
+    assert caught.value.told == (told,)
+    [line, caret] = caught.value.excerpt
+    assert line[caret.index("^")] in "[·"  # digits may be a secret
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("read_timeout = 1e400", "must be a number of seconds above 0; this number is too large"),
+        (f"read_timeout = 1{'0' * 400}", "must be a number of seconds above 0; this number is too large"),
+        ("read_timeout = -inf", "must be a number of seconds above 0"),
+    ],
+)
+def test_of_a_number_that_is_too_large_that_is_said(path: Path, setting: str, expected: str) -> None:
+    path.write_text(f"{DEMO}[upstream]\n{setting}\n", encoding="utf-8")
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, {})
+
+    assert caught.value.problems == (f"upstream.read_timeout: {expected}",)
+
+
 def test_a_byte_order_mark_before_the_file_is_passed_over(path: Path) -> None:
     assert load(path, f"\ufeff{DEMO}").shops == load(path, DEMO).shops
 

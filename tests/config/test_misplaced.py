@@ -20,6 +20,16 @@ OF_A_SHOP = 'client_id = "id"\nclient_secret = "s3cret"\n'
         (f"{DEMO}[redis]\nurl = 1\n", "redis: unknown setting: did you mean shared?"),
         (f"{DEMO}[server]\nlisten = 1", "server.listen: unknown setting: did you mean host?"),
         (f"{DEMO}[server]\naddress = 1", "server.address: unknown setting: did you mean host?"),
+        (f"{DEMO}[server]\ntls_key = 1", "server.tls_key: unknown setting: did you mean tls?"),
+        (f'{DEMO}[tls]\ncertificate = "a"', "tls: unknown setting: did you mean server.tls?"),
+        (
+            f'include = ["a"]\n{DEMO}',
+            'include: unknown setting: all stands in this one file; only secrets can be in others, { file = "…" }',
+        ),
+        (
+            f'{DEMO}[clients.erp]\nusername = "erp"\nsecret = "long-enough-s3cret"',
+            "clients.erp.username: unknown setting: the name stands in the line above, [clients.NAME]",
+        ),
         (f"{DEMO}[server]\nssl = true", "server.ssl: unknown setting: did you mean tls?"),
         (f"{DEMO}[server]\nlog_level = 1", "server.log_level: unknown setting here: did you mean level, in [logging]?"),
         (f"{DEMO}[server]\nadmin_port = 1", "server.admin_port: unknown setting here: did you mean port, in [admin]?"),

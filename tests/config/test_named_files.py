@@ -106,6 +106,11 @@ def test_a_secret_file_that_can_not_be_used_is_refused(tmp_path: Path, content: 
         ({"env": "EMTPY"}, "the environment variable EMTPY is not set (or not exported): did you mean EMPTY?"),
         ({"env": "EMPTY"}, "the environment variable EMPTY is empty"),
         (
+            {"env": "s3cr3tValueNot1nExampleX"},
+            "the environment variable named here is not set; its name is not shown, since it looks like a secret: the"
+            " name of a variable belongs here, not what is in it",
+        ),
+        (
             {"env": "RAW"},
             f"the environment variable RAW {UNSEEN}",
         ),

@@ -25,7 +25,7 @@ from proxy.platforms.platform import Platform
 from proxy.secret import Secret
 
 
-def test_the_defaults() -> None:
+def test_what_is_not_set_has_these_defaults() -> None:
     assert ServerConfig() == ServerConfig(
         host="127.0.0.1",
         port=8080,

@@ -126,6 +126,69 @@ def test_each_body_comes_out_byte_for_byte_however_it_is_written(
     assert read_parts(text, [uri for uri, *_ in each]) == expected
 
 
+def written(uri: str, more: bytes = b'{"statusCode": "200"}', body: bytes = b'{"a": 1}') -> bytes:
+    return b'{"method": "GET", "uri": "%b", "response": {"header": %b, "body": %b}}' % (uri.encode(), more, body)
+
+
+def answer(*parts: bytes) -> bytes:
+    return b' {"requests" : {"request" :[ %b ] } }\n' % b" ,\n".join(parts)
+
+
+TOLD = Part(200, b'{"a": 1}')
+
+
+@pytest.mark.parametrize(
+    ("odd", "told"),
+    [
+        (written("/b", b'{"statusCode": 200, "headers": ["A: b", "A: c"]}'), TOLD),
+        (written("/b", b'{"statusCode": "200", "headers": {"A": "b"}}, "time": 1'), TOLD),
+        (written("/b", body=b'{"n": %b}' % (b"1" * 9999)), Part(200, b'{"n": %b}' % (b"1" * 9999))),
+        (written("/b", body=b'{"a": 1, "a": 2}'), Part(200, b'{"a": 1, "a": 2}')),
+        (written("/b", body=b'""'), Part(200, None)),
+        (written("/b", b'{"statusCode": 304}', b"null"), Part(304, None)),
+        (b'{"method": "GET", "uri": "/b", "response": {"header": {"statusCode": "204"}}}', Part(204, None)),
+        (written("/b", b'[{"statusCode": "200"}]'), Part(0, None)),
+        (written("/b", b"{}"), Part(0, None)),
+        (written("/b", b'{"statusCode": "404", "statusCode": "200"}'), Part(0, None)),
+        (written("/z"), Part(0, None)),
+        (written('/a", "uri": "/b'), Part(0, None)),
+        (written("/b", body=b'{"a": [NaN, Infinity, -Infinity]}'), Part(0, None)),
+        (written("/b", body=b'{"a": "\\udcff"}'), Part(0, None)),
+        (written("/b", body=b'{"a": "\x01"}'), Part(0, None)),
+        (written("/b", body=b'{"a": "\xff"}'), Part(200, None)),
+        (b"null", Part(0, None)),
+    ],
+)
+@pytest.mark.parametrize("almost", [b'{"a": 1}', b'{"a": NaN}'], ids=["JSON", "almost JSON"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["", "marked"])
+def test_one_odd_part_leaves_the_others_as_they_are(odd: bytes, told: Part, almost: bytes, mark: bytes) -> None:
+    text = mark + answer(written("/a"), odd, written("/c"), written("/d", body=almost))
+
+    last = TOLD if almost == TOLD.body else Part(0, None)
+    assert read_parts(text, ["/a", "/b", "/c", "/d"]) == [TOLD, told, TOLD, last]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        answer(written("/a")),
+        answer(written("/a"), written("/b"), written("/c")),
+        answer(written("/b"), written("/a")),
+        answer(written("/b"), written("/c", body=b"NaN")),
+        answer(written("/x"), written("/y")),
+        answer(written("/a"), written("/b", body=b"{x}")),
+        answer(written("/a"), written("/b"))[:-4],
+        answer(written("/a"), written("/b")) + b"<br>",
+        answer(written("/a"), written("/b", body=b"NaN"))[:-4],
+        b'{"requests": {"request": [%b, %b], "request": [1, 2]}}' % (written("/a"), written("/b")),
+        b'{"requests": {"request": [1, 2], "request": [%b, %b]}}' % (written("/a"), written("/b")),
+    ],
+)
+def test_an_answer_that_is_not_for_these_calls_in_order_tells_nothing(text: bytes) -> None:
+    with pytest.raises(UnreadableBatch):
+        read_parts(text, ["/a", "/b"])
+
+
 @given(st.binary(max_size=60))
 def test_whatever_else_comes_is_told_in_one_way(body: bytes) -> None:
     with pytest.raises(UnreadableBatch):

@@ -58,7 +58,7 @@ def test_two_that_were_too_much_are_tried_again_later() -> None:
     assert size.most(100.0 + REMEMBERED) == 2
 
 
-def test_halves_hold_all() -> None:
+def test_two_halves_hold_all_that_was_too_much_for_one() -> None:
     for parts in range(2, 201):
         size = BatchSize(200)
         size.too_much(parts, 0.0)

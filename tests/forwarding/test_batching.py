@@ -251,6 +251,16 @@ async def test_links_are_those_of_each_client() -> None:
         pytest.param({"body": b"null"}, id="null"),
         pytest.param({"body": b'""'}, id="nothing"),
         pytest.param({"body": b'{"name": "\xd5r"}'}, id="Latin-2"),
+        pytest.param({"body": b'{"weight": NaN, "size": -Infinity}'}, id="NaN"),
+        pytest.param({"body": b'{"name": "\\ud800"}'}, id="half of a pair of surrogates"),
+        pytest.param({"body": b'{"name": "a\tb"}'}, id="a raw tab"),
+        pytest.param({"body": b'{"x": 1}, "body": {"x": 2}'}, id="two bodies"),
+        pytest.param({"body": b'{"x": 1}, "header": {"statusCode": "404"}'}, id="two heads"),
+        pytest.param({"status": "200 OK"}, id="a status in words"),
+        pytest.param({"status": 200.0}, id="a status with a fraction"),
+        pytest.param({"status": {"code": 200}}, id="a status that is an object"),
+        pytest.param({"status": None}, id="no status"),
+        pytest.param({"method": "HEAD"}, id="another method"),
     ],
 )
 async def test_a_part_that_is_no_answer_goes_again_alone(bad: dict[str, Any]) -> None:

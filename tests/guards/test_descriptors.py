@@ -99,6 +99,22 @@ async def test_who_waits_in_vain_is_told_when_to_come_again_and_has_taken_none(m
     await tested.take()
 
 
+async def test_nothing_is_kept_of_who_waited_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested = limited(1)
+    await tested.take()
+    leaving = asyncio.ensure_future(tested.take())
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    monkeypatch.setattr(module, "_PATIENCE", 0.0)
+    for _ in range(3):
+        with pytest.raises(Overloaded):
+            await tested.take_for_file()
+
+    assert not tested._for_connections.waiting
+    assert not tested._for_files.waiting
+
+
 async def test_who_leaves_just_as_it_is_given_one_gives_it_on() -> None:
     tested = limited(1)
     await tested.take()

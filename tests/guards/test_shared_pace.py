@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from proxy.guards.booking import GRACE
+from proxy.guards.booking import GRACE, Booking
 from proxy.guards.pace import NETWORK_JITTER
+from proxy.guards.shared_pace import SharedPace
 from proxy.platforms.platform import RateLimit
 from tests.guards.replicas import ALONE, LIMIT, World, replicas
 from tests.redis_servers import each_server
@@ -193,6 +194,24 @@ async def test_a_request_whose_connection_takes_long_gets_another_slot(kind: str
     assert all(request.lapses >= 1 for request in slow)
     assert all(request.sent for request in world.requests)
     assert world.most_in_any_window() <= 3
+
+
+@redis
+async def test_slots_in_hand_are_looked_after_by_one_timer_however_many_have_lapsed(kind: str) -> None:
+    async with replicas(kind, count=1, limit=RateLimit(30, per=1.0)) as world:
+        first = world.ask()
+        await world.pass_time(0.1)
+        pace = world.each[0].pacer._slots[world.key]._pace
+        assert isinstance(pace, SharedPace)
+        for lapsing in range(20):  # one after the other, while others are still good
+            pace._in_hand.appendleft(Booking(world.now, world.now + GRACE / 2, lapsing, trial=False))
+            pace._in_hand.append(Booking(world.now, world.now + 60.0, 100 + lapsing, trial=False))
+            pace._tidy_later()
+            await world.pass_time(GRACE)
+        timers = [alarm for alarm in world.alarms if alarm.ring == pace._tidy]
+
+    assert first.sent
+    assert len(timers) == 1
 
 
 @redis

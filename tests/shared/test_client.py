@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
 from pathlib import Path
 from ssl import SSLCertVerificationError, SSLError
 
@@ -247,16 +247,36 @@ async def test_the_primary_is_found_by_sentinels_whether_they_want_the_password_
             await sentinel.wait()
 
 
+@pytest.mark.parametrize("left", [False, True], ids=["it goes on", "who asks leaves"])
 @pytest.mark.parametrize("turns", range(8))
 @pytest.mark.parametrize("program", each_server())
-async def test_a_command_that_is_under_way_at_the_end_leaves_no_connection(program: str, turns: int) -> None:
+async def test_what_is_under_way_at_the_end_leaves_no_connection(program: str, turns: int, left: bool) -> None:
     """It may be connecting just then; a leaked socket fails the run."""
-    async with serving_redis(program) as server:
-        client = RedisClient(server.url)
-        asking = asyncio.create_task(client.run(ECHO, (), ("content",)))
+
+    async def listen() -> None:
+        async with aclosing(client.listen("test:news")) as news:
+            await anext(news)
+            await anext(news)
+
+    async with serving_redis(program, "--requirepass", "s3cret") as server:
+        client = RedisClient(server.url, "s3cret")
+        asking = [asyncio.create_task(client.run(ECHO, (), ("content",))), asyncio.create_task(listen())]
         for _ in range(turns):
             await asyncio.sleep(0)
+        if left:
+            for each in asking:
+                each.cancel()
         await client.close()
-        await asyncio.wait([asking])
-        assert asking.exception() is None or isinstance(asking.exception(), Failure)
+        outcomes = await asyncio.gather(*asking, return_exceptions=True)
+        assert all(isinstance(each, Failure | asyncio.CancelledError | list) for each in outcomes)
+        pool = client._redis.connection_pool
+        assert not any(each.is_connected for each in [*pool._available_connections, *pool._in_use_connections])
+
+
+async def test_nothing_is_connected_after_the_end() -> None:
+    async with serving(echo) as peer:
+        client = RedisClient(f"redis://127.0.0.1:{peer.port}")
+        await client.close()
+        with pytest.raises(Failure, match="can't be reached"):
+            await client.run(ECHO, (), ("content",))
         assert not any(each.is_connected for each in client._redis.connection_pool._available_connections)

@@ -242,3 +242,11 @@ async def test_a_server_whose_memory_is_full_does_not_look_well(program: str) ->
             while not here.store.breaker.closed:
                 await asyncio.sleep(0.02)  # its connections are being closed
                 await here.store.touch()
+
+
+async def test_what_is_stored_does_not_show_itself(program: str) -> None:
+    async with serving_redis(program) as server, opened(server.url) as here:
+        said = await here.store.run(ECHO, (), ("s3cret",))
+
+    assert said.values == [b"s3cret"]
+    assert "s3cret" not in repr(said)

@@ -242,7 +242,9 @@ async def test_an_outer_id_is_decoded_once(api: Api, outer_id: str, segment: str
         ("POST", "products", [], 400),
     ],
 )
-async def test_statuses_of_writing(api: Api, method: str, path: str, fields: Any, status: int) -> None:
+async def test_writing_is_answered_with_the_documented_status(
+    api: Api, method: str, path: str, fields: Any, status: int
+) -> None:
     got, body = await api(method, path, json=fields)
     assert got == status
     if status != 200:

@@ -136,7 +136,7 @@ async def test_a_changed_status_shows_for_its_seller_alone(sim: TossSimulator, s
     assert body["success"]["status"] == "PAID"
 
 
-async def test_one_product(sim: TossSimulator, session: aiohttp.ClientSession) -> None:
+async def test_a_product_is_found_by_its_number(sim: TossSimulator, session: aiohttp.ClientSession) -> None:
     _, body = await call(session, sim, "products/120")
     assert (body["success"]["productId"], body["success"]["name"]) == (120, "상품 120")
 

@@ -28,7 +28,7 @@ def test_a_call_stands_in_the_newest_minute_with_what_became_of_it() -> None:
     ("later", "place"),
     [(19.9, -1), (20.0, -2), (79.9, -2), (80.0, -3), (60.0 * (MINUTES - 1), 0), (60.0 * MINUTES, None), (1e15, None)],
 )
-def test_minutes_pass(later: float, place: int | None) -> None:
+def test_a_call_moves_back_as_minutes_pass_and_is_forgotten_after_the_last(later: float, place: int | None) -> None:
     recent = Recent()
     recent.count(NOW, error=False, unauthorized=False)
 

@@ -2,7 +2,7 @@
 
 from hashlib import sha256
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.telemetry.secret_index import SecretIndex
@@ -38,6 +38,7 @@ def test_many_short_texts_are_found_as_well_as_a_few(known: list[str], before: s
 
 
 @given(texts=st.lists(_TEXTS))
+@example(texts=[f"{number}-of-the-same-series" for number in range(40)] * 2)
 def test_what_is_removed_leaves_nothing_behind(texts: list[str]) -> None:
     index: SecretIndex[str] = SecretIndex()
     for one in texts:
@@ -62,3 +63,27 @@ def test_texts_that_only_begin_alike_are_not_candidates() -> None:
         index.insert(text, text)
     assert all(set(index.candidates(f"x{text}y")) == {text} for text in texts)
     assert not index.candidates("eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.something-else")
+
+
+def test_of_many_that_end_alike_each_is_added_and_removed_without_looking_at_the_others() -> None:
+    compared = 0
+
+    class Text(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return str.__eq__(self, other)
+
+    index: SecretIndex[Text] = SecretIndex()
+    texts = [Text(f"{number}-of-the-same-series") for number in range(1_000)]
+    for text in texts:
+        index.insert(text, text)
+    assert set(index.candidates(f"x{texts[500]}y")) == set(texts)
+    compared = 0
+    for text in texts[:-1]:
+        index.remove(text, text)
+    assert compared < 50 * len(texts)
+    assert set(index.candidates(f"x{texts[-1]}y")) == {texts[-1]}

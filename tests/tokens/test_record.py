@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import TokenRefused, TokenUnavailable
+from proxy.tokens import record
 from proxy.tokens.leases import LEASE
 from proxy.tokens.record import SHARED_FIELDS, decode, encode
 from proxy.tokens.state import CallKind, TokenState
@@ -72,6 +73,15 @@ def test_another_replica_reads_what_was_written_in_its_own_time(state: TokenStat
                 assert (value.detail, value.reason, value.status) == (expected.detail, expected.reason, expected.status)
             case _:
                 assert value == expected
+
+
+def test_a_record_does_not_show_its_token() -> None:
+    content = encode(TokenState(token=AccessToken(b"Bearer s3cret", 1.0, 2.0, 3.0, generation=7)), 0.0)
+
+    read = repr(record._decoder.decode(content))
+
+    assert "_Token(generation=7)" in read
+    assert "s3cret" not in read
 
 
 def test_a_token_that_is_known_stays_the_same_object() -> None:

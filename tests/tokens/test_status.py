@@ -44,7 +44,9 @@ def state(token: AccessToken | None, error: TokenError | None = None, pause: flo
         (state(None, UNAVAILABLE, 0.1), Condition.UNREACHABLE, None, False),
     ],
 )
-def test_what_is_seen(seen: TokenState | None, condition: Condition, left: float | None, servable: bool) -> None:
+def test_what_the_endpoint_said_last_counts_while_the_old_token_still_serves(
+    seen: TokenState | None, condition: Condition, left: float | None, servable: bool
+) -> None:
     status = token_status(seen, NOW)
 
     assert (status.condition, status.left, status.servable) == (condition, left, servable)

@@ -204,6 +204,25 @@ async def test_without_a_file_descriptor_a_connection_ends_and_leaves_nothing(tm
     assert told["reason"] == "Too many open files"
 
 
+async def test_a_mistake_of_our_own_in_a_handshake_costs_its_connection_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def mistaken(*_: object, **__: object) -> None:
+        raise RuntimeError("a mistake")
+
+    async with whole_path(OK, server=config(write(tmp_path, issue()))) as path:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(listener_tls, "serve_tls", mistaken)
+            async with path.connect() as client:
+                await client.send(b"\x16")
+                assert (await client.read_to_end())[0] == b""
+        assert path.proxy.running.connections.open == 0
+        assert (await certificate_of(path)) == "localhost"
+
+    assert [str(record.exc_info and record.exc_info[1]) for record in caplog.records] == ["a mistake"]
+    caplog.clear()
+
+
 async def test_a_stop_ends_handshakes_and_idle_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "_LAST_WORDS", 0.05)
     server = ServerConfig(port=0, drain_timeout=3600.0, tls=write(tmp_path, issue()))
