@@ -25,7 +25,7 @@ MEMORY_LIMIT: Final = 1 << 20  # bytes
 _FILE_READ_SIZE: Final = 1 << 18  # bytes
 # What of a body may be on its way here; and from a wide stream, here and further on.
 LEAST_MEMORY: Final = 1 << 17  # bytes
-_WIDE: Final = 1 << 19
+_WIDE: Final = 5 << 17
 
 _T = TypeVar("_T")
 

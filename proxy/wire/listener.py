@@ -21,7 +21,7 @@ from proxy.wire.sockets import when_read
 
 _LAST_WORDS: Final = 1.0  # seconds; a client may just be sending a request over a connection that it has kept
 _READ_SIZE: Final = 1 << 16  # bytes taken from a client at a time
-_WIDE_READ_SIZE: Final = 1 << 17  # of a large body for which there is room
+_WIDE_READ_SIZE: Final = 1 << 18  # of a large body for which there is room
 _SMALL_READ_SIZE: Final = 1 << 14  # of what nobody waits for yet
 
 Handle = Callable[[ClientRequest], Awaitable[bool]]
