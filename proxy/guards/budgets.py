@@ -32,7 +32,8 @@ class Budget:
 
     # fmt: off
     __slots__ = (
-        "_of_clients", "_of_platforms", "_of_shops", "_setting", "_weight", "_what", "free", "plenty", "refused", "total",
+        "_of_clients", "_of_platforms", "_of_shops", "_setting", "_weight", "_what", "free", "plenty", "refused",
+        "total",
     )
     # fmt: on
 
