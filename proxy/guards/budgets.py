@@ -107,9 +107,8 @@ class Budget:
 
     def count_no_more_for(self, shop: Hashable, platform: Hashable = None) -> None:
         """Take back `count_for`."""
-        _less(self._of_shops, shop, 1)
-        if platform is not None:
-            _less(self._of_platforms, platform, 1)
+        self.free -= 1
+        self.give(None, shop, platform=platform)
 
     def count(self, client: Hashable, shop: Hashable, amount: int) -> None:
         """Take note of what is held already, however much that is."""
@@ -118,13 +117,21 @@ class Budget:
             if holder is not None:
                 held[holder] = held.get(holder, 0) + amount
 
-    def give(self, client: Hashable, shop: Hashable, amount: int = 1) -> None:
-        """Take back what was given out for this client, and counted for this shop."""
+    def give(self, client: Hashable, shop: Hashable, amount: int = 1, *, platform: Hashable = None) -> None:
+        """Take back what was given out for this client, and counted for this shop and this platform."""
         self.free += amount
         if client is not None:
-            _less(self._of_clients, client, amount)
+            self._of_clients[client] = left = self._of_clients[client] - amount
+            if not left:
+                del self._of_clients[client]
         if shop is not None:
-            _less(self._of_shops, shop, amount)
+            self._of_shops[shop] = left = self._of_shops[shop] - amount
+            if not left:
+                del self._of_shops[shop]
+        if platform is not None:
+            self._of_platforms[platform] = left = self._of_platforms[platform] - amount
+            if not left:
+                del self._of_platforms[platform]
 
     def _overloaded(self, kind: type[Overloaded], whose: str, holder: str | None = None) -> Overloaded:
         self.refused[whose] += 1
@@ -132,14 +139,6 @@ class Budget:
             f"This {holder or whose} has used up its share of {self._what} ({self._setting}, server.max_share).",
             retry_after=_TRY_AGAIN,
         )
-
-
-def _less(held: dict[Hashable, int], holder: Hashable, amount: int) -> None:
-    left = held[holder] - amount
-    if left:
-        held[holder] = left
-    else:
-        del held[holder]
 
 
 class Budgets:
@@ -225,9 +224,10 @@ class Holding:
     def give_back(self) -> None:
         """Give back all of it."""
         budgets, client = self._budgets, self._client
-        budgets.places.give(client, None)
         if self._begun:
-            budgets.places.count_no_more_for(self.shop, self.platform)
+            budgets.places.give(client, self.shop, platform=self.platform)
+        else:
+            budgets.places.give(client, None)
         if self._memory:
             self.memory(-self._memory)
         if self._spool:
