@@ -30,7 +30,7 @@ from itertools import cycle
 from pathlib import Path
 from statistics import quantiles
 
-from benchmarks.processes import free_port, memory_of, program, started
+from benchmarks.processes import free_ports, memory_of, program, started
 
 _SLOWEST = 0.05  # seconds: what 99 of 100 healthy calls may take
 _HOSTS = 300
@@ -378,7 +378,7 @@ def _silent_name_server(folder: Path) -> Iterator[list[str]]:
 
 async def soak(seconds: float, memory: int) -> int:
     """Run it; return 0 if all went well."""
-    port, admin, healthy_api, begun = free_port(), free_port(), free_port(), time.monotonic()
+    (port, admin, healthy_api), begun = free_ports(3), time.monotonic()
     with (
         tempfile.TemporaryDirectory() as made,
         _cgroup(memory) as cgroup,

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from benchmarks.processes import free_port, program
+from benchmarks.processes import free_ports, program
 
 CLIENT, PASSWORD = "erp", "old-erp-password-12"
 TOKEN = "tok-abcdefghijkl"
@@ -77,7 +77,7 @@ def started(contender: Contender, upstream: int, ca: Path | None, core: int) -> 
     """Start a contender in a folder of its own; it may not serve yet. All that it says is in the file `log` there."""
     with tempfile.TemporaryDirectory(prefix="compare-") as name:
         folder = Path(name)
-        setup = Setup(folder, free_port(), free_port(), upstream, ca)
+        setup = Setup(folder, *free_ports(2), upstream, ca)
         command = contender.command(setup)
         with (folder / "log").open("wb") as log:
             before = time.perf_counter()
