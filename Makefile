@@ -46,7 +46,7 @@ check: .venv/.installed-dev ## what CI runs: lint, format, types, Dockerfile, kn
 	@echo "pytest";      $(BIN)/python -m coverage erase
 	@# Many tests run real processes: on a crowded machine one may come too late. What failed has to pass by itself.
 	@$(BIN)/python -m coverage run -m pytest -q -n $(TESTERS) $(ARGS) || \
-		{ echo "These run once more, by themselves; find out why they failed above, even if they pass now:" >&2; \
+		{ test $$? = 1 || exit 1; echo "These run once more, by themselves; find out why they failed above, even if they pass now:" >&2; \
 		$(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none --maxfail 1; }
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report

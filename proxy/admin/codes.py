@@ -92,7 +92,7 @@ MEANINGS: Final = {
     ),
     "shop_overloaded": Meaning(
         "503",
-        "too much for this shop at once: it, or all shops of its platform together, have used up their share, while"
+        "too much for this shop at once: the shop, or all shops of its platform together, used up their share, while"
         " others are served; `detail` says which. The usual reason is a shop or a platform that does not answer",
     ),
     "client_overloaded": Meaning(
@@ -140,7 +140,7 @@ _OF_THE_PLATFORM: Final = {
     ),
     "http_508": Meaning(
         "508",
-        "the call came back to this proxy: the platform's `api_url`, or DNS, points here",
+        "most likely the call came back to this proxy: the platform's `api_url`, or DNS, points here",
     ),
     "http": Meaning("5xx", "the platform failed; its own answer was passed on and says more"),
 }

@@ -64,7 +64,10 @@ def _similar_file() -> str | None:
     """Return the file that was probably meant for the configuration: Notepad saves config.toml.txt."""
     try:
         with os.scandir() as entries:
-            meant = closest(str(DEFAULT), [entry.name for entry in islice(entries, _MOST_FILES)], cutoff=_SIMILAR)
+            files = [
+                each.name for each in islice(entries, _MOST_FILES) if "toml" in each.name.lower() and each.is_file()
+            ]
+            meant = closest(str(DEFAULT), files, cutoff=_SIMILAR)
     except OSError:
         return None
     return meant and shown(Path(meant))

@@ -4,14 +4,15 @@ Rules:
 - Only what a batch can't change is put into one: a GET that asks for JSON and nothing else that matters, without a
   range, a condition, or a way to name another method. All have the same fields, which become the batch's own.
 - Only what is certain is taken out of its answer: it must have as many parts as were asked for, in order. A part for
-  the method and the URI of its call, with 200 and an object or a list, is an answer, byte for byte; of others nothing
-  is taken but the status, nor of what can be read in two ways, since a name comes twice (RFC 8259 §4).
+  the method and the URI of its call, with 200 and an object or a list, is an answer, byte for byte. Of others only the
+  status is taken; of what can be read in two ways, since a name comes twice (RFC 8259 §4), nothing.
 - A part that can't be read leaves the others as they are. If none can, the answer tells nothing.
 """
 
 import json
 import re
 from collections.abc import Sequence, Set
+from types import GenericAlias
 from typing import Final, NamedTuple
 
 import msgspec
@@ -58,9 +59,10 @@ class _Answer(msgspec.Struct):
 
 
 _ANSWER: Final = msgspec.json.Decoder(_Answer)
-_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _PART: Final = msgspec.json.Decoder(_Part)
 _UNREADABLE: Final = (msgspec.DecodeError, RecursionError, ValueError)  # with UnicodeDecodeError
+_MOST_AROUND: Final = 1 << 16  # bytes of an answer that are no parts, and of a part that are no body
+_MOST_ALMOST: Final = 1 << 20  # bytes of an answer that is no JSON as it stands; reading it takes long
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  # may be ignored (RFC 8259 §8.1)
 _BEFORE_PARTS: Final = re.compile(r'\s*\{\s*"requests"\s*:\s*\{\s*"request"\s*:\s*\[\s*')
 _BETWEEN_PARTS: Final = re.compile(r"\s*,\s*")
@@ -136,11 +138,9 @@ def read_parts(body: bytes, uris: Sequence[str]) -> list[Part]:
     """Return what the answer of a batch says of each of these URIs, in order. Raises `UnreadableBatch`."""
     body = body.removeprefix(_BYTE_ORDER_MARK)
     try:
-        written = _written(body)
+        written = _written(body, len(uris))
     except _UNREADABLE:
-        raise UnreadableBatch("its answer is not the expected JSON") from None
-    if len(written) != len(uris):
-        raise UnreadableBatch(f"its answer has {len(written)} parts for {len(uris)} calls")
+        raise UnreadableBatch("its answer is not the expected JSON, or does not have one part for each call") from None
     asked = frozenset(uris)
     parts = [_part(each, uri, asked) for each, uri in zip(written, uris, strict=True)]
     if parts and not any(part.status for part in parts):
@@ -148,26 +148,29 @@ def read_parts(body: bytes, uris: Sequence[str]) -> list[Part]:
     return parts
 
 
-def _written(body: bytes) -> Sequence[bytes | msgspec.Raw]:
-    """Return each part as it is written. Raises one of `_UNREADABLE`."""
+def _written(body: bytes, count: int) -> Sequence[bytes | msgspec.Raw]:
+    """Return each of so many parts as it is written. Raises one of `_UNREADABLE`."""
     try:
         parts = bytes(_ANSWER.decode(body).requests.request)
-        written = _LIST.decode(parts)
+        # Of a length that is known, since a list of numbers would take forty times as much memory as the answer.
+        written: tuple[msgspec.Raw, ...] = msgspec.json.decode(parts, type=GenericAlias(tuple, (msgspec.Raw,) * count))
     except msgspec.DecodeError:
-        return _written_almost(body)
+        return _written_almost(body, count)
     _check_names(body, parts)
     return written
 
 
-def _written_almost(body: bytes) -> list[bytes]:
+def _written_almost(body: bytes, count: int) -> list[bytes]:
     """Return each part of an answer in which one has what JSON does not: NaN, half of a pair of surrogates, tabs."""
+    if len(body) > _MOST_ALMOST:
+        raise ValueError
     text = body.decode(errors="surrogateescape")
     found = _BEFORE_PARTS.match(text)
     written: list[bytes] = []
-    while found is not None:
+    while found is not None and len(written) < count:
         _, end = _ALMOST_JSON.raw_decode(text, found.end())
         written.append(text[found.end() : end].encode(errors="surrogateescape"))
-        if _AFTER_PARTS.fullmatch(text, end):
+        if len(written) == count and _AFTER_PARTS.fullmatch(text, end):
             return written
         found = _BETWEEN_PARTS.match(text, end)
     raise ValueError
@@ -191,7 +194,12 @@ def _part(written: bytes | msgspec.Raw, uri: str, asked: Set[str]) -> Part:
 
 
 def _check_names(text: bytes, value: bytes) -> None:
-    """Raise `ValueError` if a name comes twice in an object, other than in `value`: which of them counts is open."""
+    """Raise `ValueError` if a name comes twice in an object, other than in `value`: which of them counts is open.
+
+    So also where there is too much around the value to look.
+    """
+    if len(text) - len(value) > _MOST_AROUND:
+        raise ValueError
     json.loads(text.replace(value, b"0"), object_pairs_hook=_named_once)
 
 

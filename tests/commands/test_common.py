@@ -56,7 +56,7 @@ def test_a_file_that_the_environment_names_is_told_with_the_variable(
     ]
 
 
-@pytest.mark.parametrize("name", ["config.toml.txt", "Config.toml", "config.yaml"])
+@pytest.mark.parametrize("name", ["config.toml.txt", "Config.toml", "config.tom.toml"])
 def test_a_file_that_is_nearly_called_as_the_configuration_is_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
@@ -148,3 +148,15 @@ def test_tokens_are_kept_out_of_the_log_and_it_warns_once_of_those_that_are_too_
     assert (warned["level"], warned["event"], warned["characters"]) == ("warning", "token.not_hidden", 1)
     assert "fewer than 16 characters" in warned["why"]
     assert (fetched["event"], fetched["path"]) == ("token.fetched", "/[hidden]/[hidden]/test")
+
+
+def test_files_of_others_are_not_taken_for_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").touch()
+    (tmp_path / "config.toml.d").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    assert read_config(None) is None
+
+    assert "rename it" not in capsys.readouterr().err

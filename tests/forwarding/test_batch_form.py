@@ -1,6 +1,7 @@
 """What goes into a batch, and what is taken out of its answer."""
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -193,3 +194,26 @@ def test_an_answer_that_is_not_for_these_calls_in_order_tells_nothing(text: byte
 def test_whatever_else_comes_is_told_in_one_way(body: bytes) -> None:
     with pytest.raises(UnreadableBatch):
         read_parts(body, ["https://demo.example/x"])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param('{"requests":{"request":[%s1]}}' % ("1," * 500_000), id="parts without number"),
+        pytest.param('{"requests":{"request":[NaN%s]}}' % (",1" * 500_000), id="parts without number, and no JSON"),
+        pytest.param('{"x":[%s1],"requests":{"request":[{},{}]}}' % ("[]," * 500_000), id="much beside the parts"),
+        pytest.param('{"requests":{"request":[{"x":[%s1]},{}]}}' % ("[]," * 500_000), id="much beside a body"),
+        pytest.param('{"requests":{"request":[NaN,[%s1]]}}' % ("[]," * 500_000), id="much in a part, and no JSON"),
+    ],
+)
+def test_an_answer_that_would_be_large_in_memory_is_not_read(answer: str) -> None:
+    body = answer.encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnreadableBatch):
+            read_parts(body, ["/a", "/b"])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 4 * len(body)
