@@ -59,7 +59,8 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
 
     `min_body_rate` in bytes a second, measured over `rate_window`. `max_request_line` is that of the target in it,
     `max_header_size` that of all header fields of a request together. `max_share` is the part of what all share that
-    one client or shop alone may have. Without the budgets, they are what the machine has room for.
+    one client or shop, of places also one of several platforms, alone may have. Without the budgets, they are what the
+    machine has room for.
     """
 
     host: Host = "127.0.0.1"

@@ -27,7 +27,7 @@ class Budget:
     """So much of something, and who holds how much of it. `what` names it to clients, with its setting.
 
     A client or shop that is `None` has no share to keep to. Where more than `plenty` is free, none has its whole share.
-    `refused` counts by whose fault it was: all, client, shop.
+    `refused` counts by whose fault it was: all, client, or shop and its platform.
     """
 
     __slots__ = (
