@@ -88,6 +88,7 @@ def test_for_any_mix_of_requests_each_gets_what_a_single_call_gives() -> None:
         try:
             for _ in range(6):  # so that there are lines, whatever is chosen
                 runner.run(here.play([*LINE, *LINE]))
+                runner.run(here.play(LINE[:1] * 16))
             each_gets_its_own()
             assert here.simulator.counts.batches > 5
             assert here.proxy.running._errand_metrics.collapsed > 5
