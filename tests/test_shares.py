@@ -7,7 +7,7 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,9 +77,17 @@ class House:
 
 @asynccontextmanager
 async def house(
-    server: dict[str, Any] | None = None, *, hung: dict[str, Any] | None = None, **sections: Any
+    server: dict[str, Any] | None = None,
+    *,
+    hung: dict[str, Any] | None = None,
+    hung_shops: Sequence[str] = ("hung",),
+    no_tokens: bool = False,
+    **sections: Any,
 ) -> AsyncIterator[House]:
-    """Run the proxy; `server` and `hung` change its settings and those of the hung shop's platform."""
+    """Run the proxy; `server` and `hung` change its settings and those of the hung shops' platform.
+
+    With `no_tokens`, it is their token endpoint that hangs.
+    """
 
     async def never(connection: Connection) -> None:
         while await connection.read_request() is not None:
@@ -92,9 +100,11 @@ async def house(
         serving(answering(response(b"ok"))) as well,
         serving(never) as silent,
     ):
+        ports = (silent.port, well.port) if no_tokens else (tokens.port, silent.port)
+        down = platform(*ports, name="hung", **(hung or {}))
         settings = config(
             shop("demo", platform(tokens.port, well.port)),
-            shop("hung", platform(tokens.port, silent.port, name="hung", **(hung or {}))),
+            *(shop(key, down) for key in hung_shops),
             server=ServerConfig(port=0, drain_timeout=0.0, **(server or {})),
             **sections,
         )
@@ -122,47 +132,22 @@ async def test_a_hung_shop_takes_half_of_the_places_and_no_more() -> None:
         assert [entry["code"] for entry in here.proxy.logged("request.refused")] == ["shop_overloaded"]
 
 
-@pytest.mark.parametrize("what_hangs", ["the API", "the token endpoint"])
-async def test_a_hung_platform_with_many_shops_takes_half_of_the_places_and_no_more(what_hangs: str) -> None:
+@pytest.mark.parametrize("no_tokens", [False, True], ids=["the API", "the token endpoint"])
+async def test_a_hung_platform_with_many_shops_takes_half_of_the_places_and_no_more(*, no_tokens: bool) -> None:
     """Each of its shops has one place only, so that none of them has used up its own share."""
-    begun, more = 0, asyncio.Event()
-
-    async def never(connection: Connection) -> None:
-        nonlocal begun
-        while await connection.read_request() is not None:
-            begun += 1
-            more.set()
-
-    async with (
-        asyncio.timeout(30),
-        AsyncExitStack() as stack,
-        serving(answering(token_response())) as tokens,
-        serving(answering(response(b"ok"))) as well,
-        serving(never) as silent,
-    ):
-        ports = (tokens.port, silent.port) if what_hangs == "the API" else (silent.port, well.port)
-        hung = platform(*ports, name="hung", token_url=f"http://127.0.0.1:{ports[0]}/{{shop}}/token")
-        proxy = await stack.enter_async_context(
-            proxying(
-                config(
-                    shop("demo", platform(tokens.port, well.port)),
-                    *(shop(f"hung-{number}", hung) for number in range(12)),
-                    server=ServerConfig(port=0, drain_timeout=0.0, max_requests=8),
-                )
-            )
-        )
-        clients = [await stack.enter_async_context(connected(proxy.port)) for _ in range(6)]
-        for number, client in enumerate(clients[:4]):
-            await client.send(request(target=b"/hung-%d/x" % number))
-        while begun < 4:
-            more.clear()
-            await more.wait()
-        refused = await clients[4].ask(request(target=b"/hung-4/x"))
+    shops = [f"hung-{number}" for number in range(5)]
+    async with house({"max_requests": 8}, hung_shops=shops, no_tokens=no_tokens) as here:
+        for key in shops[:4]:
+            await (await here.client()).send(request(target=b"/%s/x" % key.encode()))
+        while len(here.hung.received) < 4:
+            here.more.clear()
+            await here.more.wait()
+        refused = await here.ask(b"/hung-4/x")
         assert code(refused) == "shop_overloaded"
         assert b"This platform has used up its share of the request slots" in refused.body
         for _ in range(20):
-            assert (await clients[5].ask(request(target=b"/demo/x"))).body == b"ok"
-        assert (proxy.running.forwarder.in_flight, begun) == (4, 4)
+            assert (await here.ask(b"/demo/x")).body == b"ok"
+        assert (here.proxy.running.forwarder.in_flight, len(here.hung.received)) == (4, 4)
 
 
 async def test_a_shop_that_hung_is_served_again_when_it_has_answered() -> None:

@@ -576,6 +576,19 @@ async def test_batches_of_a_shop_go_one_after_the_other() -> None:
     assert most == 1
 
 
+async def two_and_two_behind(
+    path: WholePath, asked: asyncio.Event
+) -> tuple["asyncio.Future[list[Answer]]", "asyncio.Future[list[Answer]]"]:
+    """Have a batch of two under way, and two who wait behind it while the clock stands."""
+    together = asyncio.gather(*(path.ask(get(name)) for name in "ab"))
+    await in_line(path, 2)
+    await asked.wait()
+    clock_of(path).stand()
+    behind = asyncio.gather(*(path.ask(get(name)) for name in "cd"))
+    await waiting(path, 2)
+    return together, behind
+
+
 def holding_batches(asked: asyncio.Event, answer: asyncio.Event) -> Script:
     """An API that tells when it is `asked` for a batch, and has it wait until it is to `answer`."""
 
@@ -685,12 +698,7 @@ async def test_a_configuration_that_is_taken_in_the_middle_of_a_batch_disturbs_n
     async with with_a_line(holding_batches(asked, answer)) as path:
         await first(path)
         running = path.proxy.running
-        together = asyncio.gather(*(path.ask(get(name)) for name in "ab"))
-        await in_line(path, 2)
-        await asked.wait()
-        clock_of(path).stand()
-        behind = asyncio.gather(*(path.ask(get(name)) for name in "cd"))
-        await waiting(path, 2)
+        together, behind = await two_and_two_behind(path, asked)
         shops = {} if removed else {key: replace(shop, batch=False) for key, shop in running.config.shops.named.items()}
         await running.take(msgspec.structs.replace(running.config, shops=Shops(shops)))
         clock_of(path).go()
@@ -727,12 +735,7 @@ async def test_a_proxy_that_is_stopped_answers_those_in_a_batch_and_those_who_wa
     patient = ServerConfig(port=0, drain_timeout=60.0)
     async with with_a_line(holding_batches(asked, answer), server=patient) as path:
         await first(path)
-        together = asyncio.gather(*(path.ask(get(name)) for name in "ab"))
-        await in_line(path, 2)
-        await asked.wait()
-        clock_of(path).stand()
-        behind = asyncio.gather(*(path.ask(get(name)) for name in "cd"))
-        await waiting(path, 2)
+        together, behind = await two_and_two_behind(path, asked)
         stopping = asyncio.ensure_future(path.stop())
         await path.proxy.until_logged("proxy.stopping")
         clock_of(path).go()
